@@ -59,6 +59,28 @@ pub fn replace_file(target: &Path, bytes: &[u8]) -> io::Result<()> {
     pending.publish()
 }
 
+/// Puts the folder `built` in the place of `target`: an old folder there is set aside first and removed last, so that
+/// a whole one is there at any moment but between two renames.
+pub fn replace_folder(built: &Path, target: &Path) -> io::Result<()> {
+    let folder = parent(target);
+    for entry in fs::read_dir(built)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    sync_folder(built)?;
+    if target.exists() {
+        let aside = tempfile::Builder::new().prefix(".offprint-").suffix(".old").tempdir_in(folder)?;
+        let old = aside.path().join("old");
+        fs::rename(target, &old)?;
+        if let Err(error) = fs::rename(built, target) {
+            fs::rename(&old, target)?;
+            return Err(error);
+        }
+    } else {
+        fs::rename(built, target)?;
+    }
+    sync_folder(folder)
+}
+
 /// Makes a rename or a removal in `folder` survive a power loss.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -87,6 +109,20 @@ fn set_ordinary_mode(_: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_takes_the_place_of_another() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("bundle");
+        for content in ["first", "second"] {
+            let built = root.path().join("built");
+            fs::create_dir(&built).unwrap();
+            fs::write(built.join("x"), content).unwrap();
+            replace_folder(&built, &target).unwrap();
+            assert_eq!(fs::read_to_string(target.join("x")).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn an_unpublished_file_leaves_nothing_and_keeps_the_old_one() {

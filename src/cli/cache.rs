@@ -1,0 +1,97 @@
+//! `offprint cache`: what the cache holds, and whether all of it is sound.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use indicatif::{HumanBytes, HumanCount};
+use offprint::cache::{CacheStat, VerifyReport, stat, verify};
+
+use super::{Status, places};
+
+/// Look into the embedding cache
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show what the cache holds: one block for each encoder
+    Stat(CacheArgs),
+    /// Read every part, compare it with the hash in its name, and set damaged ones aside
+    ///
+    /// Exit status 1 if anything was damaged; the rows of a damaged part are computed again when next asked for.
+    Verify(CacheArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Folder of the embedding cache [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl CacheArgs {
+    fn root(&self) -> Result<PathBuf> {
+        Ok(places::embeddings_dir(&places::cache_dir(self.cache_dir.as_deref())?))
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the findings are this command's output")]
+pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
+    match command {
+        CacheCommand::Stat(args) => {
+            let stat = stat(&args.root()?)?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&stat)?);
+            } else {
+                println!("{}", describe_stat(&stat));
+            }
+            Ok(Status::Done)
+        }
+        CacheCommand::Verify(args) => {
+            let report = verify(&args.root()?)?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                println!("{}", describe_verify(&report));
+            }
+            Ok(if report.damaged.is_empty() { Status::Done } else { Status::CheckFailed })
+        }
+    }
+}
+
+fn describe_stat(stat: &CacheStat) -> String {
+    if stat.spaces.is_empty() {
+        return format!("{}: empty", stat.root.display());
+    }
+    let mut lines = vec![stat.root.display().to_string()];
+    for space in &stat.spaces {
+        lines.push(format!(
+            "  {}  {} rows × {} in {} parts, {}, {} keys in more than one part",
+            space.fingerprint,
+            HumanCount(space.rows),
+            space.dim,
+            HumanCount(space.parts),
+            HumanBytes(space.bytes),
+            HumanCount(space.duplicate_keys),
+        ));
+        lines.extend(space.fields.iter().map(|(name, value)| format!("    {name}: {value}")));
+    }
+    lines.join("\n")
+}
+
+fn describe_verify(report: &VerifyReport) -> String {
+    let mut lines: Vec<String> = report
+        .damaged
+        .iter()
+        .map(|part| format!("damaged: {}: {} (now in {})", part.path.display(), part.reason, part.moved_to.display()))
+        .collect();
+    lines.push(format!(
+        "{} parts with {} rows are sound, {} damaged",
+        HumanCount(report.sound_parts),
+        HumanCount(report.rows),
+        report.damaged.len()
+    ));
+    lines.join("\n")
+}

@@ -1,0 +1,156 @@
+//! `offprint classify`: a head says what papers are about.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use offprint::evaluate::{PartReport, measure_names};
+use offprint::heads::Head;
+use offprint::output::{PredictionOptions, PredictionSink, prediction_writer};
+use offprint::report::{Report, Section};
+
+use super::corpus_args::CorpusArgs;
+use super::encode_args::EncodeArgs;
+use super::run::Run;
+use super::train::{push_part, text_source_of};
+use super::{Status, UserError, table};
+
+/// Label papers with a head
+///
+/// Writes id, label and probability of every paper in the order of the corpus, and shows the first ones as a table.
+#[derive(Debug, Args)]
+pub(crate) struct ClassifyArgs {
+    #[command(flatten)]
+    encode: EncodeArgs,
+
+    #[command(flatten)]
+    corpus: CorpusArgs,
+
+    /// Head that `offprint train` made
+    #[arg(long, value_name = "HEAD", help_heading = "Head")]
+    head: PathBuf,
+
+    /// Use a head that was trained on another encoder
+    #[arg(long, help_heading = "Head")]
+    allow_encoder_change: bool,
+
+    /// Where predictions go, in the order of the corpus: .jsonl, .csv or .parquet [default: only the table]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+
+    /// Also give the K most probable labels of each paper
+    #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Output")]
+    top_k: usize,
+
+    /// Carry these fields of the corpus into the predictions
+    #[arg(long, value_name = "FIELD,...", value_delimiter = ',', help_heading = "Output")]
+    keep: Vec<String>,
+
+    /// Call papers `unknown` whose most probable label has less than this probability
+    #[arg(long, value_name = "P", help_heading = "Output")]
+    min_probability: Option<f32>,
+
+    /// Show this many papers on stdout
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Output")]
+    show: usize,
+
+    /// Field with the right label: accuracy and macro-F1 are reported
+    #[arg(long, value_name = "FIELD", help_heading = "Corpus")]
+    label: Option<String>,
+}
+
+pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
+    if let Some(p) = args.min_probability.filter(|p| !(0.0..=1.0).contains(p)) {
+        return Err(UserError::new(format!("`--min-probability` is {p}, expected 0 to 1"), "0.5 is a common choice"));
+    }
+    let corpus = args.corpus.open(args.label.as_deref(), &args.keep)?;
+    let head = Head::load(&args.head)?;
+    let run = Run::new(&args.encode, args.output.as_deref())?;
+    check_head(args, &head, &run)?;
+    let options = PredictionOptions { top_k: args.top_k, kept_names: args.keep.clone() };
+    let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
+    let mut sink = PredictionSink::new(head, writer, args.top_k)
+        .with_min_probability(args.min_probability)
+        .with_preview(if args.encode.json { 0 } else { args.show });
+    let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
+    if account.interrupted {
+        run.print(&account)?;
+        return Ok(run.status(&account));
+    }
+    let outcome = sink.finish()?;
+    let measured = (!outcome.truth.is_empty()).then(|| measure_names(&outcome.truth, &outcome.predicted));
+    print_table(args, &outcome.preview, account.rows - account.rejected);
+    run.print(&account)?;
+    print_quality(args, measured.as_ref(), outcome.truth.len());
+    run.write_report(report(&outcome.counts, measured.as_ref()), &account)?;
+    Ok(run.status(&account))
+}
+
+/// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
+/// is a warning.
+#[expect(clippy::print_stderr, reason = "warnings go to stderr")]
+fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
+    if let Err(error) = head.check_identity(&args.head, &run.bundle().identity().fields()) {
+        // Vectors of another length fit no head, whatever the user allows.
+        if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {
+            return Err(error.into());
+        }
+        eprintln!("warning: {error}");
+    }
+    let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
+    if source != head.text_source {
+        eprintln!("warning: head `{}` was trained with {}, now {source}", args.head.display(), head.text_source);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the table is this command's output")]
+fn print_table(args: &ClassifyArgs, preview: &[(String, String, f32)], papers: u64) {
+    if preview.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = preview
+        .iter()
+        .map(|(title, label, probability)| vec![title.clone(), label.clone(), format!("{probability:.3}")])
+        .collect();
+    print!("{}", table::layout(&["title", "label", "probability"], &rows, 70));
+    let more = papers.saturating_sub(preview.len() as u64);
+    if more > 0 {
+        match &args.output {
+            Some(output) => println!("... and {more} more in {}", output.display()),
+            None => println!("... and {more} more; `-o FILE` writes them all"),
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "figures for people go to stderr")]
+fn print_quality(args: &ClassifyArgs, measured: Option<&PartReport>, labelled: usize) {
+    if let (Some(measured), Some(label)) = (measured, &args.label) {
+        eprintln!(
+            "against `{label}` of {labelled} papers: accuracy {:.4}, macro-F1 {:.4}",
+            measured.accuracy, measured.f1_macro
+        );
+    }
+    if let Some(output) = &args.output {
+        eprintln!("predictions: {}", output.display());
+    }
+    if let Some(report) = &args.encode.report {
+        eprintln!("report: {}", report.join("report.html").display());
+    }
+}
+
+fn report(counts: &[(String, u64)], measured: Option<&PartReport>) -> Report {
+    let mut report = Report::new("Predictions");
+    let bars = counts.iter().map(|(label, papers)| (label.clone(), *papers as f64)).collect();
+    report.push(Section::bars("Papers by predicted label", bars));
+    if let Some(measured) = measured {
+        let facts = vec![
+            ("labelled papers".to_owned(), measured.rows.to_string()),
+            ("accuracy".to_owned(), format!("{:.4}", measured.accuracy)),
+            ("macro-F1".to_owned(), format!("{:.4}", measured.f1_macro)),
+        ];
+        report.push(Section::facts("Quality", facts));
+        push_part(&mut report, measured);
+    }
+    report
+}

@@ -1,0 +1,57 @@
+//! Flags of every command that turns texts into embeddings: the bundle, the cache, where and how it runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Encoder")]
+pub(crate) struct EncodeArgs {
+    /// Folder of the bundle that `offprint export` made
+    #[arg(short, long, alias = "model-id", value_name = "BUNDLE")]
+    pub model: String,
+
+    /// Execution provider: auto or cpu
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub provider: String,
+
+    /// ONNX Runtime library to load [default: searched for; `offprint doctor` shows where]
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+
+    /// Padded tokens of a batch (longest text × texts) [default: 1024, or the bundle's max length if that is more]
+    #[arg(long, value_name = "N")]
+    pub max_batch_tokens: Option<usize>,
+
+    /// Threads in all, tokenization included [default: the cores, or what the cgroup quota allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+
+    /// Folder of the embedding cache [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR", help_heading = "Cache")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Neither look up embeddings nor keep them
+    #[arg(long, help_heading = "Cache")]
+    pub no_cache: bool,
+
+    /// Seconds after which computed embeddings are safe on disk: the most that a kill loses
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Cache")]
+    pub part_seconds: u64,
+
+    /// Where rows that cannot be used are written, with the reason [default: <output>.rejects.jsonl; without an output, in the cache folder]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub rejects: Option<PathBuf>,
+
+    /// Exit with status 0 even if rows were rejected
+    #[arg(long, help_heading = "Output")]
+    pub allow_rejects: bool,
+
+    /// Write report.json and report.html into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub report: Option<PathBuf>,
+
+    /// Print the account as one JSON object on stdout
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}

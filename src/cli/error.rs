@@ -1,0 +1,65 @@
+//! How an error looks: `error: what failed`, one `cause:` line per link, at most one `hint:` line, all on stderr.
+
+use std::io;
+
+use offprint::{cache, encode, graph, heads, model, output, paper, report, runtime};
+
+/// An error that only the command line knows about, with its way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct UserError {
+    what: String,
+    hint: Option<String>,
+}
+
+impl UserError {
+    pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { what: what.into(), hint: Some(hint.into()) }.into()
+    }
+}
+
+/// Prints the chain.
+#[expect(clippy::print_stderr, reason = "errors of the program go to stderr")]
+pub(crate) fn print(error: &anyhow::Error) {
+    let mut lines = vec![format!("error: {error}")];
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Transparent wrappers repeat the text of what they wrap.
+        if text != last {
+            lines.push(format!("  cause: {text}"));
+        }
+        last = text;
+    }
+    if let Some(hint) = error.chain().find_map(hint_of) {
+        lines.push(format!("  hint: {hint}"));
+    }
+    eprintln!("{}", lines.join("\n"));
+}
+
+fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    macro_rules! hints {
+        ($($kind:ty),*) => {
+            $(if let Some(error) = error.downcast_ref::<$kind>() { return error.hint(); })*
+        };
+    }
+    hints!(
+        encode::Error,
+        paper::Error,
+        model::Error,
+        graph::Error,
+        runtime::Error,
+        cache::Error,
+        heads::Error,
+        output::Error,
+        report::Error
+    );
+    error.downcast_ref::<UserError>().and_then(|error| error.hint.clone())
+}
+
+/// Whether the reader of our output went away, which is no failure of ours.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}

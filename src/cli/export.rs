@@ -1,0 +1,160 @@
+//! `offprint export`: a checkpoint becomes a bundle. The graph is written into a temporary folder, run by a child
+//! process, and moved into place only if it is healthy.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use offprint::durable;
+use offprint::encode::EncoderCheck;
+use offprint::graph::{ExportOptions, write_bundle};
+use offprint::model::{Bundle, Manifest, Pooling, Recipe};
+
+use super::{Status, UserError};
+
+/// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
+///
+/// What shapes a vector is chosen here and kept in the bundle: pooling, normalization, maximum length, template. The new
+/// graph is run on built-in texts before it takes its place; nothing is left behind if it fails.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Folder with config.json, model.safetensors and tokenizer.json
+    #[arg(short, long, alias = "model-id", value_name = "DIR")]
+    model: PathBuf,
+
+    /// Folder of the new bundle; an existing bundle there is replaced
+    #[arg(short, long, value_name = "BUNDLE")]
+    output: PathBuf,
+
+    /// Recipe with template, pooling and the hashes of the source's files
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+
+    /// How token vectors become one vector: cls or mean [default: 1_Pooling/config.json; required where there is none]
+    #[arg(long, value_name = "POOLING")]
+    pooling: Option<Pooling>,
+
+    /// Scale every vector to length 1 [default: as modules.json says, else not]
+    #[arg(long, overrides_with = "no_normalize")]
+    normalize: bool,
+
+    /// Keep vectors as the encoder makes them
+    #[arg(long)]
+    no_normalize: bool,
+
+    /// Longest text in tokens [default: sentence_bert_config.json, else what tokenizer and position table allow]
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+
+    /// How title and abstract become a text: model-card, scirepeval, s2-timo, specter-script, or a pattern such as
+    /// "{title}{sep}{abstract}" [default: model-card]
+    #[arg(long, value_name = "TEMPLATE")]
+    template: Option<String>,
+
+    /// Number format of the graph: fp32
+    #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
+    precision: offprint::model::Precision,
+
+    /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
+    refuse_foreign_folder(&args.output)?;
+    let options = options(args)?;
+    let parent = durable::parent(&args.output);
+    std::fs::create_dir_all(parent).with_context(|| format!("could not create `{}`", parent.display()))?;
+    let workshop = tempfile::Builder::new()
+        .prefix(".offprint-")
+        .suffix(".tmp")
+        .tempdir_in(parent)
+        .with_context(|| format!("could not write into `{}`", parent.display()))?;
+    let built = workshop.path().join("bundle");
+    std::fs::create_dir(&built)?;
+    let manifest = write_bundle(&options, &built)?;
+    let check = check_in_child(&built, args.ort_lib.as_deref())?;
+    durable::replace_folder(&built, &args.output)
+        .with_context(|| format!("could not put the bundle in place as `{}`", args.output.display()))?;
+    print(&args.output, &manifest, &check);
+    Ok(Status::Done)
+}
+
+/// Only an empty folder or an older bundle is replaced.
+fn refuse_foreign_folder(output: &Path) -> Result<()> {
+    let occupied = match std::fs::read_dir(output) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(|| format!("could not look into `{}`", output.display())),
+    };
+    if occupied && Bundle::manifest_path(output).symlink_metadata().is_err() {
+        return Err(UserError::new(
+            format!("`{}` holds other files than a bundle and is not replaced", output.display()),
+            "give `-o` a new folder",
+        ));
+    }
+    Ok(())
+}
+
+/// What the flags say goes before what the recipe says.
+fn options(args: &ExportArgs) -> Result<ExportOptions> {
+    let recipe = args.recipe.as_deref().map(Recipe::open).transpose()?;
+    if let Some(recipe) = &recipe {
+        recipe.verify(&args.model)?;
+    }
+    let normalize = match (args.normalize, args.no_normalize) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => recipe.as_ref().and_then(|recipe| recipe.normalize),
+    };
+    Ok(ExportOptions {
+        checkpoint: args.model.clone(),
+        pooling: args.pooling.or(recipe.as_ref().and_then(|recipe| recipe.pooling)),
+        normalize,
+        max_length: args.max_length.or(recipe.as_ref().and_then(|recipe| recipe.max_length)),
+        template: args.template.clone().or(recipe.as_ref().and_then(|recipe| recipe.template.clone())),
+        precision: args.precision,
+        source: recipe.as_ref().map(|recipe| recipe.source.clone()),
+        revision: recipe.and_then(|recipe| recipe.revision),
+    })
+}
+
+/// Runs the new bundle in a process of its own.
+fn check_in_child(bundle: &Path, ort_lib: Option<&Path>) -> Result<EncoderCheck> {
+    let program = std::env::current_exe().context("could not find this program to check the graph with")?;
+    let mut command = Command::new(program);
+    command.arg("self-check").arg(bundle);
+    if let Some(library) = ort_lib {
+        command.arg("--ort-lib").arg(library);
+    }
+    let output = command.output().context("could not start the check of the graph")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim().trim_start_matches("error: ");
+        if said.is_empty() {
+            bail!("the check of the new graph ended with {}", output.status);
+        }
+        bail!("the new graph failed its check; nothing was written\n  cause: {said}");
+    }
+    serde_json::from_slice(&output.stdout).context("could not read the result of the graph's check")
+}
+
+#[expect(clippy::print_stderr, reason = "what was made is said on stderr")]
+fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
+    eprintln!(
+        "{}: {} with {:.1} M parameters, {} dimensions, max length {}, pooling {}, {}, template {}",
+        output.display(),
+        manifest.architecture,
+        manifest.parameters as f64 / 1e6,
+        manifest.dim,
+        manifest.max_length,
+        manifest.pooling,
+        if manifest.normalize { "normalized" } else { "not normalized" },
+        manifest.template,
+    );
+    eprintln!(
+        "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e} of the norm",
+        check.texts, check.norms.0, check.norms.1, check.batch_delta
+    );
+}

@@ -1,0 +1,97 @@
+//! What a long run shows while it goes on: a bar with rate and time left on a terminal, one line a minute elsewhere,
+//! and an estimate as soon as the first seconds allow one. All of it on stderr.
+
+use std::io::IsTerminal;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use offprint::encode::Progress;
+
+/// How long a run is watched before its end is foretold.
+const ESTIMATE_AFTER: Duration = Duration::from_secs(5);
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Bytes of the corpus on disk.
+    pub bytes: u64,
+    /// Rows, where `--limit` bounds them.
+    pub limit: Option<u64>,
+}
+
+/// Runs `work` while its progress is shown.
+pub(crate) fn watched<T>(progress: &Progress, size: Size, work: impl FnOnce() -> T) -> T {
+    let (done, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut watcher = Watcher::new(progress, size);
+            while ended.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
+                watcher.look();
+            }
+            watcher.bar.finish_and_clear();
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+struct Watcher<'a> {
+    progress: &'a Progress,
+    size: Size,
+    started: Instant,
+    bar: ProgressBar,
+    estimated: bool,
+    next_line: Duration,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(progress: &'a Progress, size: Size) -> Self {
+        let target =
+            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(1_000), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}") {
+            bar.set_style(style);
+        }
+        Self { progress, size, started: Instant::now(), bar, estimated: false, next_line: LINE_EVERY }
+    }
+
+    /// Share of the work that is done, 0 to 1.
+    fn share(&self) -> f64 {
+        let by_bytes = self.progress.bytes() as f64 / self.size.bytes.max(1) as f64;
+        let by_rows = self.size.limit.map_or(0.0, |limit| self.progress.rows() as f64 / limit.max(1) as f64);
+        by_bytes.max(by_rows).min(1.0)
+    }
+
+    fn look(&mut self) {
+        let elapsed = self.started.elapsed();
+        let share = self.share();
+        let seconds = elapsed.as_secs_f64();
+        let left = (share > 0.0).then(|| Duration::from_secs_f64(seconds * (1.0 - share) / share));
+        let line = format!(
+            "{} papers  {:.1} papers/s  {} tokens/s  {}",
+            HumanCount(self.progress.rows()),
+            self.progress.rows() as f64 / seconds,
+            HumanCount((self.progress.tokens() as f64 / seconds) as u64),
+            left.map_or("no estimate yet".into(), |left| format!("{} left", HumanDuration(left))),
+        );
+        self.bar.set_position((share * 1_000.0) as u64);
+        self.bar.set_message(line.clone());
+        if let (false, true, Some(left)) = (self.estimated, elapsed >= ESTIMATE_AFTER, left) {
+            self.estimated = true;
+            let papers = HumanCount((self.progress.rows() as f64 / share) as u64);
+            self.say(&format!("estimate: about {papers} papers, {} from now", HumanDuration(left)));
+        }
+        if self.bar.is_hidden() && elapsed >= self.next_line {
+            self.next_line = elapsed + LINE_EVERY;
+            self.say(&format!("{:.0} %  {line}", share * 100.0));
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "progress goes to stderr")]
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+}

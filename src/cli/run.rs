@@ -1,0 +1,233 @@
+//! What `embed`, `train` and `classify` have in common: the bundle, the cache and the sessions are set up from the
+//! flags, the corpus goes through them while progress is shown, and the account is printed.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use indicatif::{HumanBytes, HumanCount};
+use offprint::cache::{EmbeddingCache, Space};
+use offprint::encode::{Account, BundleEncoder, EncodeJob, EncodeOptions, Progress, Sink, TokenBudget, encode_corpus};
+use offprint::model::Bundle;
+use offprint::paper::{Corpus, Template};
+use offprint::report::{Report, Section};
+use offprint::runtime::{ProviderChoice, default_threads};
+
+use super::encode_args::EncodeArgs;
+use super::progress::{Size, watched};
+use super::signals::Stop;
+use super::{Status, places};
+
+/// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
+const WINDOW: usize = 4_096;
+/// Padded tokens of a batch on the CPU provider: activations stay in the second-level cache.
+const CPU_BATCH_TOKENS: usize = 1_024;
+
+/// A bundle with its cache, ready for a corpus.
+pub(crate) struct Run<'a> {
+    args: &'a EncodeArgs,
+    encoder: BundleEncoder,
+    cache: Option<EmbeddingCache>,
+    options: EncodeOptions,
+    rejects: PathBuf,
+    stop: Stop,
+}
+
+impl<'a> Run<'a> {
+    /// Checks the flags and opens the bundle and the cache; neither ONNX Runtime nor the tokenizer is opened yet.
+    /// Rejected rows go beside `output` where there is one.
+    pub(crate) fn new(args: &'a EncodeArgs, output: Option<&Path>) -> Result<Self> {
+        let bundle = places::bundle(&args.model)?;
+        let provider: ProviderChoice = args.provider.parse()?;
+        let max_length = bundle.manifest.max_length;
+        let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;
+        let template: Template = bundle.manifest.template.parse()?;
+        let sep = bundle.manifest.sep_token.clone();
+        let threads = args.threads.map_or_else(default_threads, usize::from);
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
+        let cache = if args.no_cache { None } else { Some(open_cache(args, &bundle)?) };
+        let rejects = match (&args.rejects, output) {
+            (Some(file), _) => file.clone(),
+            (None, Some(output)) => places::beside(output, ".rejects.jsonl"),
+            (None, None) => default_rejects(&places::cache_dir(args.cache_dir.as_deref())?)?,
+        };
+        Ok(Self {
+            args,
+            encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads },
+            cache,
+            options: EncodeOptions { template, sep, budget, window: WINDOW },
+            rejects,
+            stop: Stop::on_signals()?,
+        })
+    }
+
+    pub(crate) fn bundle(&self) -> &Bundle {
+        &self.encoder.bundle
+    }
+
+    /// Sends the corpus through, prints the account, and says how the run ended.
+    pub(crate) fn encode(&self, corpus: &Corpus, limit: Option<u64>, sink: Option<&mut dyn Sink>) -> Result<Account> {
+        let progress = Progress::default();
+        let job = EncodeJob {
+            corpus,
+            encoder: &self.encoder,
+            cache: self.cache.as_ref(),
+            options: self.options.clone(),
+            rejects: self.rejects.clone(),
+            stop: self.stop.flag(),
+            progress: &progress,
+        };
+        let size = Size { bytes: corpus.total_bytes(), limit };
+        let mut account = watched(&progress, size, || encode_corpus(&job, sink))?;
+        if let Some(cache) = &self.cache {
+            account.warnings.extend(cache.warnings());
+        }
+        Ok(account)
+    }
+
+    /// Prints the account: JSON on stdout where asked for, else a few lines on stderr.
+    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the account is this command's output")]
+    pub(crate) fn print(&self, account: &Account) -> Result<()> {
+        for warning in &account.warnings {
+            eprintln!("warning: {warning}");
+        }
+        if account.rejected > 0 {
+            eprintln!(
+                "warning: {} rows were rejected; each stands with its reason in {}",
+                HumanCount(account.rejected),
+                self.rejects.display()
+            );
+        }
+        if self.args.json {
+            println!("{}", serde_json::to_string(account)?);
+        } else {
+            eprintln!("{}", describe(account, &self.args.provider));
+        }
+        Ok(())
+    }
+
+    /// How a run with this account ends.
+    pub(crate) fn status(&self, account: &Account) -> Status {
+        match self.stop.signal() {
+            Some(signal) if account.interrupted => Status::Signal(signal),
+            _ if account.rejected > 0 && !self.args.allow_rejects => Status::RowsRejected,
+            _ => Status::Done,
+        }
+    }
+
+    /// Writes the report page, where one was asked for: the sections of the command, then the account.
+    pub(crate) fn write_report(&self, mut report: Report, account: &Account) -> Result<()> {
+        let Some(folder) = &self.args.report else { return Ok(()) };
+        report.push(account_section(account));
+        report.write(folder)?;
+        Ok(())
+    }
+}
+
+fn open_cache(args: &EncodeArgs, bundle: &Bundle) -> Result<EmbeddingCache> {
+    let root = places::embeddings_dir(&places::cache_dir(args.cache_dir.as_deref())?);
+    let fingerprint = bundle.fingerprint();
+    let space = Space { fingerprint: fingerprint.hash(), dim: bundle.manifest.dim, fields: fingerprint.fields() };
+    let miss = EmbeddingCache::miss_reason(&root, &space);
+    let cache = EmbeddingCache::open(&root, &space)?.with_part_seconds(args.part_seconds);
+    if let Some(reason) = miss {
+        note(&format!("nothing in the cache for this bundle yet; the nearest one differs in {reason}"));
+    }
+    Ok(cache)
+}
+
+#[expect(clippy::print_stderr, reason = "notes to the user go to stderr")]
+pub(crate) fn note(line: &str) {
+    eprintln!("note: {line}");
+}
+
+/// A file of its own for each run, so that two runs don't overwrite each other's.
+fn default_rejects(cache_dir: &Path) -> Result<PathBuf> {
+    let folder = cache_dir.join("rejects");
+    std::fs::create_dir_all(&folder).with_context(|| format!("could not create `{}`", folder.display()))?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Ok(folder.join(format!("{seconds}-{}.jsonl", std::process::id())))
+}
+
+fn describe(account: &Account, asked: &str) -> String {
+    let provider = match &account.provider {
+        Some(provider) if asked == "auto" => format!("{provider} (auto: the provider that this version runs)"),
+        Some(provider) => provider.clone(),
+        None => "no provider (all in the cache)".into(),
+    };
+    let mut lines = vec![format!(
+        "{} papers in {} ({:.1} papers/s) on {provider}",
+        HumanCount(account.rows),
+        seconds(account.seconds),
+        account.papers_per_second(),
+    )];
+    if account.interrupted {
+        lines.push("  interrupted: what was computed is in the cache; the same command goes on from there".into());
+    }
+    lines.extend(account_facts(account).into_iter().map(|(name, value)| format!("  {name}: {value}")));
+    lines.join("\n")
+}
+
+/// The account as names and values, for the terminal and the report page.
+fn account_facts(account: &Account) -> Vec<(String, String)> {
+    let count = |n: u64| HumanCount(n).to_string();
+    let truncated = &account.truncated;
+    let stages = &account.stages;
+    let facts = [
+        (
+            "rows",
+            format!(
+                "{} embedded, {} cached, {} rejected",
+                count(account.embedded),
+                count(account.cached),
+                count(account.rejected)
+            ),
+        ),
+        (
+            "texts",
+            format!("{} title only, {} empty, {} repeated", count(account.title_only), count(account.empty), count(account.repeated)),
+        ),
+        (
+            "truncated",
+            format!(
+                "{} papers lost {} tokens ({} in the title, {} behind it)",
+                count(truncated.papers),
+                count(truncated.tokens),
+                count(truncated.title),
+                count(truncated.abstract_text)
+            ),
+        ),
+        ("tokens", format!("{}, {:.2} % padding", count(account.tokens), account.padding_share * 100.0)),
+        (
+            "time",
+            format!(
+                "opening {}, reading {}, tokenizing {}, inference {}, writing {} (stages overlap)",
+                seconds(stages.open),
+                seconds(stages.read),
+                seconds(stages.tokenize),
+                seconds(stages.inference),
+                seconds(stages.write)
+            ),
+        ),
+        ("peak memory", HumanBytes(account.peak_memory).to_string()),
+    ];
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn account_section(account: &Account) -> Section {
+    let mut facts = vec![
+        ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
+        ("seconds".to_owned(), format!("{:.2}", account.seconds)),
+        ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: all in the cache".into())),
+    ];
+    facts.extend(account_facts(account));
+    Section::facts("Account", facts)
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s => format!("{} min {:.0} s", (s / 60.0) as u64, s % 60.0),
+    }
+}

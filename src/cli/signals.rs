@@ -1,0 +1,37 @@
+//! SIGINT and SIGTERM ask a run to stop after the batches under way; a second one ends the program at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// The flag that the library watches, and which signal raised it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    raised: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Stop {
+    /// Installs the handlers.
+    pub(crate) fn on_signals() -> std::io::Result<Self> {
+        let stop = Self { raised: Arc::default(), signal: Arc::default() };
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the second signal finds the flag raised by the first.
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop.raised))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&stop.signal), signal as usize)?;
+            signal_hook::flag::register(signal, Arc::clone(&stop.raised))?;
+        }
+        Ok(stop)
+    }
+
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.raised
+    }
+
+    /// The signal that asked for the stop, if one did.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        let signal = self.signal.load(Ordering::Relaxed);
+        self.raised.load(Ordering::Relaxed).then_some(i32::try_from(signal).unwrap_or(SIGINT))
+    }
+}

@@ -1,0 +1,161 @@
+//! `offprint train`: papers with labels become a head.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use offprint::evaluate::{Fitting, PartReport, Strength, fit_and_measure};
+use offprint::heads::{Head, TrainingSet, TrainingSink};
+use offprint::report::{Report, Section};
+
+use super::corpus_args::CorpusArgs;
+use super::encode_args::EncodeArgs;
+use super::run::Run;
+use super::{Status, UserError, table};
+
+/// Train a head on the embeddings of labelled papers
+///
+/// A logistic regression with scikit-learn's objective. Where the corpus has a split field, the head is fitted on its
+/// `train` rows alone and the others are only reported; else a stratified 20 % by hash of the id is held out.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    encode: EncodeArgs,
+
+    #[command(flatten)]
+    corpus: CorpusArgs,
+
+    /// Field with the label; rows without one are embedded, left out and counted
+    #[arg(long, value_name = "FIELD", help_heading = "Corpus")]
+    label: String,
+
+    /// Where the head goes
+    #[arg(short, long, value_name = "HEAD", help_heading = "Output")]
+    output: PathBuf,
+
+    /// Inverse strength of the L2 penalty, as scikit-learn's C
+    #[arg(long, value_name = "C", default_value_t = 1.0, help_heading = "Head")]
+    c: f64,
+
+    /// Choose C among these by macro-F1: on the corpus' dev rows, else by a stratified 5-fold on its train rows
+    #[arg(long, value_name = "C,C,...", value_delimiter = ',', num_args = 0..=1, require_equals = true,
+          default_missing_value = "0.01,0.1,1,10,100", help_heading = "Head")]
+    c_grid: Option<Vec<f64>>,
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
+    let strength = strength(args)?;
+    let corpus = args.corpus.open(Some(&args.label), &[])?;
+    let run = Run::new(&args.encode, Some(&args.output))?;
+    let mut sink = TrainingSink::new(run.bundle().manifest.dim);
+    let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
+    if account.interrupted {
+        run.print(&account)?;
+        return Ok(run.status(&account));
+    }
+    let set = sink.finish()?;
+    let fitting = fit_and_measure(&set, &strength)?;
+    let head = Head::logistic(&fitting.fit, &set.classes.names[..set.classes.trained])?
+        .with_encoder(run.bundle().identity().fields(), &text_source(args, &run))
+        .with_figures(fitting.c, serde_json::to_value(&fitting.parts)?);
+    head.save(&args.output)?;
+    run.print(&account)?;
+    print(args, &set, &fitting);
+    run.write_report(report(args, &set, &fitting), &account)?;
+    Ok(run.status(&account))
+}
+
+fn strength(args: &TrainArgs) -> Result<Strength> {
+    let positive = |c: f64, flag: &str| {
+        if c > 0.0 && c.is_finite() {
+            return Ok(c);
+        }
+        Err(UserError::new(format!("`{flag}` is {c}, expected a positive number"), "scikit-learn's default is 1"))
+    };
+    match &args.c_grid {
+        Some(grid) => {
+            Ok(Strength::Grid(grid.iter().map(|&c| positive(c, "--c-grid")).collect::<Result<Vec<f64>>>()?))
+        }
+        None => Ok(Strength::Fixed(positive(args.c, "--c")?)),
+    }
+}
+
+/// What a head remembers about how texts were made: the template, or the field that was used as it is.
+pub(crate) fn text_source_of(corpus: &CorpusArgs, template: &str) -> String {
+    match &corpus.text_field {
+        Some(field) => format!("text-field {field}"),
+        None => format!("template {template}"),
+    }
+}
+
+fn text_source(args: &TrainArgs, run: &Run<'_>) -> String {
+    text_source_of(&args.corpus, &run.bundle().manifest.template)
+}
+
+#[expect(clippy::print_stderr, reason = "figures for people go to stderr")]
+fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
+    if set.unlabelled > 0 {
+        eprintln!("warning: {} rows have no `{}` and were left out", set.unlabelled, args.label);
+    }
+    if set.without_split > 0 {
+        eprintln!("warning: {} labelled rows name no part of the split and were left out", set.without_split);
+    }
+    let convergence = &fitting.fit.convergence;
+    eprintln!(
+        "logistic regression on {} rows × {}, {} classes, C = {}{}: converged after {} iterations",
+        set.rows_of("train").len(),
+        set.matrix.ncols(),
+        set.classes.trained,
+        fitting.c,
+        fitting.choice.as_ref().map_or(String::new(), |choice| format!(" (chosen on {})", choice.on)),
+        convergence.iterations,
+    );
+    let rows: Vec<Vec<String>> = fitting.parts.iter().map(summary).collect();
+    eprint!("{}", table::layout(&["part", "rows", "accuracy", "f1_macro"], &rows, 40));
+    for part in fitting.parts.iter().filter(|part| part.unknown_labels > 0) {
+        eprintln!("warning: {} rows of {} have a label that no train row has", part.unknown_labels, part.part);
+    }
+    eprintln!("head: {}", args.output.display());
+}
+
+fn summary(part: &PartReport) -> Vec<String> {
+    vec![
+        part.part.clone(),
+        part.rows.to_string(),
+        format!("{:.4}", part.accuracy),
+        format!("{:.4}", part.f1_macro),
+    ]
+}
+
+fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
+    let mut report = Report::new(&format!("Head for {}", args.label));
+    let summaries = fitting.parts.iter().map(summary).collect();
+    report.push(Section::table("Quality", &["part", "rows", "accuracy", "f1_macro"], summaries));
+    if let Some(choice) = &fitting.choice {
+        let bars = choice.path.points.iter().map(|point| (format!("C = {}", point.c), point.mean)).collect();
+        report.push(Section::bars(&format!("Macro-F1 by C, on {}", choice.on), bars));
+    }
+    for part in fitting.parts.iter().filter(|part| fitting.parts.len() == 1 || part.part != "train") {
+        push_part(&mut report, part);
+    }
+    if set.unlabelled > 0 {
+        report.push(Section::note("Left out", &format!("{} rows have no `{}`.", set.unlabelled, args.label)));
+    }
+    report
+}
+
+/// Per-class figures and the confusion matrix of one part.
+pub(crate) fn push_part(report: &mut Report, part: &PartReport) {
+    let figures = part.classes.iter().zip(&part.per_class).map(|(name, class)| {
+        vec![
+            name.clone(),
+            class.support.to_string(),
+            format!("{:.4}", class.precision),
+            format!("{:.4}", class.recall),
+            format!("{:.4}", class.f1),
+        ]
+    });
+    let header = ["class", "rows", "precision", "recall", "f1"];
+    report.push(Section::table(&format!("Classes in {}", part.part), &header, figures.collect()));
+    report.push(Section::confusion(&format!("Confusion in {}", part.part), &part.classes, &part.confusion));
+}

@@ -1,0 +1,131 @@
+//! The machinery behind a bundle: its tokenizer and its sessions, opened when the first text needs them, so that a run
+//! that finds all in the cache opens neither. [`OpenEncoder`] is the seam: the pipeline, the cache and the crash
+//! tests run with [`StubEncoder`], which needs no model and no ONNX Runtime.
+
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::{Encoding, Error, Tokenizer};
+use crate::cache::PartOrigin;
+use crate::model::Bundle;
+use crate::runtime::{EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession};
+
+/// Turns a text into token ids.
+pub trait Tokenize: Send + Sync {
+    /// Encodes `text`, whose first `title_end` bytes are the title.
+    fn encode(&self, text: &str, title_end: usize) -> Result<Encoding, Error>;
+
+    /// The id that fills up shorter rows of a batch.
+    fn pad_id(&self) -> u32;
+}
+
+impl Tokenize for Tokenizer {
+    fn encode(&self, text: &str, title_end: usize) -> Result<Encoding, Error> {
+        Tokenizer::encode(self, text, title_end)
+    }
+
+    fn pad_id(&self) -> u32 {
+        Tokenizer::pad_id(self)
+    }
+}
+
+/// Encodes many texts on rayon's current pool, in their order.
+pub(super) fn encode_all(tokenizer: &dyn Tokenize, texts: &[(&str, usize)]) -> Vec<Result<Encoding, Error>> {
+    texts.par_iter().map(|(text, title_end)| tokenizer.encode(text, *title_end)).collect()
+}
+
+/// A tokenizer with sessions that run what it makes.
+pub struct OpenedEncoder {
+    /// Shared by the threads that tokenize.
+    pub tokenizer: Box<dyn Tokenize>,
+    /// One for each thread that runs batches; at least one.
+    pub sessions: Vec<Box<dyn RunBatch>>,
+    /// What is noted in the cache about where vectors came from.
+    pub origin: PartOrigin,
+}
+
+/// Something that can be opened into a tokenizer and sessions.
+pub trait OpenEncoder: Sync {
+    /// Length of the embeddings.
+    fn dim(&self) -> usize;
+
+    /// Opens it; called at most once a run.
+    fn open(&self) -> Result<OpenedEncoder, Error>;
+}
+
+/// A bundle, with what is needed to open it.
+#[derive(Debug)]
+pub struct BundleEncoder {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// The ONNX Runtime library to load, where the user named one.
+    pub ort_lib: Option<PathBuf>,
+    /// Which execution provider runs the graph.
+    pub provider: ProviderChoice,
+    /// Threads of the session.
+    pub threads: usize,
+}
+
+impl OpenEncoder for BundleEncoder {
+    fn dim(&self) -> usize {
+        self.bundle.manifest.dim
+    }
+
+    fn open(&self) -> Result<OpenedEncoder, Error> {
+        let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
+        let options =
+            SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
+        let session = EncoderSession::open(&runtime, &options)?;
+        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
+        let origin = PartOrigin {
+            provider: session.provider().to_owned(),
+            runtime_version: runtime.version().to_owned(),
+            cpu: Machine::detect().cpu,
+        };
+        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions: vec![Box::new(session)], origin })
+    }
+}
+
+/// An encoder without a model: words are hashed to ids, vectors are made from the ids. For tests, benchmarks and
+/// measurements of everything around the model.
+#[derive(Debug, Clone)]
+pub struct StubEncoder {
+    /// Length of the vectors.
+    pub dim: usize,
+    /// Longest encoding in tokens, the two special ones included.
+    pub max_length: usize,
+}
+
+impl OpenEncoder for StubEncoder {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn open(&self) -> Result<OpenedEncoder, Error> {
+        let origin = PartOrigin { provider: "stub".into(), runtime_version: "none".into(), cpu: "any".into() };
+        let tokenizer = Box::new(WordHasher { max_length: self.max_length });
+        Ok(OpenedEncoder { tokenizer, sessions: vec![Box::new(StubSession::new(self.dim))], origin })
+    }
+}
+
+/// One id for each run of characters between blanks.
+struct WordHasher {
+    max_length: usize,
+}
+
+impl Tokenize for WordHasher {
+    fn encode(&self, text: &str, _: usize) -> Result<Encoding, Error> {
+        let room = self.max_length.saturating_sub(2);
+        let words = text.split_whitespace().count();
+        let hash = |word: &str| word.bytes().fold(17_u32, |h, b| h.wrapping_mul(31).wrapping_add(b.into())) % 30_000;
+        let mut ids = vec![101];
+        ids.extend(text.split_whitespace().take(room).map(|word| 1_000 + hash(word)));
+        ids.push(102);
+        Ok(Encoding { ids, n_dropped: u32::try_from(words.saturating_sub(room)).unwrap_or(u32::MAX), title_cut: false })
+    }
+
+    fn pad_id(&self) -> u32 {
+        0
+    }
+}

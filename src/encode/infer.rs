@@ -1,0 +1,136 @@
+//! The second stage: runs the batches of a window on the sessions, one thread each, and hands every finished batch to
+//! the cache at once, so that what a kill can lose is bounded by the age of the open part and not by the window.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::account::{Progress, StageClock};
+use super::prepare::{Machinery, Window};
+use super::{Encoding, Error, assemble};
+use crate::cache::{EmbeddingCache, RowMeta};
+use crate::runtime::RunBatch;
+
+/// What became of the texts of a window, by their number in it.
+#[derive(Default)]
+pub(super) struct Computed {
+    /// Row-major vectors; empty if nobody asked for them.
+    pub vectors: Vec<f32>,
+    /// Whether the text was computed: all of them, unless the run was stopped.
+    pub done: Vec<bool>,
+    /// Tokens of the computed texts, without and with padding.
+    pub useful_tokens: u64,
+    pub padded_tokens: u64,
+}
+
+/// What the threads of this stage share.
+pub(super) struct InferContext<'a> {
+    pub cache: Option<&'a EmbeddingCache>,
+    pub progress: &'a Progress,
+    pub stopped: &'a (dyn Fn() -> bool + Sync),
+    pub clock: &'a StageClock,
+    pub dim: usize,
+    /// Whether the vectors are wanted in memory.
+    pub keep: bool,
+}
+
+/// Facts about an encoding that outlive its token ids.
+pub(super) fn row_meta(encoding: &Encoding) -> RowMeta {
+    RowMeta {
+        n_tokens: u32::try_from(encoding.ids.len()).unwrap_or(u32::MAX),
+        n_dropped: encoding.n_dropped,
+        title_cut: encoding.title_cut,
+    }
+}
+
+/// Runs all batches of `window`. After an error the batches under way are finished and the first error is given.
+pub(super) fn run_window(
+    window: &Window,
+    machinery: &mut Machinery,
+    context: &InferContext<'_>,
+) -> Result<Computed, Error> {
+    let texts = window.encodings.len();
+    let vectors = if context.keep { vec![0.0; texts * context.dim] } else { Vec::new() };
+    let worker = Worker {
+        window,
+        context,
+        pad_id: machinery.pad_id,
+        next: AtomicUsize::new(0),
+        computed: Mutex::new(Computed { vectors, done: vec![false; texts], ..Computed::default() }),
+        failure: Mutex::new(None),
+    };
+    let started = Instant::now();
+    match machinery.sessions.as_mut_slice() {
+        [only] => worker.run(only.as_mut()),
+        several => std::thread::scope(|scope| {
+            for session in several {
+                scope.spawn(|| worker.run(session.as_mut()));
+            }
+        }),
+    }
+    context.clock.add(started.elapsed());
+    match into_inner(worker.failure) {
+        Some(error) => Err(error),
+        None => Ok(into_inner(worker.computed)),
+    }
+}
+
+/// The work of one window, shared by the session threads.
+struct Worker<'a> {
+    window: &'a Window,
+    context: &'a InferContext<'a>,
+    pad_id: u32,
+    next: AtomicUsize,
+    computed: Mutex<Computed>,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Worker<'_> {
+    /// Takes batches until there are none, the run is stopped, or one fails on any thread.
+    fn run(&self, session: &mut dyn RunBatch) {
+        while !(self.context.stopped)() && lock(&self.failure).is_none() {
+            let Some(batch) = self.window.plan.batches.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            if let Err(error) = self.run_batch(session, batch) {
+                lock(&self.failure).get_or_insert(error);
+            }
+        }
+    }
+
+    fn run_batch(&self, session: &mut dyn RunBatch, batch: &[usize]) -> Result<(), Error> {
+        let encodings: Vec<&Encoding> = batch.iter().map(|&text| &self.window.encodings[text]).collect();
+        let batch_input = assemble(&encodings, self.pad_id);
+        let matrix = session.run(&batch_input)?;
+        let vectors = matrix.data.chunks_exact(self.context.dim);
+        if let Some(cache) = self.context.cache {
+            for ((&text, encoding), vector) in batch.iter().zip(&encodings).zip(vectors.clone()) {
+                cache.append(self.window.compute_keys[text], vector, row_meta(encoding))?;
+            }
+            cache.tick()?;
+        }
+        let tokens = encodings.iter().map(|encoding| encoding.ids.len() as u64).sum();
+        let mut computed = lock(&self.computed);
+        computed.useful_tokens += tokens;
+        computed.padded_tokens += (batch_input.rows * batch_input.columns) as u64;
+        for (&text, vector) in batch.iter().zip(vectors) {
+            computed.done[text] = true;
+            if self.context.keep {
+                let start = text * self.context.dim;
+                computed.vectors[start..start + self.context.dim].copy_from_slice(vector);
+            }
+        }
+        self.context.progress.add_computed(batch.len() as u64, tokens);
+        let share = computed.padded_tokens as f64 / self.window.plan.padded_tokens.max(1) as f64;
+        let bytes = self.window.end_bytes.saturating_sub(self.window.start_bytes) as f64 * share;
+        self.context.progress.set_bytes(self.window.start_bytes + bytes as u64);
+        Ok(())
+    }
+}
+
+/// A poisoned lock means that a session thread panicked; its panic is passed on when the scope ends.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

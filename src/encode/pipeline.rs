@@ -1,0 +1,245 @@
+//! The three stages in a row, each in its own thread: prepare (read, look up, tokenize, plan) → infer (run, cache) →
+//! finish (restore the order, account, hand on). A window passes through rendezvous channels, so that at most three
+//! are in memory; the next one is tokenized while one is run.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use ndarray::Array2;
+
+use super::account::StageClock;
+use super::infer::{Computed, InferContext, row_meta, run_window};
+use super::prepare::{Machinery, PrepareClocks, Preparer, Source, Window};
+use super::error::SinkError;
+use super::{Account, Error, OpenEncoder, Progress, TokenBudget};
+use crate::cache::{EmbeddingCache, RowMeta};
+use crate::paper::{Corpus, Paper, Template};
+use crate::runtime::memory_in_use;
+
+/// How papers become texts and texts become batches.
+#[derive(Debug, Clone)]
+pub struct EncodeOptions {
+    /// Renders title and abstract.
+    pub template: Template,
+    /// The tokenizer's separator token, as the template writes it.
+    pub sep: String,
+    /// Padded tokens of a batch.
+    pub budget: TokenBudget,
+    /// Papers of a window: sorted by length together and held in memory together.
+    pub window: usize,
+}
+
+/// A corpus to be encoded, with all that is needed for it.
+pub struct EncodeJob<'a> {
+    /// The papers.
+    pub corpus: &'a Corpus,
+    /// The encoder; opened when the first text is not in the cache.
+    pub encoder: &'a dyn OpenEncoder,
+    /// Where vectors are looked up and kept; without it all are computed.
+    pub cache: Option<&'a EmbeddingCache>,
+    /// Texts and batches.
+    pub options: EncodeOptions,
+    /// Where rejected rows are written; no file is made if there are none.
+    pub rejects: PathBuf,
+    /// Raised by a signal: batches under way are finished and the account is given.
+    pub stop: &'a AtomicBool,
+    /// Counters to watch.
+    pub progress: &'a Progress,
+}
+
+impl EncodeJob<'_> {
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Finished rows, in the order of the corpus.
+#[derive(Debug)]
+pub struct EmbeddedWindow {
+    /// The papers.
+    pub papers: Vec<Paper>,
+    /// Their embeddings, `papers.len()` × dim.
+    pub embeddings: Array2<f32>,
+    /// Tokens and truncation of each.
+    pub metas: Vec<RowMeta>,
+}
+
+/// Takes finished windows, in the order of the corpus.
+pub trait Sink {
+    /// Takes one window; an error ends the run.
+    fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError>;
+}
+
+/// Encodes a corpus: fills the cache, and hands every row to `sink` in the order of the corpus if there is one.
+///
+/// Rows that cannot be used are written to the rejects file and counted. After an interruption (`job.stop`) the account
+/// has `interrupted` set and the sink has seen whole windows only.
+///
+/// # Errors
+/// A corpus that cannot be read to its end or has no row, an encoder that cannot be opened, a failing batch, a cache
+/// or a sink that cannot be written. What was computed until then is in the cache.
+pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result<Account, Error> {
+    let started = Instant::now();
+    let clocks = PrepareClocks::default();
+    let inference = StageClock::default();
+    let keep = sink.is_some();
+    let mut finisher = Finisher { job, sink, account: Account::default(), write: StageClock::default() };
+    let (to_infer, prepared) = sync_channel::<Window>(0);
+    let (to_finish, inferred) = sync_channel::<Inferred>(0);
+    let result = std::thread::scope(|scope| {
+        let prepare = scope.spawn(|| prepare_all(job, &clocks, to_infer));
+        let infer = scope.spawn(|| infer_all(job, keep, &inference, prepared, to_finish));
+        let finished = inferred.iter().try_for_each(|window| finisher.finish(window));
+        drop(inferred);
+        // The first stage to fail hangs up on its neighbours, which then end without an error of their own.
+        let inferred = join(infer);
+        join(prepare).and_then(|rejects| inferred.and(finished).map(|()| rejects))
+    });
+    if let Some(cache) = job.cache {
+        let closed = if result.is_ok() && !job.stopped() { cache.finish() } else { cache.close_part() };
+        if result.is_ok() {
+            closed?;
+        }
+    }
+    result?;
+    let mut account = finisher.account;
+    if account.rows == 0 && !job.stopped() {
+        return Err(Error::EmptyCorpus { files: job.corpus.files().len() });
+    }
+    account.interrupted = job.stopped();
+    account.stages.read = clocks.read.seconds();
+    account.stages.tokenize = clocks.tokenize.seconds();
+    account.stages.open = clocks.open.seconds();
+    account.stages.inference = inference.seconds();
+    account.stages.write = finisher.write.seconds();
+    account.seconds = started.elapsed().as_secs_f64();
+    account.peak_memory = memory_in_use().peak;
+    Ok(account)
+}
+
+/// A window with what was computed for it.
+struct Inferred {
+    window: Window,
+    computed: Computed,
+    provider: Option<String>,
+}
+
+fn prepare_all(
+    job: &EncodeJob<'_>,
+    clocks: &PrepareClocks,
+    to_infer: SyncSender<Window>,
+) -> Result<Option<PathBuf>, Error> {
+    let mut preparer = Preparer::new(job, clocks);
+    while let Some(window) = preparer.next_window()? {
+        if to_infer.send(window).is_err() {
+            break;
+        }
+    }
+    drop(to_infer);
+    preparer.finish()
+}
+
+fn infer_all(
+    job: &EncodeJob<'_>,
+    keep: bool,
+    clock: &StageClock,
+    prepared: Receiver<Window>,
+    to_finish: SyncSender<Inferred>,
+) -> Result<(), Error> {
+    let stopped = || job.stopped();
+    let context =
+        InferContext { cache: job.cache, progress: job.progress, stopped: &stopped, clock, dim: job.encoder.dim(), keep };
+    let mut machinery: Option<Machinery> = None;
+    for mut window in prepared {
+        if let Some(opened) = window.machinery.take() {
+            if let Some(cache) = job.cache {
+                cache.set_origin(&opened.origin);
+            }
+            machinery = Some(opened);
+        }
+        let computed = match &mut machinery {
+            Some(machinery) => run_window(&window, machinery, &context)?,
+            None => Computed::default(),
+        };
+        let provider = machinery.as_ref().map(|machinery| machinery.origin.provider.clone());
+        if to_finish.send(Inferred { window, computed, provider }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The last stage, in the caller's thread.
+struct Finisher<'a, 'b> {
+    job: &'a EncodeJob<'a>,
+    sink: Option<&'b mut dyn Sink>,
+    account: Account,
+    write: StageClock,
+}
+
+impl Finisher<'_, '_> {
+    fn finish(&mut self, inferred: Inferred) -> Result<(), Error> {
+        let started = Instant::now();
+        let Inferred { mut window, computed, provider } = inferred;
+        let dim = self.job.encoder.dim();
+        let mut embeddings = vec![0.0; if self.sink.is_some() { window.papers.len() * dim } else { dim }];
+        let mut metas = Vec::with_capacity(window.papers.len());
+        for row in 0..window.papers.len() {
+            let start = if self.sink.is_some() { row * dim } else { 0 };
+            if let Some(meta) = self.resolve(&window, &computed, row, &mut embeddings[start..start + dim])? {
+                let is_computed = matches!(window.sources[row], Source::Compute(_));
+                self.account.add_row(is_computed, window.kinds[row], meta);
+                self.job.progress.add_found(u64::from(!is_computed));
+                metas.push(meta);
+            }
+        }
+        self.account.provider = provider.or(self.account.provider.take());
+        self.account.add_rejected(window.rejected);
+        self.account.repeated += window.repeated;
+        self.account.add_tokens(computed.useful_tokens, computed.padded_tokens);
+        let whole = metas.len() == window.papers.len();
+        if let (Some(sink), true) = (&mut self.sink, whole) {
+            let papers = std::mem::take(&mut window.papers);
+            let embeddings = Array2::from_shape_vec((papers.len(), dim), embeddings)
+                .expect("one vector of dim values was made for each paper");
+            sink.window(EmbeddedWindow { papers, embeddings, metas }).map_err(Error::Sink)?;
+        }
+        self.job.progress.set_bytes(window.end_bytes);
+        self.write.add(started.elapsed());
+        Ok(())
+    }
+
+    /// Copies the vector of a row; none if the run was stopped before it was computed.
+    fn resolve(
+        &self,
+        window: &Window,
+        computed: &Computed,
+        row: usize,
+        into: &mut [f32],
+    ) -> Result<Option<RowMeta>, Error> {
+        match window.sources[row] {
+            Source::Compute(text) | Source::Same(text) => {
+                if !computed.done.get(text).copied().unwrap_or(false) {
+                    return Ok(None);
+                }
+                if self.sink.is_some() {
+                    into.copy_from_slice(&computed.vectors[text * into.len()..(text + 1) * into.len()]);
+                }
+                Ok(Some(row_meta(&window.encodings[text])))
+            }
+            Source::Cached => match self.job.cache.and_then(|cache| cache.copy_row(&window.keys[row], into)) {
+                Some(meta) => Ok(Some(meta)),
+                // A stopped run may have left out the text that this row shares with an earlier window.
+                None if self.job.stopped() => Ok(None),
+                None => Err(Error::RowLost { row: window.papers[row].origin.to_string() }),
+            },
+        }
+    }
+}
+
+/// A panic in a stage is a panic of the run.
+fn join<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

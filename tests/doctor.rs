@@ -1,0 +1,47 @@
+//! Promise: `doctor` says what was found, where it was looked for, and the way out; `cache` says what is kept and
+//! finds what is damaged.
+
+mod common;
+
+use common::{Workplace, tiny_bundle};
+
+#[test]
+fn doctor_shows_what_it_found() {
+    let place = Workplace::new();
+    let said = place.run(&["doctor"], 0);
+    for part in ["ONNX Runtime", "CPUExecutionProvider", "cores", "cache"] {
+        assert!(said.stdout.contains(part), "expected {part} in:\n{}", said.stdout);
+    }
+    let json = place.run(&["doctor", "--json"], 0).json();
+    assert!(json.is_object());
+}
+
+#[test]
+fn doctor_says_where_it_looked_and_how_to_get_what_is_missing() {
+    let place = Workplace::new();
+    let said = place.run(&["doctor", "--ort-lib", "nowhere.so"], 1);
+    assert!(said.stdout.contains("nowhere.so") && said.stdout.contains("pip install onnxruntime"), "{}", said.stdout);
+}
+
+#[test]
+fn a_flipped_byte_is_found_set_aside_and_computed_again() {
+    let place = Workplace::new();
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"one\"}\n{\"id\": \"b\", \"title\": \"two\"}\n");
+    place.run(&["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "x.jsonl"], 0);
+    place.run(&["cache", "verify"], 0);
+
+    let pattern = place.path("cache/embeddings/*/*.arrow");
+    let part = glob::glob(pattern.to_str().unwrap()).unwrap().next().unwrap().unwrap();
+    let mut bytes = std::fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+
+    let said = place.run(&["cache", "verify"], 1);
+    assert!(said.stdout.contains("damaged: "), "{}", said.stdout);
+    assert!(!part.exists());
+    let account = place.run(&["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "y.jsonl", "--json"], 0).json();
+    assert_eq!(account["embedded"], 2);
+    assert_eq!(place.read("x.jsonl"), place.read("y.jsonl"));
+    place.run(&["cache", "verify"], 0);
+}
