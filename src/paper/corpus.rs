@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::error::Error;
-use super::fields::{FieldMap, FieldPlan, shared_plan};
+use super::fields::{FieldMap, FieldPlan};
 use super::find::corpus_files;
 use super::source::{self, RowSource};
 use super::{Origin, Rejection, Row};
@@ -49,7 +49,7 @@ impl Corpus {
             total_bytes += size;
         }
         let CorpusOptions { fields, limit } = options;
-        let plan = shared_plan(&fields);
+        let plan = Arc::new(FieldPlan::new(&fields));
         Search::new(&plan).run(&files)?;
         Ok(Self { files, total_bytes, plan, limit: limit.unwrap_or(u64::MAX) })
     }

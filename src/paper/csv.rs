@@ -4,8 +4,6 @@
 //! and quoted line ends, a bound on a row's size, and an error where a quote swallows the rest of the file. Cells are
 //! texts; an empty cell is an empty text.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::error::Error;
@@ -23,7 +21,7 @@ pub(super) struct CsvRows {
 
 impl CsvRows {
     /// Reads the header. A file without any line has no rows.
-    pub(super) fn open(mut lines: Lines, plan: Arc<FieldPlan>) -> Result<Self, Error> {
+    pub(super) fn open(mut lines: Lines, plan: &FieldPlan) -> Result<Self, Error> {
         let mut record = Record::default();
         let mut names = Vec::new();
         let line = match next_record(&mut lines, &mut record)? {
@@ -96,7 +94,9 @@ fn next_record(lines: &mut Lines, record: &mut Record) -> Result<Option<u64>, Er
                 return Ok(Some(lines.number()));
             }
             Line::Whole(bytes) if begin.is_none() && bytes.trim_ascii().is_empty() => continue,
-            Line::Whole(bytes) if record.data.len() + bytes.len() <= longest => record.add_line(bytes),
+            Line::Whole(bytes) if begin.is_none() || record.data.len() + bytes.len() <= longest => {
+                record.add_line(bytes)
+            }
             // A row over many lines that outgrows the bound: whether its quote ever closes cannot be known.
             _ => return Err(open_quote(lines, begin.unwrap_or(lines.number()))),
         }

@@ -3,8 +3,6 @@
 //! Formats hand over values by position in [`FieldPlan::names`]; only this file knows what they mean. A row never ends
 //! here without a verdict, and each reason names the field, what it holds and what was expected.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::{Origin, Paper, PaperText, Rejection, Row};
@@ -249,9 +247,4 @@ fn kind_of(cell: &Option<Value>) -> &'static str {
         Some(Value::Array(_)) => "a list",
         Some(Value::Object(_)) => "an object",
     }
-}
-
-/// A shorthand for tests and readers: the plan behind a shared pointer.
-pub(super) fn shared_plan(fields: &FieldMap) -> Arc<FieldPlan> {
-    Arc::new(FieldPlan::new(fields))
 }

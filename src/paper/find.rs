@@ -115,7 +115,7 @@ mod tests {
             ".git/x.csv",
         ]);
         let all = folder.path().display().to_string();
-        assert_eq!(found(&[all.clone()], folder.path()), ["a/c.NDJSON", "a/z.csv.gz", "b.jsonl"]);
+        assert_eq!(found(std::slice::from_ref(&all), folder.path()), ["a/c.NDJSON", "a/z.csv.gz", "b.jsonl"]);
         let inputs = [format!("{all}/b.jsonl"), format!("{all}/a/*")];
         assert_eq!(found(&inputs, folder.path()), ["b.jsonl", "a/c.NDJSON", "a/z.csv.gz"]);
         assert_eq!(found(&[format!("{all}/**/*.csv.gz")], folder.path()), ["a/z.csv.gz"]);

@@ -88,7 +88,7 @@ pub(super) fn open(path: &Path, plan: Arc<FieldPlan>, progress: Arc<AtomicU64>) 
     let lines = Lines::new(bytes, path);
     Ok(match format.rows {
         RowFormat::Jsonl => Box::new(JsonlRows::new(lines, plan)),
-        RowFormat::Csv => Box::new(CsvRows::open(lines, plan)?),
+        RowFormat::Csv => Box::new(CsvRows::open(lines, &plan)?),
     })
 }
 

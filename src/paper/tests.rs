@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use flate2::Compression;
@@ -10,6 +11,10 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::csv::CsvRows;
+use super::fields::FieldPlan;
+use super::jsonl::JsonlRows;
+use super::source::{Lines, RowSource};
 use super::{Corpus, CorpusOptions, Error, FieldMap, Paper, PaperText, Row};
 
 struct Folder(tempfile::TempDir);
@@ -321,6 +326,42 @@ fn progress_ends_at_the_size_on_disk_and_a_limit_stops_early() {
     assert_eq!([limited(0), limited(2), limited(9)], [0, 2, 3]);
 }
 
+fn bounded(source: &mut dyn RowSource) -> Vec<String> {
+    let mut met = Vec::new();
+    loop {
+        met.push(match source.next_row() {
+            Ok(None) => return met,
+            Ok(Some(row)) => format!("{} {}", row.line, row.cells.map_or_else(|reason| reason, |_| "read".to_owned())),
+            Err(error) => {
+                met.push(error.to_string());
+                return met;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_row_at_the_bound_is_read_and_a_longer_one_is_passed_over() {
+    let plan = || Arc::new(FieldPlan::new(&FieldMap::default()));
+    let long = "the row is longer than 14 bytes, the most that is read";
+    let bytes = b"{\"title\":\"1\"}\n{\"title\":\"12\"}\n{\"title\":\"1\"}";
+    let got = bounded(&mut JsonlRows::new(Lines::of_bytes(bytes, 13), plan()));
+    assert_eq!(got, ["1 read".to_owned(), format!("2 {}", long.replace("14", "13")), "3 read".to_owned()]);
+    let bytes = b"title\n12345678901234\n123456789012345\n\"two\nlines\"\n\"1234567\n12345678";
+    let got = bounded(&mut CsvRows::open(Lines::of_bytes(bytes, 14), &plan()).unwrap());
+    let unclosed = "test:6: a quoted field of this row is never closed".to_owned();
+    assert_eq!(got, ["2 read".to_owned(), format!("3 {long}"), "4 read".to_owned(), unclosed]);
+}
+
+#[test]
+fn a_path_that_the_system_refuses_is_named_with_its_reason() {
+    let folder = Folder::new();
+    let path = folder.write("file", b"").join("x.csv");
+    let error = open(&[&path], FieldMap::default()).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot read `{}`", path.display()));
+    assert!(std::error::Error::source(&error).is_some());
+}
+
 #[test]
 fn rows_go_to_another_thread() {
     fn sent<T: Send>(_: &T) {}
@@ -334,8 +375,8 @@ proptest! {
         cells in proptest::collection::vec(("[a-z]{1,3}", "[a,\"\r\n ü]{0,6}", "[a,\"\r\n ü]{0,6}"), 1..12),
         crlf: bool,
     ) {
-        let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
-        let mut writer = csv::WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+        let terminator = if crlf { ::csv::Terminator::CRLF } else { ::csv::Terminator::Any(b'\n') };
+        let mut writer = ::csv::WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
         writer.write_record(["id", "title", "abstract"]).unwrap();
         for (id, title, abstract_text) in &cells {
             writer.write_record([id, title, abstract_text]).unwrap();
