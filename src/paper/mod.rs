@@ -1,1 +1,95 @@
-//! (room: paper)
+//! What comes in: papers out of corpora, the text that stands for a paper, and who is held out or seen before.
+//!
+//! Knows files, fields and templates; knows no tokenizer, model or cache. Its invariant: every row of the input leaves
+//! as exactly one [`Row`], a paper or a rejection that names file, line and reason, so that the caller's totals add up.
+
+mod corpus;
+mod csv;
+mod duplicates;
+mod error;
+mod fields;
+mod find;
+mod jsonl;
+mod rejects;
+mod source;
+mod split;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use corpus::{Corpus, CorpusOptions, Rows};
+pub use duplicates::{Duplicate, Duplicates};
+pub use error::Error;
+pub use fields::FieldMap;
+pub use rejects::RejectsFile;
+pub use split::held_out;
+pub use template::{CustomTemplate, Rendered, Template};
+
+/// Where a row stands: the file as the user would name it, and the line (from 1) on which the row begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file's path, as text.
+    pub file: Arc<str>,
+    /// The line in the (uncompressed) file, counted from 1.
+    pub line: u64,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.file, self.line)
+    }
+}
+
+/// The text of a paper as its corpus has it, before a [`Template`] renders it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaperText {
+    /// Two fields; `None` is a field that is absent or null. An empty text is a text.
+    TitleAbstract {
+        /// The title.
+        title: Option<String>,
+        /// The abstract.
+        abstract_text: Option<String>,
+    },
+    /// One field that is used as it is.
+    Plain(String),
+}
+
+/// One row of a corpus that can be embedded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paper {
+    /// The id field's text; `row:<n>` in a corpus without ids.
+    pub id: String,
+    /// File and line.
+    pub origin: Origin,
+    /// What will be rendered.
+    pub text: PaperText,
+    /// The label's text; integers and booleans as JSON writes them. `None` where there is none.
+    pub label: Option<String>,
+    /// `train`, `dev`, `test`, ... as the corpus says.
+    pub split: Option<String>,
+    /// The values of [`FieldMap::keep`], in that order; `None` where the row has no such field.
+    pub kept: Vec<Option<serde_json::Value>>,
+}
+
+/// A row that cannot be embedded, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// File and line.
+    pub origin: Origin,
+    /// The row's id where it could be read.
+    pub id: Option<String>,
+    /// Names the field, what it holds and what was expected.
+    pub reason: String,
+}
+
+/// What one row of the input became.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Row {
+    /// Goes on.
+    Paper(Paper),
+    /// Is accounted for and goes no further.
+    Rejected(Rejection),
+}
