@@ -230,3 +230,96 @@ fn window(bytes: &Buffer, what: &'static str, offset: i64, length: i64) -> Resul
         None => Err(Damage::Extent { what, got: length, expected: format!("at most {room} bytes") }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::key::RowMeta;
+    use super::super::part::RowRef;
+    use super::super::space::Space;
+    use super::super::writer::PartWriter;
+    use super::*;
+
+    const DIM: usize = 3;
+    const ROWS: u8 = 9;
+
+    fn part_bytes() -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let space = Space { fingerprint: "f".into(), dim: DIM, fields: Default::default() };
+        let mut writer = PartWriter::create(folder.path(), &space, &PartOrigin::default()).unwrap();
+        for row in 0..ROWS {
+            let meta = RowMeta { n_tokens: row.into(), ..RowMeta::default() };
+            writer.push(RowRef { key: Key([row; Key::BYTES]), embedding: &[row.into(); DIM], meta }).unwrap();
+        }
+        std::fs::read(writer.publish().unwrap()).unwrap()
+    }
+
+    /// Touches the first and last byte of every column; the number of rows.
+    fn touch(layout: &Layout) -> usize {
+        let rows = layout.batches.iter().map(|batch| {
+            let rows = batch.keys().len();
+            assert_eq!(batch.embeddings.len(), rows * DIM);
+            let ends = [0, rows - 1]
+                .map(|row| (batch.keys()[row], batch.embeddings[row * DIM], batch.n_tokens[row], batch.n_dropped[row]));
+            assert!(batch.title_cut.len() == rows && ends.len() == 2);
+            rows
+        });
+        rows.sum()
+    }
+
+    #[test]
+    fn columns_lie_aligned_in_the_bytes_and_are_not_copied() {
+        let bytes = Buffer::from(part_bytes());
+        let layout = parse(&bytes, "f", DIM).unwrap();
+        let batch = &layout.batches[0];
+        assert_eq!(touch(&layout), usize::from(ROWS));
+        let columns = [&batch.keys, batch.embeddings.inner(), batch.n_tokens.inner(), batch.n_dropped.inner()];
+        for column in columns.into_iter().chain([batch.title_cut.inner()]) {
+            let offset = column.as_ptr() as usize - bytes.as_ptr() as usize;
+            assert!(offset < bytes.len() && offset.is_multiple_of(64), "{offset}");
+        }
+    }
+
+    #[test]
+    fn other_dimensions_and_fingerprints_are_told_apart() {
+        let bytes = Buffer::from(part_bytes());
+        let damage = parse(&bytes, "f", 4).unwrap_err().to_string();
+        assert!(
+            damage.starts_with(
+                "its list of columns is `key: fixed_size_binary[16], embedding: fixed_size_list<float>[3],"
+            )
+        );
+        assert!(
+            damage.contains("expected `key: fixed_size_binary[16], embedding: fixed_size_list<float>[4],"),
+            "{damage}"
+        );
+        assert_eq!(parse(&bytes, "g", DIM).unwrap_err().to_string(), "its fingerprint is `f`, expected `g`");
+        assert_eq!(
+            parse(&Buffer::from(vec![0_u8; 0]), "f", DIM).unwrap_err().to_string(),
+            "it has 0 bytes, too few for an Arrow file"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn changed_bytes_give_a_layout_within_the_file_or_an_error(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+            cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+        ) {
+            static BYTES: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(part_bytes);
+            let mut bytes = BYTES.clone();
+            for (place, value) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Ok(layout) = parse(&Buffer::from(bytes), "f", DIM) {
+                touch(&layout);
+            }
+        }
+    }
+}

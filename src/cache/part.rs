@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 
 use super::error::{Damage, Error};
 use super::key::{Key, RowMeta};
@@ -190,10 +190,6 @@ fn map(file: &File) -> io::Result<Buffer> {
     // SAFETY: parts are written once, under another name, and never changed or cut: the bytes stay as they are while
     // mapped. Whoever breaks that rule by hand can at worst change floats or kill the process by SIGBUS.
     let map = unsafe { Mmap::map(file)? };
-    #[cfg(unix)]
-    if let Err(error) = map.advise(Advice::Random) {
-        tracing::debug!(%error, "no advice for a mapped part");
-    }
     let map = Arc::new(map);
     let start = NonNull::from(&map[0]);
     let length = map.len();
