@@ -85,6 +85,24 @@ fn rows_are_found_before_and_after_they_are_written_and_by_the_next_run() {
 }
 
 #[test]
+fn a_run_that_is_all_hits_writes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
+    append(&cache, 0..10);
+    cache.finish().unwrap();
+    let files = || fs::read_dir(root.path().join("f00d")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut before: Vec<_> = files().collect();
+    let again = EmbeddingCache::open(root.path(), &space()).unwrap();
+    append(&again, 0..10);
+    again.finish().unwrap();
+    let mut after: Vec<_> = files().collect();
+    before.sort();
+    after.sort();
+    assert_eq!(before, after);
+    assert_eq!(after.len(), 2, "a part and space.json: not even a lock file, so that leave to write is not needed");
+}
+
+#[test]
 fn the_first_row_of_a_key_stays() {
     let root = tempfile::tempdir().unwrap();
     let cache = EmbeddingCache::open(root.path(), &space()).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Must not know handles. Invariants: a source is removed only after a part with all of its keys is durable under its
 //! real name, so a kill leaves at worst a row in two parts; what is merged was compared with its hash before, so
-//! damage never gets a name that says it is sound; memory is one record batch (16 MiB).
+//! damage never gets a name that says it is sound; memory is a few record batches (16 MiB each) beside mapped files.
 //!
 //! One process merges at a time, by an advisory lock on `.merge.lock` that the system lets go when its holder dies.
 //! Without it, two merges that disagree on a key's winner could each take the other's result for a source.
@@ -59,16 +59,16 @@ pub struct MergeReport {
 /// Merges the parts of `space` in `folder`; also what was wrong with parts that were set aside on the way.
 pub(super) fn merge(folder: &Path, space: &Space, scope: MergeScope) -> Result<(MergeReport, Vec<Error>), Error> {
     let mut report = MergeReport::default();
+    // Looked at twice, so that where there is nothing to merge a cache can be read without leave to write.
+    if groups(folder, space, scope)?.0.is_empty() {
+        return Ok((report, Vec::new()));
+    }
     let Some(_lock) = lock(folder)? else {
         return Ok((MergeReport { busy: true, ..report }, Vec::new()));
     };
-    let Listing { parts, skipped: mut warnings } = folder::open_parts(folder, space, &[])?;
-    let mut groups: BTreeMap<PartOrigin, Vec<Arc<Part>>> = BTreeMap::new();
-    for part in parts {
-        groups.entry(part.origin().clone()).or_default().push(part);
-    }
+    let (groups, mut warnings) = groups(folder, space, scope)?;
     for (origin, parts) in groups {
-        let parts = sound(choose(parts, scope), &mut warnings)?;
+        let parts = sound(parts, &mut warnings)?;
         if parts.len() < 2 {
             continue;
         }
@@ -80,6 +80,22 @@ pub(super) fn merge(folder: &Path, space: &Space, scope: MergeScope) -> Result<(
         report.duplicates += merged.duplicates;
     }
     Ok((report, warnings))
+}
+
+type Groups = BTreeMap<PartOrigin, Vec<Arc<Part>>>;
+
+/// What would be merged now: by origin, two parts or more by ascending name. Also why some parts cannot be read.
+fn groups(folder: &Path, space: &Space, scope: MergeScope) -> Result<(Groups, Vec<Error>), Error> {
+    let Listing { parts, skipped } = folder::open_parts(folder, space, &[])?;
+    let mut groups = Groups::new();
+    for part in parts {
+        groups.entry(part.origin().clone()).or_default().push(part);
+    }
+    for parts in groups.values_mut() {
+        *parts = choose(std::mem::take(parts), scope);
+    }
+    groups.retain(|_, parts| parts.len() > 1);
+    Ok((groups, skipped))
 }
 
 fn lock(folder: &Path) -> Result<Option<File>, Error> {
@@ -120,9 +136,6 @@ fn small_count(sizes: &[u64]) -> usize {
 /// Sets aside the parts whose content is not what their name says; the others.
 fn sound(parts: Vec<Arc<Part>>, warnings: &mut Vec<Error>) -> Result<Vec<Arc<Part>>, Error> {
     let mut kept = Vec::with_capacity(parts.len());
-    if parts.len() < 2 {
-        return Ok(kept);
-    }
     for part in parts {
         match Part::check_content(part.path()).and_then(|()| part.check_order()) {
             Ok(()) => kept.push(part),

@@ -9,6 +9,9 @@ use super::key::{Key, RowMeta};
 use super::part::RowRef;
 use super::space::PartOrigin;
 
+/// What a row takes beside its floats: its key twice, its place and state in the index, its numbers.
+const ROW_BYTES: usize = 64;
+
 /// Rows of one origin, in the order in which they came.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -65,9 +68,9 @@ impl Rows {
         self.keys.is_empty()
     }
 
-    /// Bytes of the floats.
+    /// Memory that the rows take, about.
     pub fn bytes(&self) -> usize {
-        self.embeddings.len() * size_of::<f32>()
+        self.embeddings.len() * size_of::<f32>() + self.keys.len() * ROW_BYTES
     }
 
     /// Time since the first row came, by a clock that does not go backwards; zero without rows.

@@ -20,7 +20,7 @@ use super::rows::Rows;
 use super::space::{self, PartOrigin, Space};
 use super::writer::PartWriter;
 
-/// Bytes of floats at which a part is closed.
+/// Bytes in memory at which a part is closed.
 const OPEN_PART_BYTES: usize = 64 << 20;
 
 /// The embeddings of one encoder, by the text they were computed from. Shared between threads by reference; any number
