@@ -1,0 +1,191 @@
+//! Half-written is normal: the cache is stopped before, or failed at, every single step by which it changes the disk.
+//!
+//! Stopped means that the process dies without unwinding (a child of this test binary aborts itself), so that its
+//! temporary files stay and its locks go. After each, a part is whole or absent, and the next run goes on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use super::disk::fail_points::{self, Mode};
+use super::*;
+
+const DIM: usize = 64;
+/// Enough for several writes per part.
+const ROWS: u32 = 3_000;
+
+fn space() -> Space {
+    Space { fingerprint: "f00d".into(), dim: DIM, fields: [("pooling".to_owned(), "mean".to_owned())].into() }
+}
+
+fn key(row: u32) -> Key {
+    Key::of_text(&format!("text {row}"))
+}
+
+fn embedding(row: u32) -> Vec<f32> {
+    (0..DIM).map(|column| row as f32 + column as f32 / 128.0).collect()
+}
+
+fn append(cache: &EmbeddingCache, rows: impl Iterator<Item = u32>) -> Result<(), Error> {
+    rows.into_iter().try_for_each(|row| cache.append(key(row), &embedding(row), meta(row)))
+}
+
+fn meta(row: u32) -> RowMeta {
+    RowMeta { n_tokens: row, n_dropped: row / 2, title_cut: row.is_multiple_of(3) }
+}
+
+fn held(cache: &EmbeddingCache, rows: impl Iterator<Item = u32>) -> usize {
+    let mut into = vec![0.0; DIM];
+    let mut found = 0;
+    for row in rows {
+        if let Some(got) = cache.copy_row(&key(row), &mut into) {
+            assert_eq!((got, &into), (meta(row), &embedding(row)), "row {row}");
+            found += 1;
+        }
+    }
+    found
+}
+
+fn temporary_files(root: &Path) -> usize {
+    let entries = fs::read_dir(root.join("f00d")).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp")).count()
+}
+
+/// Two parts on disk, and a third in memory.
+fn fill(root: &Path) -> EmbeddingCache {
+    let cache = EmbeddingCache::open(root, &space()).unwrap();
+    for part in 0..2 {
+        append(&cache, part * ROWS / 3..(part + 1) * ROWS / 3).unwrap();
+        cache.close_part().unwrap();
+    }
+    append(&cache, 2 * ROWS / 3..ROWS).unwrap();
+    cache
+}
+
+/// The steps of one `finish`: a part, then a merge of three.
+fn steps() -> Vec<&'static str> {
+    let root = tempfile::tempdir().unwrap();
+    let cache = fill(root.path());
+    fail_points::plan(None);
+    cache.finish().unwrap();
+    let steps = fail_points::taken();
+    fail_points::plan(None);
+    steps
+}
+
+#[test]
+fn every_step_is_watched() {
+    let steps = steps();
+    let count = |name| steps.iter().filter(|step| **step == name).count();
+    assert_eq!((count("create"), count("sync file"), count("rename"), count("remove")), (2, 2, 2, 3), "{steps:?}");
+    assert_eq!(count("sync folder"), 3, "after each rename, and after the removals");
+    assert!(count("write") >= 6, "{steps:?}");
+}
+
+#[test]
+fn a_disk_that_refuses_any_step_loses_no_row() {
+    for step in 0..steps().len() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = fill(root.path());
+        fail_points::plan(Some((step, Mode::Fail)));
+        let outcome = cache.finish();
+        fail_points::plan(None);
+        let closed = outcome.is_ok();
+        let warnings = cache.take_warnings();
+        assert_eq!(warnings.len(), usize::from(closed), "a close fails, a merge warns (step {step})");
+        if let Err(error) = outcome {
+            assert!(error.hint().unwrap().contains("--cache-dir"), "{error}");
+        }
+        assert_eq!(held(&cache, 0..ROWS), ROWS as usize, "step {step}");
+        assert_eq!(temporary_files(root.path()), 0, "step {step}");
+        let other = EmbeddingCache::open(root.path(), &space()).unwrap();
+        assert!(held(&other, 0..ROWS) >= 2 * ROWS as usize / 3, "step {step}");
+        cache.finish().unwrap();
+        assert_eq!((cache.parts(), cache.len()), (1, ROWS as usize), "the next attempt goes through (step {step})");
+    }
+}
+
+const CHILD_ROOT: &str = "OFFPRINT_TEST_CRASH_ROOT";
+const CHILD_STEP: &str = "OFFPRINT_TEST_CRASH_STEP";
+
+/// Runs as a child of the test below; on its own it has nothing to do.
+#[test]
+fn child_that_dies() {
+    let (Ok(root), Ok(step)) = (std::env::var(CHILD_ROOT), std::env::var(CHILD_STEP)) else { return };
+    let cache = fill(Path::new(&root));
+    fail_points::plan(Some((step.parse().unwrap(), Mode::Die)));
+    cache.finish().unwrap();
+}
+
+#[test]
+fn a_process_that_dies_at_any_step_leaves_whole_parts_and_the_next_run_goes_on() {
+    let steps = steps();
+    let closing = steps.iter().position(|step| *step == "sync folder").unwrap();
+    let mut merged_twice = 0;
+    for step in 0..steps.len() {
+        let root = tempfile::tempdir().unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cache::crash_tests::child_that_dies", "--test-threads=1"])
+            .env(CHILD_ROOT, root.path())
+            .env(CHILD_STEP, step.to_string())
+            .output()
+            .unwrap();
+        assert!(!child.status.success(), "the child was to die at step {step}");
+        let left = temporary_files(root.path());
+        let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
+        assert_eq!(temporary_files(root.path()), 0, "step {step} left {left}");
+        assert!(cache.take_warnings().is_empty());
+        let expected = if step < closing { 2 * ROWS / 3 } else { ROWS };
+        assert_eq!(held(&cache, 0..ROWS), expected as usize, "step {step}");
+        assert!(verify(root.path()).unwrap().damaged.is_empty());
+        merged_twice += usize::from(cache.len() > expected as usize);
+        append(&cache, 0..ROWS).unwrap();
+        cache.finish().unwrap();
+        assert_eq!((cache.parts(), cache.len()), (1, ROWS as usize), "step {step}");
+        assert_eq!(held(&cache, 0..ROWS), ROWS as usize, "step {step}");
+    }
+    assert!(merged_twice >= 2, "some deaths fall between the merged part and the removal of its sources");
+}
+
+#[test]
+fn a_failed_part_and_the_rows_after_it_are_both_written_later() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
+    append(&cache, 0..10).unwrap();
+    fail_points::plan(Some((2, Mode::Fail)));
+    cache.close_part().unwrap_err();
+    fail_points::plan(None);
+    append(&cache, 0..20).unwrap();
+    cache.close_part().unwrap();
+    assert_eq!((cache.parts(), cache.len()), (2, 20));
+    assert_eq!(held(&EmbeddingCache::open(root.path(), &space()).unwrap(), 0..20), 20);
+}
+
+#[test]
+fn readers_never_miss_a_row_while_parts_come_and_merge() {
+    let root = tempfile::tempdir().unwrap();
+    let base = EmbeddingCache::open(root.path(), &space()).unwrap();
+    append(&base, 0..50).unwrap();
+    base.close_part().unwrap();
+    thread::scope(|scope| {
+        for writer in 1..3 {
+            let root = root.path();
+            scope.spawn(move || {
+                for round in 0..15 {
+                    let cache = EmbeddingCache::open(root, &space()).unwrap();
+                    append(&cache, 1_000 * writer + 10 * round..1_000 * writer + 10 * round + 10).unwrap();
+                    cache.finish().unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..60 {
+                assert_eq!(held(&EmbeddingCache::open(root.path(), &space()).unwrap(), 0..50), 50);
+                assert_eq!(held(&base, 0..50), 50);
+            }
+        });
+    });
+    base.finish().unwrap();
+    assert_eq!((base.parts(), base.len()), (1, 350));
+}

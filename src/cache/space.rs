@@ -1,0 +1,197 @@
+//! The folder of one encoder in a cache: which encoder it is, and why another one's rows do not serve.
+//!
+//! Must not know parts beyond their names. Invariant: `space.json` is written before the first part, and a folder
+//! whose fields differ from those asked for is refused, never mixed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::CACHE_FORMAT;
+use super::error::Error;
+use crate::durable;
+
+const SPACE_FILE: &str = "space.json";
+
+/// Read by backup tools, see <https://bford.info/cachedir/>.
+const CACHEDIR_TAG: &str =
+    "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is an embedding cache of offprint.\n";
+
+/// What the rows of one folder are the output of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Hash of the encoder's fields, and the folder's name: 1 to 128 ASCII letters, digits, `-` or `_`.
+    pub fingerprint: String,
+    /// Values of an embedding, at least 1.
+    pub dim: usize,
+    /// What the fingerprint was made of, by name: `pooling` → `mean`.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// Where the rows of a part were computed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PartOrigin {
+    /// Execution provider, as ONNX Runtime names it.
+    pub provider: String,
+    /// Version of ONNX Runtime.
+    pub runtime_version: String,
+    /// Model of the CPU.
+    pub cpu: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SpaceFile {
+    format: u32,
+    #[serde(flatten)]
+    space: Space,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Space {
+    /// The folder of this space below `root`.
+    pub(super) fn folder(&self, root: &Path) -> PathBuf {
+        root.join(&self.fingerprint)
+    }
+
+    /// What differs from `self` to `asked`, one `name: from -> to` per field.
+    fn differences(&self, asked: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.dim != asked.dim {
+            found.push(format!("dim: {} -> {}", self.dim, asked.dim));
+        }
+        let names: std::collections::BTreeSet<&String> = self.fields.keys().chain(asked.fields.keys()).collect();
+        for name in names {
+            let (from, to) = (self.fields.get(name), asked.fields.get(name));
+            if from != to {
+                let text = |value: Option<&String>| value.map_or("none", String::as_str).to_owned();
+                found.push(format!("{name}: {} -> {}", text(from), text(to)));
+            }
+        }
+        found
+    }
+
+    /// Makes the folders of this space where they are missing, and checks that what lies there is this space.
+    pub(super) fn prepare(&self, root: &Path) -> Result<PathBuf, Error> {
+        self.check()?;
+        prepare_root(root)?;
+        let folder = self.folder(root);
+        if let Some(found) = read(&folder)? {
+            let differences = found.differences(self);
+            return if differences.is_empty() {
+                Ok(folder)
+            } else {
+                Err(Error::SpaceDiffers { path: folder, differences })
+            };
+        }
+        fs::create_dir_all(&folder).map_err(Error::io("make cache folder", &folder))?;
+        let file = folder.join(SPACE_FILE);
+        let content = SpaceFile { format: CACHE_FORMAT, space: self.clone() };
+        let mut text =
+            serde_json::to_string_pretty(&content).map_err(|source| Error::SpaceFile { path: file.clone(), source })?;
+        text.push('\n');
+        durable::replace_file(&file, text.as_bytes())
+            .and_then(|()| durable::sync_folder(root))
+            .map_err(Error::io("write", &file))?;
+        Ok(folder)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_fingerprint(&self.fingerprint)?;
+        match i32::try_from(self.dim) {
+            Ok(1..) => Ok(()),
+            _ => Err(Error::Dim { dim: self.dim }),
+        }
+    }
+}
+
+fn check_fingerprint(fingerprint: &str) -> Result<(), Error> {
+    let letters = fingerprint.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if letters && (1..=128).contains(&fingerprint.len()) {
+        Ok(())
+    } else {
+        Err(Error::Fingerprint { fingerprint: fingerprint.to_owned() })
+    }
+}
+
+/// Reads the space of a folder; `None` without a `space.json`.
+fn read(folder: &Path) -> Result<Option<Space>, Error> {
+    let path = folder.join(SPACE_FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    let broken = |source| Error::SpaceFile { path: path.clone(), source };
+    let FormatOnly { format } = serde_json::from_slice(&bytes).map_err(broken)?;
+    if format != CACHE_FORMAT {
+        return Err(Error::Format { path, got: format });
+    }
+    let SpaceFile { space, .. } = serde_json::from_slice(&bytes).map_err(broken)?;
+    space.check()?;
+    Ok(Some(space))
+}
+
+/// The space of `fingerprint` in a cache that exists already.
+pub(super) fn find(root: &Path, fingerprint: &str) -> Result<Space, Error> {
+    check_fingerprint(fingerprint)?;
+    read(&root.join(fingerprint))?
+        .filter(|space| space.fingerprint == fingerprint)
+        .ok_or_else(|| Error::NoSpace { root: root.to_owned(), fingerprint: fingerprint.to_owned() })
+}
+
+/// All spaces of a cache, by fingerprint. A folder that is not there has none; other folders in it are passed over.
+///
+/// # Errors
+/// An unreadable folder, or a `space.json` that is broken or of another format version.
+pub fn spaces(root: &Path) -> Result<Vec<Space>, Error> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", root)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let folder = entry.map_err(Error::io("list", root))?.path();
+        if let Some(space) = read(&folder)?
+            && folder.file_name().is_some_and(|name| name == space.fingerprint.as_str())
+        {
+            found.push(space);
+        }
+    }
+    found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+    Ok(found)
+}
+
+/// Why a cache has nothing for `space`: the fields in which the nearest other encoder there differs from it,
+/// `pooling: mean -> cls`. `None` where it has a folder of its own, or nothing at all.
+pub fn miss_reason(root: &Path, space: &Space) -> Option<String> {
+    let known = spaces(root).ok()?;
+    if known.iter().any(|other| other.fingerprint == space.fingerprint) {
+        return None;
+    }
+    let differences = known.iter().map(|other| other.differences(space)).filter(|found| !found.is_empty());
+    differences.min_by_key(Vec::len).map(|found| found.join(", "))
+}
+
+/// Makes the cache folder. One that is new or empty is marked as a cache; one that has something in it may be a folder
+/// of the user's, where a `.gitignore` of ours would hide files.
+fn prepare_root(root: &Path) -> Result<(), Error> {
+    fs::create_dir_all(root).map_err(Error::io("make cache folder", root))?;
+    let empty = fs::read_dir(root).map_err(Error::io("list", root))?.next().is_none();
+    if empty {
+        for (name, content) in [(".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)] {
+            let path = root.join(name);
+            durable::replace_file(&path, content.as_bytes()).map_err(Error::io("write", &path))?;
+        }
+    }
+    Ok(())
+}
