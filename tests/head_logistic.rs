@@ -1,5 +1,7 @@
 //! Logistic fits against scikit-learn's, on committed sets (tests/data/heads), and what fitting refuses.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
+
 use ndarray::{Array1, Array2, ArrayView2, Axis, array};
 use offprint::evaluate::f1_macro;
 use offprint::heads::{

@@ -212,3 +212,82 @@ fn subtract_target(mut row: ArrayViewMut1<'_, f64>, label: usize) {
         row[label] -= 1.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn objective<'a>(rows: &'a Array2<f32>, labels: &'a [usize], columns: usize, frame: Frame) -> Objective<'a> {
+        Objective { rows: rows.view(), labels, columns, c: 0.7, frame }
+    }
+
+    /// Rows and a point, over more than one block.
+    fn problem(columns: usize) -> (Array2<f32>, Vec<usize>, Array2<f64>) {
+        let classes = columns.max(2);
+        let n = BLOCK + 5;
+        let rows = Array2::from_shape_fn((n, 3), |(i, j)| ((i * 7 + j * 13) % 11) as f32 / 5.0 - 0.4 * j as f32);
+        let labels = (0..n).map(|row| (row * row + row / 3) % classes).collect();
+        (rows, labels, Array2::from_shape_fn((4, columns), |(i, j)| 0.3 * i as f64 - 0.5 * j as f64 + 0.1))
+    }
+
+    #[test]
+    fn gradient_and_hessian_are_the_differences() {
+        for columns in [1, 3] {
+            let (rows, labels, point) = problem(columns);
+            for frame in [Frame::plain(3), Frame::centred(rows.view(), 3.0).unwrap()] {
+                let objective = objective(&rows, &labels, columns, frame);
+                let value = objective.value(point.view());
+                for index in ndarray::indices(point.dim()) {
+                    let mut direction = Array2::zeros(point.dim());
+                    direction[index] = 1.0;
+                    let (after, before) = (&point + &(&direction * 1e-5), &point - &(&direction * 1e-5));
+                    let (after, before) = (objective.value(after.view()), objective.value(before.view()));
+                    let slope = (after.objective - before.objective) / 2e-5;
+                    assert!((slope - value.gradient[index]).abs() < 1e-8, "{slope} at {index:?}");
+                    let bend = (&after.gradient - &before.gradient) / 2e-5;
+                    let product = objective.hessian_product(&value, direction.view());
+                    assert!((&bend - &product).iter().all(|d| d.abs() < 1e-7), "{bend} for {product}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_changes_coordinates_and_nothing_else() {
+        let (rows, labels, framed_point) = problem(3);
+        let frame = Frame::centred(rows.view(), 3.0).unwrap();
+        let framed_rows = frame.enter_rows(rows.view());
+        let mean_square = framed_rows.iter().map(|v| v * v).sum::<f64>() / rows.nrows() as f64;
+        assert!((mean_square - 9.0).abs() < 1e-9 && framed_rows.sum_axis(Axis(0)).iter().all(|s| s.abs() < 1e-9));
+
+        let plain_point = frame.leave(framed_point.view());
+        let framed = objective(&rows, &labels, 3, frame.clone());
+        let plain = objective(&rows, &labels, 3, Frame::plain(3));
+        let direct = framed_rows.dot(&framed_point.slice(s![..3, ..])) + framed_point.row(3);
+        assert!((&framed.logits(framed_point.view()) - &direct).iter().all(|d| d.abs() < 1e-12));
+        let (inside, outside) = (framed.value(framed_point.view()), plain.value(plain_point.view()));
+        assert!((inside.objective - outside.objective).abs() < 1e-12);
+        let entered = frame.enter_gradient(outside.gradient);
+        assert!((&inside.gradient - &entered).iter().all(|d| d.abs() < 1e-12));
+    }
+
+    #[test]
+    fn the_value_is_the_formula() {
+        let rows = array![[1.0_f32], [-1.0]];
+        let objective = objective(&rows, &[1, 0], 1, Frame::plain(1));
+        let value = objective.value(array![[2.0], [0.5]].view());
+        let want = ((-2.5_f64).exp().ln_1p() + (-1.5_f64).exp().ln_1p()) / 2.0 + 4.0 / (2.0 * 0.7 * 2.0);
+        assert!((value.objective - want).abs() < 1e-15);
+    }
+
+    #[test]
+    fn losses_of_wide_logits_are_exact() {
+        let mut row = array![1000.0, 0.0, -1000.0];
+        assert_eq!(row_loss(row.view_mut(), 1), 1000.0);
+        assert_eq!(row, array![1.0, 0.0, 0.0]);
+        assert_eq!(row_loss(array![800.0].view_mut(), 0), 800.0);
+        assert_eq!(row_loss(array![-800.0].view_mut(), 0), 0.0);
+        assert_eq!((sigmoid(-800.0), sigmoid(0.0), sigmoid(800.0)), (0.0, 0.5, 1.0));
+    }
+}

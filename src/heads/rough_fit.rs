@@ -69,3 +69,43 @@ pub(super) fn rough_fit(objective: &Objective<'_>) -> Option<Array2<f64>> {
     };
     parameters.iter().all(|p| p.is_finite()).then_some(parameters)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::objective::Frame;
+    use super::*;
+    use ndarray::Axis;
+
+    fn rows(n: usize) -> Array2<f32> {
+        Array2::from_shape_fn((n, 3), |(i, j)| ((i * 31 + j * 17) % 23) as f32 / 11.0 - 1.0 + j as f32)
+    }
+
+    fn objective<'a>(rows: &'a Array2<f32>, labels: &'a [usize], columns: usize, c: f64) -> Objective<'a> {
+        let frame = Frame::centred(rows.view(), 3.0).unwrap();
+        Objective { rows: rows.view(), labels, columns, c, frame }
+    }
+
+    #[test]
+    fn linfa_lands_near_the_optimum_whichever_class_is_larger() {
+        let rows = rows(200);
+        for (columns, rare) in [(1, 0), (1, 1), (3, 2)] {
+            let classes = columns.max(2);
+            let label = |row: usize| if row % 5 == 0 { rare } else { (rare + 1 + row % (classes - 1)) % classes };
+            let labels: Vec<usize> = (0..200).map(label).collect();
+            let objective = objective(&rows, &labels, columns, 0.5);
+            let parameters = rough_fit(&objective).unwrap();
+            let gradient = objective.value(parameters.view()).gradient;
+            let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+            assert!(norm <= GRADIENT * 1.01, "{norm:.1e} for {columns} columns, rare class {rare}");
+        }
+    }
+
+    #[test]
+    fn linfa_is_not_asked_for_what_it_cannot_solve() {
+        let mut rows = rows(200);
+        let labels: Vec<usize> = (0..200).map(|row| row % 3).collect();
+        assert!(rough_fit(&objective(&rows, &labels, 3, 1.0)).is_some());
+        rows.index_axis_mut(Axis(0), 7).fill(1000.0);
+        assert!(rough_fit(&objective(&rows, &labels, 3, 1.0)).is_none());
+    }
+}
