@@ -90,7 +90,8 @@ mod tests {
         let rows = rows(200);
         for (columns, rare) in [(1, 0), (1, 1), (3, 2)] {
             let classes = columns.max(2);
-            let label = |row: usize| if row.is_multiple_of(5) { rare } else { (rare + 1 + row % (classes - 1)) % classes };
+            let label =
+                |row: usize| if row.is_multiple_of(5) { rare } else { (rare + 1 + row % (classes - 1)) % classes };
             let labels: Vec<usize> = (0..200).map(label).collect();
             let objective = objective(&rows, &labels, columns, 0.5);
             let parameters = rough_fit(&objective).unwrap();
