@@ -1,1 +1,10 @@
-//! (room: evaluate)
+//! Measures predictions against the truth.
+//!
+//! Knows numbers and class numbers; where they come from is the caller's business. May use `heads`, never the other way.
+//! Invariant: metrics have scikit-learn's names and definitions, a division by zero counts as 0.
+
+mod error;
+mod metrics;
+
+pub use error::Error;
+pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};

@@ -1,1 +1,22 @@
-//! (room: heads)
+//! Light heads on embeddings: trainers, the choice of C, the head file, and labels out of rows of floats.
+//!
+//! Owns everything that turns rows and labels into a head and back; the only room that names linfa. Knows no tokenizer,
+//! no graph, no cache and no metric: the score that the choice of C maximizes comes in as a closure.
+//! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
+
+mod error;
+mod folds;
+mod head;
+mod head_file;
+mod logistic;
+mod newton;
+mod objective;
+mod path_over_c;
+mod rough_fit;
+
+pub use error::{Error, FileProblem, IdentityChange};
+pub use folds::{Fold, stratified_folds};
+pub use head::{Head, HeadDescription, HeadKind, most_probable};
+pub use head_file::FORMAT_VERSION;
+pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
+pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
