@@ -7,10 +7,8 @@ command of offprint, printed before it runs, so that it can be repeated by hand.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import setup
@@ -24,6 +22,7 @@ UNSEEN = DEMO / "unseen.jsonl"
 HEAD = DEMO / "field.head"
 PREDICTIONS = DEMO / "predictions.jsonl"
 REPORT = DEMO / "report"
+CACHE = DEMO / "cache"
 
 
 def step(what, program, arguments):
@@ -51,20 +50,6 @@ def write_unseen():
     return len(rows)
 
 
-def print_table(rows):
-    """Title, label, probability; a wrong label is marked with the right one."""
-    label_width = max(len(row["label"]) for row in rows)
-    width = min(shutil.get_terminal_size((110, 24)).columns, 130)
-    title_width = max(24, width - label_width - 17)
-    print(f"\n{'title':{title_width}}  {'label':{label_width}}  probability")
-    for row in rows:
-        title = textwrap.shorten(row["title"], title_width, placeholder="...")
-        wrong = "" if row["label"] == row["field"] else f"  (is {row['field']})"
-        print(f"{title:{title_width}}  {row['label']:{label_width}}  {row['probability']:11.3f}{wrong}")
-    right = sum(row["label"] == row["field"] for row in rows)
-    print(f"\naccuracy {right / len(rows):.3f}: {right} of {len(rows)} papers that training did not see")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True, type=Path, help="the offprint executable")
@@ -79,12 +64,15 @@ def main():
 
     source = checkpoint.relative_to(ROOT)
     step("export the checkpoint to a bundle", program, ["export", "--model", source, "--recipe", RECIPE, "-o", BUNDLE])
-    train = ["train", "--model", BUNDLE, "--label", "field", PAPERS, "-o", HEAD, "--report", REPORT]
+    common = ["--model", BUNDLE, "--cache-dir", CACHE]
+    train = ["train", *common, "--label", "field", PAPERS, "-o", HEAD, "--report", REPORT]
     step("embed the sample papers, train a head on their `train` split", program, train)
-    classify = ["classify", "--model", BUNDLE, "--head", HEAD, "--keep", "title,field", UNSEEN, "-o", PREDICTIONS]
-    step(f"classify {unseen} papers that training did not see", program, classify)
+    classify = ["classify", *common, "--head", HEAD, "--keep", "title,field", UNSEEN, "-o", PREDICTIONS]
+    step(f"classify {unseen} papers that training did not see", program, classify + ["--label", "field", "--show", unseen])
 
-    print_table(read_rows(PREDICTIONS))
+    rows = read_rows(PREDICTIONS)
+    right = sum(row["label"] == row["field"] for row in rows)
+    print(f"\naccuracy:    {right / len(rows):.3f} ({right} of {len(rows)} papers that training did not see)")
     print(f"predictions: {PREDICTIONS}\nreport:      {REPORT / 'report.html'}")
 
 
