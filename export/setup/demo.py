@@ -26,7 +26,7 @@ CACHE = DEMO / "cache"
 
 
 def step(what, program, arguments):
-    """Says what comes, shows the command, runs it; a failure ends the demo with the command's own exit status."""
+    """Says what comes, shows the command, runs it; a failure ends the demo."""
     command = [str(part) for part in arguments]
     print(f"\n== {what}\n   $ offprint {' '.join(command)}", flush=True)
     status = subprocess.run([program] + command, cwd=ROOT).returncode

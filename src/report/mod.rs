@@ -1,6 +1,6 @@
 //! What a run measured, as two files in one folder: `report.json` for machines, `report.html` for people.
 //!
-//! A command builds a [`Report`] out of named [`Section`]s and writes it; it knows nothing about HTML, and this room
+//! A command builds a [`Report`] out of titled [`Section`]s and writes it; it knows nothing about HTML, and this room
 //! knows nothing about papers or models. Invariant: the page is one self-contained file without scripts that loads
 //! nothing, every text in it is escaped, and both files say the same.
 
@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
-pub use section::{Bar, Cell, Part, Section};
+pub use section::{Bar, Body, Cell, Section};
 
 use crate::durable;
 
@@ -42,22 +42,18 @@ pub struct Report {
 
 impl Report {
     /// An empty page.
-    pub fn new(title: impl Into<String>) -> Self {
-        Self { format: REPORT_FORMAT, title: title.into(), environment: Vec::new(), sections: Vec::new() }
+    pub fn new(title: &str) -> Self {
+        Self { format: REPORT_FORMAT, title: title.to_owned(), environment: Vec::new(), sections: Vec::new() }
     }
 
     /// Adds a line to the environment table.
-    #[must_use]
-    pub fn environment(mut self, name: impl Into<String>, value: impl Into<Cell>) -> Self {
-        self.environment.push((name.into(), value.into()));
-        self
+    pub fn push_environment(&mut self, name: &str, value: impl Into<Cell>) {
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     /// Adds a section at the end.
-    #[must_use]
-    pub fn section(mut self, section: Section) -> Self {
+    pub fn push(&mut self, section: Section) {
         self.sections.push(section);
-        self
     }
 
     /// The section of that name, the first if several have it.

@@ -6,7 +6,7 @@ use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::error::Error;
-use super::section::{Bar, Cell, Part, Section};
+use super::section::{Bar, Body, Cell, Section};
 use super::{JSON_FILE, Report};
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -29,12 +29,12 @@ struct Page<'a> {
 struct SectionView<'a> {
     name: &'a str,
     title: &'a str,
-    parts: Vec<PartView<'a>>,
+    body: BodyView<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum PartView<'a> {
+enum BodyView<'a> {
     Facts { facts: Vec<Fact<'a>> },
     Table { columns: Vec<Column<'a>>, rows: Vec<Vec<Shown>> },
     Confusion { labels: &'a [String], rows: Vec<MatrixRow<'a>> },
@@ -106,19 +106,19 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
 const HTML_TEMPLATE_NAME: &str = "page.html";
 
 fn section(section: &Section) -> SectionView<'_> {
-    SectionView { name: &section.name, title: &section.title, parts: section.parts.iter().map(part).collect() }
+    SectionView { name: &section.name, title: &section.title, body: body(&section.body) }
 }
 
-fn part(part: &Part) -> PartView<'_> {
-    match part {
-        Part::Facts { facts } => PartView::Facts { facts: facts.iter().map(fact).collect() },
-        Part::Table { columns, rows } => table(columns, rows),
-        Part::Confusion { labels, counts } => {
+fn body(body: &Body) -> BodyView<'_> {
+    match body {
+        Body::Facts { facts } => BodyView::Facts { facts: facts.iter().map(fact).collect() },
+        Body::Table { columns, rows } => table(columns, rows),
+        Body::Confusion { labels, counts } => {
             let rows = labels.iter().zip(counts).enumerate().map(|(truth, (label, row))| matrix_row(truth, label, row));
-            PartView::Confusion { labels, rows: rows.collect() }
+            BodyView::Confusion { labels, rows: rows.collect() }
         }
-        Part::Bars { unit, bars } => bar_list(unit, bars),
-        Part::Note { text } => PartView::Note { text },
+        Body::Bars { bars } => bar_list(bars),
+        Body::Note { text } => BodyView::Note { text },
     }
 }
 
@@ -126,10 +126,10 @@ fn fact((name, value): &(String, Cell)) -> Fact<'_> {
     Fact { name, value: shown(value) }
 }
 
-/// A column is numeric if no cell of it is text.
-fn table<'a>(columns: &'a [String], rows: &[Vec<Cell>]) -> PartView<'a> {
-    let numeric = |at: usize| !rows.is_empty() && rows.iter().all(|row| !matches!(row[at], Cell::Text(_)));
-    PartView::Table {
+/// A column is numeric if every cell of it is missing or reads as a number.
+fn table<'a>(columns: &'a [String], rows: &[Vec<Cell>]) -> BodyView<'a> {
+    let numeric = |at: usize| !rows.is_empty() && rows.iter().all(|row| shown(&row[at]).numeric);
+    BodyView::Table {
         columns: columns.iter().enumerate().map(|(at, name)| Column { name, numeric: numeric(at) }).collect(),
         rows: rows.iter().map(|row| row.iter().map(shown).collect()).collect(),
     }
@@ -149,20 +149,16 @@ fn matrix_row<'a>(truth: usize, label: &'a str, counts: &[u64]) -> MatrixRow<'a>
     MatrixRow { label, cells: cells.collect(), total: count_text(total) }
 }
 
-fn bar_list<'a>(unit: &str, bars: &'a [Bar]) -> PartView<'a> {
+fn bar_list(bars: &[Bar]) -> BodyView<'_> {
     let longest = bars.iter().map(|bar| amount(&bar.value).abs()).fold(0.0, f64::max);
-    let view = |bar: &'a Bar| {
-        let value = amount(&bar.value);
-        let share = if longest > 0.0 { value.abs() / longest } else { 0.0 };
-        let space = if unit.is_empty() { "" } else { " " };
-        BarView {
-            label: &bar.label,
-            text: format!("{}{space}{unit}", shown(&bar.value).text),
-            width: format!("{:.2}", share * 100.0),
-            negative: value < 0.0,
-        }
-    };
-    PartView::Bars { bars: bars.iter().map(view).collect() }
+    let mut views = Vec::with_capacity(bars.len());
+    for Bar { label, value } in bars {
+        let size = amount(value);
+        let share = if longest > 0.0 { size.abs() / longest } else { 0.0 };
+        let width = format!("{:.2}", share * 100.0);
+        views.push(BarView { label, text: shown(value).text, width, negative: size < 0.0 });
+    }
+    BodyView::Bars { bars: views }
 }
 
 fn amount(cell: &Cell) -> f64 {
@@ -178,7 +174,7 @@ fn shown(cell: &Cell) -> Shown {
         Cell::Missing => (DASH.to_owned(), true),
         Cell::Count(count) => (count_text((*count).into()), true),
         Cell::Number(number) => (number_text(*number), true),
-        Cell::Text(text) => (text.clone(), false),
+        Cell::Text(text) => (text.clone(), text.parse::<f64>().is_ok()),
     };
     Shown { text, numeric }
 }

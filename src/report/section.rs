@@ -1,7 +1,7 @@
-//! The building blocks of a report: sections, their parts, and the cells in them.
+//! The building blocks of a report: sections, what they show, and the cells in them.
 //!
-//! Names are what machines look up and people read (`f1_macro`), so there is one word per thing. Numbers stay numbers
-//! until the page is rendered.
+//! Names are what machines look up and people read (`f1_macro`), so there is one word per thing. Numbers that come as
+//! numbers stay numbers until the page is rendered.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,14 +66,14 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 pub struct Bar {
     /// What is measured.
     pub label: String,
-    /// How much, in the unit of the list; a negative bar is drawn in the other colour.
+    /// How much; a negative bar is drawn in the other colour.
     pub value: Cell,
 }
 
-/// A piece of a section.
+/// What a section shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Part {
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
     /// Names and values, one pair a line.
     Facts {
         /// In reading order; a name occurs once.
@@ -96,8 +96,6 @@ pub enum Part {
     },
     /// Bars to compare at a glance.
     Bars {
-        /// Shown after each value; may be empty.
-        unit: String,
         /// In reading order.
         bars: Vec<Bar>,
     },
@@ -108,76 +106,68 @@ pub enum Part {
     },
 }
 
-/// A titled stretch of the page, made of parts in reading order.
+/// A titled stretch of the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Section {
-    /// What machines look it up by, unique within a report.
+    /// What machines look it up by: the title in lower case, words joined by `_`.
     pub name: String,
     /// Its heading.
     pub title: String,
     /// What it shows.
-    pub parts: Vec<Part>,
+    #[serde(flatten)]
+    pub body: Body,
 }
 
 impl Section {
-    /// A section without parts.
-    pub fn new(name: impl Into<String>, title: impl Into<String>) -> Self {
-        Self { name: name.into(), title: title.into(), parts: Vec::new() }
+    /// Names and values.
+    pub fn facts<N, V>(title: &str, facts: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<Cell>,
+    {
+        let facts = facts.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self::new(title, Body::Facts { facts })
     }
 
-    /// Adds names and values.
-    #[must_use]
-    pub fn facts<N: Into<String>>(self, facts: impl IntoIterator<Item = (N, Cell)>) -> Self {
-        let facts = facts.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        self.part(Part::Facts { facts })
+    /// A table; every row has one cell per column.
+    pub fn table<V: Into<Cell>>(title: &str, columns: &[&str], rows: Vec<Vec<V>>) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        let rows = rows.into_iter().map(|row| row.into_iter().map(Into::into).collect()).collect();
+        Self::new(title, Body::Table { columns, rows })
     }
 
-    /// Adds a table; every row has one cell per column.
-    #[must_use]
-    pub fn table<N: Into<String>>(self, columns: impl IntoIterator<Item = N>, rows: Vec<Vec<Cell>>) -> Self {
-        self.part(Part::Table { columns: columns.into_iter().map(Into::into).collect(), rows })
+    /// A confusion matrix: `counts[truth][predicted]`, square, in the order of `labels`.
+    pub fn confusion(title: &str, labels: &[String], counts: &[Vec<u64>]) -> Self {
+        Self::new(title, Body::Confusion { labels: labels.to_vec(), counts: counts.to_vec() })
     }
 
-    /// Adds a confusion matrix; `counts[truth][predicted]`, square, in the order of `labels`.
-    #[must_use]
-    pub fn confusion(self, labels: Vec<String>, counts: Vec<Vec<u64>>) -> Self {
-        self.part(Part::Confusion { labels, counts })
-    }
-
-    /// Adds bars that share a unit.
-    #[must_use]
-    pub fn bars<N: Into<String>>(self, unit: impl Into<String>, bars: impl IntoIterator<Item = (N, f64)>) -> Self {
+    /// Bars that share a unit, which the title names.
+    pub fn bars<N: Into<String>>(title: &str, bars: impl IntoIterator<Item = (N, f64)>) -> Self {
         let bars = bars.into_iter().map(|(label, value)| Bar { label: label.into(), value: value.into() }).collect();
-        self.part(Part::Bars { unit: unit.into(), bars })
+        Self::new(title, Body::Bars { bars })
     }
 
-    /// Adds a paragraph.
-    #[must_use]
-    pub fn note(self, text: impl Into<String>) -> Self {
-        self.part(Part::Note { text: text.into() })
+    /// A paragraph.
+    pub fn note(title: &str, text: &str) -> Self {
+        Self::new(title, Body::Note { text: text.to_owned() })
     }
 
-    fn part(mut self, part: Part) -> Self {
-        self.parts.push(part);
-        self
+    fn new(title: &str, body: Body) -> Self {
+        let words = title.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let name = words.map(str::to_lowercase).collect::<Vec<_>>().join("_");
+        Self { name, title: title.to_owned(), body }
     }
 
     /// Refuses tables and matrices whose rows differ in length, and matrices that are not square.
     pub(super) fn check(&self) -> Result<(), Error> {
-        for part in &self.parts {
-            match part {
-                Part::Table { columns, rows } => self.same_length("table", rows, columns.len())?,
-                Part::Confusion { labels, counts } => {
-                    self.same_length("matrix", counts, labels.len())?;
-                    if counts.len() != labels.len() {
-                        return Err(self.shape("matrix rows".to_owned(), counts.len(), labels.len()));
-                    }
-                }
-                Part::Facts { .. } | Part::Bars { .. } | Part::Note { .. } => {}
+        match &self.body {
+            Body::Table { columns, rows } => self.same_length("table", rows, columns.len()),
+            Body::Confusion { labels, counts } if counts.len() != labels.len() => {
+                Err(self.shape("matrix rows".to_owned(), counts.len(), labels.len()))
             }
+            Body::Confusion { labels, counts } => self.same_length("matrix", counts, labels.len()),
+            Body::Facts { .. } | Body::Bars { .. } | Body::Note { .. } => Ok(()),
         }
-        Ok(())
     }
 
     fn same_length<T>(&self, what: &str, rows: &[Vec<T>], expected: usize) -> Result<(), Error> {

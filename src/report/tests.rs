@@ -3,27 +3,27 @@ use std::fs;
 use super::page::{count_text, number_text};
 use super::*;
 
-/// A page with every kind of part, and texts that would break it if they were not escaped.
+/// A page with every kind of section, and texts that would break it if they were not escaped.
 fn hostile() -> Report {
-    let labels = vec!["<b>bold</b>".to_owned(), "a \"quoted\" & 'long' label".to_owned()];
-    Report::new("</title><script>alert(1)</script>")
-        .environment("command", "offprint train --label \"<x>\" {{ 7 * 7 }}")
-        .environment("provider", "cpu")
-        .section(
-            Section::new("test", "Test <split>")
-                .facts([
-                    ("papers", Cell::from(1_234_567_u64)),
-                    ("f1_macro", 0.9124.into()),
-                    ("nothing", f64::NAN.into()),
-                ])
-                .table(
-                    ["label", "f1"],
-                    vec![vec!["<img src=x onerror=y>".into(), 0.5.into()], vec!["b".into(), Cell::Missing]],
-                )
-                .confusion(labels, vec![vec![30, 2], vec![0, 0]])
-                .bars("s", [("tokenize", 1.5), ("saved", -3.0), ("empty", 0.0)])
-                .note("{% raw %} & <i>plain</i> https://example.org/"),
-        )
+    let labels = ["<b>bold</b>".to_owned(), "a \"quoted\" & 'long' label".to_owned()];
+    let mut report = Report::new("</title><script>alert(1)</script>");
+    report.push_environment("command", "offprint train --label \"<x>\" {{ 7 * 7 }}");
+    report.push_environment("provider", "cpu");
+    let facts = [("papers", Cell::from(1_234_567_u64)), ("f1_macro", 0.9124.into()), ("nothing", f64::NAN.into())];
+    report.push(Section::facts("Test <split>", facts));
+    let rows = vec![vec!["<img src=x onerror=y>".into(), 0.5.into()], vec!["b".into(), Cell::Missing]];
+    report.push(Section::table("Classes in test", &["label", "f1"], rows));
+    report.push(Section::confusion("Confusion in test", &labels, &[vec![30, 2], vec![0, 0]]));
+    report.push(Section::bars("Seconds", [("tokenize", 1.5), ("saved", -3.0), ("empty", 0.0)]));
+    report.push(Section::note("Note", "{% raw %} & <i>plain</i> https://example.org/"));
+    report
+}
+
+/// A page with one section.
+fn with(section: Section) -> Report {
+    let mut report = Report::new("t");
+    report.push(section);
+    report
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn hostile_texts_are_shown_and_not_obeyed() {
 
 #[test]
 fn the_page_loads_nothing_and_runs_nothing() {
-    let html = Report::new("empty").section(Section::new("a", "A").note("text")).to_html().unwrap();
+    let html = with(Section::note("A", "text")).to_html().unwrap();
     for forbidden in ["http:", "https:", "//", "src=", "@import", "url(", "<link", "<script", "javascript:"] {
         assert!(!html.contains(forbidden), "`{forbidden}` is in the page");
     }
@@ -52,8 +52,8 @@ fn shares_become_shades_and_widths() {
     assert!(html.contains("class=\"right\" style=\"--shade: 0.697\">30<"), "root of 30/32, of the strongest shade");
     assert!(html.contains("class=\"wrong\" style=\"--shade: 0.180\">2<"));
     assert!(html.contains("class=\"right zero\" style=\"--shade: 0.000\">0<"), "a class without papers has no shade");
-    assert!(html.contains("--width: 50.00%\"></i>1.5000 s"));
-    assert!(html.contains("--width: 100.00%\" class=\"negative\"></i>\u{2212}3.0000 s"));
+    assert!(html.contains("--width: 50.00%\"></i>1.5000<"));
+    assert!(html.contains("--width: 100.00%\" class=\"negative\"></i>\u{2212}3.0000<"));
 }
 
 #[test]
@@ -69,20 +69,27 @@ fn json_comes_back_as_it_went() {
     let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(path.join(JSON_FILE)).unwrap()).unwrap();
     assert_eq!(json["format"], 1);
     assert_eq!(json["environment"]["provider"], "cpu");
-    let facts = &json["sections"][0]["parts"][0];
-    assert_eq!((&facts["kind"], &facts["facts"]["papers"]), (&"facts".into(), &1_234_567.into()));
+    let facts = &json["sections"][0];
+    assert_eq!((&facts["name"], &facts["kind"]), (&"test_split".into(), &"facts".into()));
+    assert_eq!(facts["facts"]["papers"], 1_234_567);
     assert!(facts["facts"]["nothing"].is_null());
-    assert_eq!(report.find("test").unwrap().parts.len(), 5);
-    assert!(report.find("dev").is_none());
+    assert_eq!(report.find("classes_in_test").unwrap().title, "Classes in test");
+    assert!(report.find("classes").is_none());
 }
 
 #[test]
 fn whole_floats_stay_floats_and_order_is_kept() {
-    let report =
-        Report::new("t").section(Section::new("s", "S").facts([("z", Cell::from(1.0)), ("a", Cell::from(1_u64))]));
+    let report = with(Section::facts("S", [("z", Cell::from(1.0)), ("a", Cell::from(1_u64))]));
     let json = report.to_json().unwrap();
     assert!(json.find("\"z\": 1.0").unwrap() < json.find("\"a\": 1").unwrap());
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+}
+
+#[test]
+fn columns_that_read_as_numbers_are_set_to_the_right() {
+    let rows = vec![vec!["7".to_owned(), "x".to_owned()], vec!["0.25".to_owned(), "1".to_owned()]];
+    let html = with(Section::table("S", &["n", "t"], rows)).to_html().unwrap();
+    assert!(html.contains("<th scope=\"col\" class=\"number\">n</th><th scope=\"col\">t</th>"));
 }
 
 #[test]
@@ -99,26 +106,26 @@ fn uneven_tables_and_matrices_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("report");
     let refused = |section: Section| {
-        let error = Report::new("t").section(section).write(&target).unwrap_err();
+        let error = with(section).write(&target).unwrap_err();
         assert!(!target.exists());
         error.to_string()
     };
     let table = vec![vec![Cell::from("x"), 1_u64.into()], vec!["y".into()]];
     assert_eq!(
-        refused(Section::new("s", "S").table(["a", "b"], table)),
+        refused(Section::table("S", &["a", "b"], table)),
         "report section `s` has 1 values in table row 2, expected 2"
     );
-    let labels = || vec!["a".to_owned(), "b".to_owned()];
+    let labels = ["a".to_owned(), "b".to_owned()];
     assert_eq!(
-        refused(Section::new("m", "M").confusion(labels(), vec![vec![1, 2]])),
+        refused(Section::confusion("M", &labels, &[vec![1, 2]])),
         "report section `m` has 1 matrix rows, expected 2"
     );
     assert_eq!(
-        refused(Section::new("m", "M").confusion(labels(), vec![vec![1, 2], vec![3, 4, 5]])),
+        refused(Section::confusion("M", &labels, &[vec![1, 2], vec![3, 4, 5]])),
         "report section `m` has 3 values in matrix row 2, expected 2"
     );
-    let square = Section::new("m", "M").confusion(labels(), vec![vec![1, 2], vec![3, 4]]);
-    Report::new("t").section(square).write(&target).unwrap();
+    let square = Section::confusion("M", &labels, &[vec![1, 2], vec![3, 4]]);
+    with(square).write(&target).unwrap();
 }
 
 #[test]
