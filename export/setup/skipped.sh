@@ -1,0 +1,13 @@
+#!/bin/sh
+# Says before the tests what they will and will not cover. The tests skip by the same two variables.
+set -u
+present() { printf '  %-22s %s\n' "$1" "$2"; }
+
+echo "tests use:"
+present "ONNX Runtime" "$ORT_DYLIB_PATH"
+present "MiniLM weights" "$OFFPRINT_MINILM"
+if [ -n "${OFFPRINT_DATA:-}" ] && [ -d "$OFFPRINT_DATA" ]; then
+    present "labelled sets" "$OFFPRINT_DATA"
+else
+    present "labelled sets" "none: the tests that need them are skipped (set OFFPRINT_DATA to their folder)"
+fi
