@@ -17,6 +17,10 @@ const LAYER: &str = "encoder.layer.";
 /// What a checkpoint saved with a task head puts before every name.
 const TASK_PREFIX: &str = "bert.";
 
+/// Rows of a last layer of which only the first is wanted. One would do, but ONNX Runtime multiplies a single row by
+/// another kernel, whose sums over the tokens change with the padding; every text has two tokens.
+const CUT_ROWS: i64 = 2;
+
 /// The names of layer normalization weights: today's, and those of checkpoints converted from TensorFlow.
 const NORM_NAMES: [[&str; 2]; 2] = [["weight", "bias"], ["gamma", "beta"]];
 
@@ -83,12 +87,12 @@ impl Encoder<'_, '_> {
         self.layer_norm(&sum, &format!("{prefix}embeddings.LayerNorm"))
     }
 
-    /// Self-attention and feed-forward block. With `cut`, only the first token's state comes out: [batch, 1, hidden].
+    /// Self-attention and feed-forward block. With `cut`, only the first tokens' states come out.
     fn layer(&mut self, index: usize, states: &str, mask: &AttentionMask, cut: bool) -> Result<Value, model::Error> {
         let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
         let name = format!("{}{LAYER}{index}", self.prefix);
         self.graph.enter(format!("layer.{index}/attention"));
-        let queries = if cut { first_row(&mut self.graph, states) } else { states.to_owned() };
+        let queries = if cut { first_rows(&mut self.graph, states) } else { states.to_owned() };
         let inputs = attention::Inputs { queries: &queries, states, mask };
         let context = attention::attend(&mut self.graph, self.config, &format!("{name}.attention.self"), &inputs)?;
         let output = format!("{name}.attention.output.dense");
@@ -142,10 +146,10 @@ fn add_rows(graph: &mut GraphBuilder<'_>, left: &str, right: &str) -> Value {
     graph.node("Sum", &[left, right])
 }
 
-/// The first token's state of each text: [batch, 1, hidden].
-fn first_row(graph: &mut GraphBuilder<'_>, states: &str) -> Value {
-    let (start, end) = (graph.ints(&[0]), graph.ints(&[1]));
-    graph.node("Slice", &[states, &start, &end, &end])
+/// The states of each text's first [`CUT_ROWS`] tokens.
+fn first_rows(graph: &mut GraphBuilder<'_>, states: &str) -> Value {
+    let [start, end, axis] = [0, CUT_ROWS, 1].map(|value| graph.ints(&[value]));
+    graph.node("Slice", &[states, &start, &end, &axis])
 }
 
 /// A config with fewer layers than the weights would silently be another encoder.

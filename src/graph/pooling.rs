@@ -14,11 +14,13 @@ const LEAST_COUNT: f64 = 1e-9;
 /// Keeps the division by a vector's length defined: a zero vector stays zero.
 const LEAST_NORM: f64 = 1e-12;
 
-/// Pools `states` ([batch, 1, hidden] for CLS, else [batch, sequence, hidden]) into the graph's output.
+/// Pools `states`, [batch, rows, hidden] (for CLS the first row is enough), into the graph's output.
 pub(super) fn pool(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask, ending: Ending) {
-    let axis = graph.ints(&[1]);
     let pooled = match ending.pooling {
-        Pooling::Cls => graph.node("Squeeze", &[states, &axis]),
+        Pooling::Cls => {
+            let first = graph.int(0);
+            graph.node_with("Gather", &[states, &first], vec![AttributeProto::int("axis", 1)])
+        }
         Pooling::Mean => mean(graph, states, mask),
     };
     match (ending.pooling, ending.normalize) {
