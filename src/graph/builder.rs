@@ -103,13 +103,23 @@ impl<'a> GraphBuilder<'a> {
     /// A constant f32 without dimensions.
     pub(super) fn float(&mut self, value: f32) -> Value {
         let values = Values::Bytes(value.to_le_bytes().to_vec());
-        self.constant(Constant { name: format!("float({value:e})"), element: ElementType::Float, shape: vec![], values })
+        self.constant(Constant {
+            name: format!("float({value:e})"),
+            element: ElementType::Float,
+            shape: vec![],
+            values,
+        })
     }
 
     /// A constant f64 without dimensions.
     pub(super) fn double(&mut self, value: f64) -> Value {
         let values = Values::Bytes(value.to_le_bytes().to_vec());
-        self.constant(Constant { name: format!("double({value:e})"), element: ElementType::Double, shape: vec![], values })
+        self.constant(Constant {
+            name: format!("double({value:e})"),
+            element: ElementType::Double,
+            shape: vec![],
+            values,
+        })
     }
 
     /// The checkpoint's tensor of that name and shape, counted among the parameters.

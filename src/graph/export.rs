@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, SENTENCE_EMBEDDING, Source,
-    SUPPORTED_ARCHITECTURES, TOKENIZER_FILE,
+    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, SENTENCE_EMBEDDING,
+    SUPPORTED_ARCHITECTURES, Source, TOKENIZER_FILE,
 };
 
+use super::Error;
 use super::bert::{self, Ending};
 use super::writer::{self, GraphWriter, Problem};
-use super::Error;
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
 const MAX_GRAPH_BYTES: u64 = 1_900_000_000;

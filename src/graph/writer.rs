@@ -128,3 +128,85 @@ fn open_field(field: u32, len: u64, into: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, into);
     encode_varint(len, into);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::graph::bert::{self, Ending};
+    use crate::model::{Checkpoint, Pooling};
+
+    use super::*;
+
+    fn tiny() -> Checkpoint {
+        Checkpoint::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-bert/cls")).unwrap()
+    }
+
+    fn floats(tensor: &TensorProto) -> Vec<f32> {
+        let bytes = tensor.raw_data.as_deref().unwrap();
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    }
+
+    fn stored(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+        let mut values = Vec::new();
+        checkpoint.weights().get(name).unwrap().read(&mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn what_is_streamed_decodes_to_the_graph_that_was_built() {
+        let checkpoint = tiny();
+        let ending = Ending { pooling: Pooling::Mean, normalize: true };
+        let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let writer = GraphWriter::new(&graph);
+        let mut bytes = Vec::new();
+        let hash = writer.write_graph(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, writer.len());
+        assert_eq!(hash, blake3::hash(&bytes).to_hex().to_string());
+        write_metadata(vec![("k".to_owned(), "v".to_owned())], &mut bytes).unwrap();
+
+        let model = ModelProto::decode(bytes.as_slice()).unwrap();
+        assert_eq!((model.ir_version, model.metadata_props.len()), (Some(IR_VERSION), 1));
+        let decoded = model.graph.unwrap();
+        assert_eq!(decoded.node, graph.nodes);
+        assert_eq!(decoded.initializer.len(), graph.constants.len());
+        for (tensor, constant) in decoded.initializer.iter().zip(&graph.constants) {
+            assert_eq!(tensor.raw_data.as_ref().unwrap().len() as u64, constant.byte_len(), "{}", constant.name);
+        }
+    }
+
+    #[test]
+    fn weights_enter_transposed_scaled_and_summed() {
+        let checkpoint = tiny();
+        let ending = Ending { pooling: Pooling::Cls, normalize: false };
+        let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let mut bytes = Vec::new();
+        GraphWriter::new(&graph).write_graph(&mut bytes).unwrap();
+        let tensors = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap().initializer;
+        let written = |name: &str| floats(tensors.iter().find(|tensor| tensor.name.as_deref() == Some(name)).unwrap());
+
+        let name = "bert.encoder.layer.0.intermediate.dense.weight";
+        let (from, to) = (stored(&checkpoint, name), written(name));
+        assert_eq!((to[1], to[40], to[40 * 24 - 1]), (from[24], from[1], from[40 * 24 - 1]));
+        let name = "bert.encoder.layer.1.attention.self.query.bias";
+        let scale = (1.0 / 8.0_f64.sqrt()) as f32;
+        assert_eq!(written(name)[5], stored(&checkpoint, name)[5] * scale);
+        let [positions, types] =
+            ["position", "token_type"].map(|kind| format!("bert.embeddings.{kind}_embeddings.weight"));
+        let expected = stored(&checkpoint, &positions)[24 * 3 + 2] + stored(&checkpoint, &types)[2];
+        assert_eq!(written(&positions)[24 * 3 + 2], expected);
+    }
+
+    #[test]
+    fn no_operator_computes_with_shapes() {
+        let checkpoint = tiny();
+        for pooling in Pooling::ALL {
+            let ending = Ending { pooling, normalize: true };
+            let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+            let types: Vec<&str> = graph.nodes.iter().filter_map(|node| node.op_type.as_deref()).collect();
+            for banned in ["Shape", "Size", "Range", "Expand", "ConstantOfShape", "NonZero"] {
+                assert!(!types.contains(&banned), "{banned} with pooling {pooling}");
+            }
+        }
+    }
+}

@@ -224,7 +224,10 @@ mod tests {
             ": `hidden_act` is `swish`, expected one of gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu"
         );
         assert_eq!(message(&[("is_decoder", json!(true))]), ": `is_decoder` is true, expected false (an encoder)");
-        assert_eq!(message(&[("layer_norm_eps", json!(0))]), ": `layer_norm_eps` is 0, expected a number between 0 and 1");
+        assert_eq!(
+            message(&[("layer_norm_eps", json!(0))]),
+            ": `layer_norm_eps` is 0, expected a number between 0 and 1"
+        );
         assert_eq!(message(&[("hidden_size", json!("12"))]), " could not be understood");
     }
 }

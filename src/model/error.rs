@@ -261,7 +261,9 @@ impl Error {
                     "save `{instead}` as `{file}` once with transformers (`save_pretrained` of the model and its fast tokenizer)"
                 ));
             }
-            Self::NoPooling { .. } => "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`",
+            Self::NoPooling { .. } => {
+                "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"
+            }
             Self::TensorShape { .. } | Self::LayerCount { .. } | Self::NoTensor { .. } => {
                 "weights and config.json look like different models"
             }

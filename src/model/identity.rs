@@ -72,11 +72,8 @@ pub(super) fn field_changes(from: &BTreeMap<String, String>, to: &BTreeMap<Strin
     let added = to.keys().filter(|name| !from.contains_key(*name));
     let mut names: Vec<&String> = from.keys().chain(added).filter(|name| from.get(*name) != to.get(*name)).collect();
     names.sort_unstable();
-    let change = |name: &String| FieldChange {
-        name: name.clone(),
-        from: from.get(name).cloned(),
-        to: to.get(name).cloned(),
-    };
+    let change =
+        |name: &String| FieldChange { name: name.clone(), from: from.get(name).cloned(), to: to.get(name).cloned() };
     names.into_iter().map(change).collect()
 }
 

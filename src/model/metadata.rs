@@ -137,3 +137,49 @@ impl Fields {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<GraphMetadata, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        fs::write(&path, bytes).unwrap();
+        GraphMetadata::read(&path)
+    }
+
+    fn problem(bytes: &[u8]) -> String {
+        read(bytes).unwrap_err().to_string().split_once("whole ONNX model: ").unwrap().1.to_owned()
+    }
+
+    /// ir_version 9, a graph of 3 bytes, the entry `k` = `v`.
+    const FILE: [u8; 15] = [0x08, 9, 0x3a, 3, 1, 2, 3, 0x72, 6, 0x0a, 1, b'k', 0x12, 1, b'v'];
+
+    #[test]
+    fn entries_are_found_behind_the_graph() {
+        let found = read(&FILE).unwrap();
+        assert_eq!(found.graph_end, 7);
+        assert_eq!(found.entries, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_inside_a_field_is_refused() {
+        for end in 0..FILE.len() {
+            assert_eq!(read(&FILE[..end]).is_ok(), end == 7, "cut at {end}");
+        }
+        assert_eq!(problem(&FILE[..6]), "a field ends at byte 7, the file at 6");
+        assert_eq!(problem(&FILE[..1]), "it ends at byte 1 inside a number");
+        assert_eq!(problem(&FILE[..2]), "no graph in its 2 bytes");
+    }
+
+    #[test]
+    fn other_bytes_are_refused_with_their_place() {
+        assert_eq!(problem(b"{}"), "field 15 at byte 0 has the wire type 3");
+        assert_eq!(problem(&[0xff; 12]), "the number at byte 0 has more than 10 bytes");
+        let huge = [0x3a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        assert_eq!(problem(&huge), format!("a field ends at byte {}, the file at 11", u64::MAX));
+    }
+}

@@ -92,3 +92,53 @@ impl io::Write for HashWriter<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const HEAD: &str = "name = \"x\"\nsource = \"org/x\"\ntemplate = \"model-card\"\n";
+    /// Of the bytes `abc`, FIPS 180-2 appendix B.1.
+    const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn open(text: &str) -> Result<Recipe, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        fs::write(&path, text).unwrap();
+        Recipe::open(&path)
+    }
+
+    fn problem(text: &str) -> String {
+        open(text).unwrap_err().to_string().split_once("x.toml`: ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn listed_files_are_compared_by_their_hash() {
+        let text =
+            format!("{HEAD}pooling = \"mean\"\nmax_length = 256\nverified = true\n[files]\n\"a.json\" = \"{ABC}\"\n");
+        let recipe = open(&text).unwrap();
+        assert_eq!((recipe.pooling, recipe.normalize, recipe.max_length), (Some(Pooling::Mean), None, Some(256)));
+        let checkpoint = tempfile::tempdir().unwrap();
+        let missing = recipe.verify(checkpoint.path()).unwrap_err();
+        assert!(missing.to_string().starts_with("could not read"), "{missing}");
+        fs::write(checkpoint.path().join("a.json"), "abc").unwrap();
+        recipe.verify(checkpoint.path()).unwrap();
+        fs::write(checkpoint.path().join("a.json"), "abd").unwrap();
+        let error = recipe.verify(checkpoint.path()).unwrap_err();
+        assert!(error.to_string().contains("a.json` has SHA-256 a52d159f262b2c6ddb724a61840befc36eb30c88"), "{error}");
+        assert!(error.hint().unwrap().contains("without `--recipe`"));
+    }
+
+    #[test]
+    fn a_recipe_that_can_not_hold_its_promise_is_refused() {
+        assert_eq!(problem(&format!("{HEAD}verified = true")), "`verified` is true but `[files]` lists none");
+        let outside = format!("{HEAD}verified = true\n[files]\n\"../a\" = \"{ABC}\"");
+        assert_eq!(problem(&outside), "`../a` does not lie inside the checkpoint");
+        let short = format!("{HEAD}verified = true\n[files]\na = \"sha256:12\"");
+        assert_eq!(problem(&short), "the hash of `a` is `sha256:12`, expected `sha256:` and 64 hex digits");
+        let unknown = open(&format!("{HEAD}verified = false\nlength = 3")).unwrap_err();
+        assert!(unknown.to_string().ends_with("x.toml` could not be understood"), "{unknown}");
+    }
+}
