@@ -72,19 +72,19 @@ def run(onnx_session, rows, padding=0):
     return onnx_session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 
 
-def check_bits(path, rows, longest, seed=1):
+def check_bits(path, rows, positions, seed=1):
     generator = np.random.default_rng(seed)
     sessions = {threads: session(path, threads) for threads in (1, 2)}
     alone = np.concatenate([run(sessions[1], [row]) for row in rows])
     wrong = compared = 0
     for threads, onnx_session in sessions.items():
-        for size in (1, 2, 3, 4, 5, 7, 8, 12, 16, 24):
-            for padding in (0, 1, 3, 8, 17, 40):
+        for size in (1, 2, 3, 5, 8, 16, 24):
+            for padding in (0, 1, 2, 3, 8, 17, 40):
                 order = generator.permutation(len(rows))
                 for start in range(0, len(order), size):
                     chosen = order[start : start + size]
                     width = max(len(rows[index]) for index in chosen)
-                    got = run(onnx_session, [rows[index] for index in chosen], min(padding, longest - width))
+                    got = run(onnx_session, [rows[index] for index in chosen], min(padding, positions - width))
                     same = (got.view(np.uint32) == alone[chosen].view(np.uint32)).all(axis=1)
                     wrong, compared = wrong + int((~same).sum()), compared + len(chosen)
     print(f"bits: {wrong} of {compared} rows differ from the row computed alone")
@@ -116,7 +116,7 @@ def main():
     print(f"parity: largest difference {worst:.2e}, allowed {bound:.2e}, over {len(rows)} rows")
     passed.append(worst <= bound)
     if not arguments.skip_bits:
-        passed.append(check_bits(graph, rows, longest))
+        passed.append(check_bits(graph, rows, config.max_position_embeddings))
     sys.exit(0 if all(passed) else 1)
 
 

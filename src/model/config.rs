@@ -125,7 +125,7 @@ impl Fields {
         if let Some((field, size)) = sizes.iter().find(|(_, size)| *size > i32::MAX as usize) {
             return Err(wrong(path, field, &size.to_string(), &format!("at most {}", i32::MAX)));
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let expected = format!("a divisor of `hidden_size` {}", self.hidden_size);
             return Err(wrong(path, "num_attention_heads", &self.num_attention_heads.to_string(), &expected));
         }
