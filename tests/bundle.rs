@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use offprint::graph::{Error, ExportOptions, write_bundle};
-use offprint::model::{self, Bundle, Manifest, Pooling};
+use offprint::model::{self, Bundle, Manifest, Pooling, Recipe};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -257,4 +257,51 @@ fn a_cut_or_changed_graph_is_found() {
     fs::write(path, bytes).unwrap();
     let error = Bundle::open(folder.path()).unwrap().verify_graph().unwrap_err();
     assert!(matches!(error, model::Error::Hash { .. }), "{error}");
+}
+
+#[test]
+fn a_recipe_makes_the_choices() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.toml");
+    let text = "name = \"tiny\"\nsource = \"org/tiny\"\nrevision = \"abc\"\ntemplate = \"scirepeval\"\npooling = \"cls\"\n\
+                normalize = true\nmax_length = 12\nverified = false\n";
+    fs::write(&path, text).unwrap();
+    let options = ExportOptions::from_recipe(tiny("cls"), &Recipe::open(&path).unwrap());
+    let (_, manifest) = export(&options).unwrap();
+    assert_eq!((manifest.pooling, manifest.normalize, manifest.max_length), (Pooling::Cls, true, 12));
+    assert_eq!((manifest.template.as_str(), manifest.source.name.as_str()), ("scirepeval", "org/tiny"));
+    assert_eq!(manifest.source.revision.as_deref(), Some("abc"));
+}
+
+#[test]
+fn a_graph_that_one_file_can_not_hold_is_refused_before_weights_are_read() {
+    const ROWS: usize = 19_800_000;
+    let folder = checkpoint("cls");
+    edit_json(&folder.path().join("config.json"), |config| config["vocab_size"] = json!(ROWS));
+    let path = folder.path().join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: Value = serde_json::from_slice(&bytes[8..data]).unwrap();
+    let (start, end) = (bytes.len() - data, bytes.len() - data + ROWS * 24 * 2);
+    header["bert.embeddings.word_embeddings.weight"] =
+        json!({"dtype": "F16", "shape": [ROWS, 24], "data_offsets": [start, end]});
+    let header = header.to_string();
+    let mut changed = (header.len() as u64).to_le_bytes().to_vec();
+    changed.extend_from_slice(header.as_bytes());
+    changed.extend_from_slice(&bytes[data..]);
+    fs::write(&path, changed).unwrap();
+    // The table's bytes are a hole in the file: they take no room on disk and are never read.
+    fs::File::options().write(true).open(&path).unwrap().set_len((8 + header.len() + end) as u64).unwrap();
+    let (message, _) = refusal(folder.path());
+    assert!(message.starts_with("the graph of `DIR` would take 1900"), "{message}");
+    assert!(message.ends_with("bytes, one ONNX file holds at most 1900000000"), "{message}");
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_is_named() {
+    let into = tempfile::tempdir().unwrap();
+    let missing = into.path().join("missing");
+    let error = write_bundle(&cls_options(&tiny("cls")), &missing).unwrap_err();
+    assert_eq!(error.to_string(), format!("could not write `{}`", missing.join("model.onnx").display()));
+    assert!(std::error::Error::source(&error).is_some());
 }

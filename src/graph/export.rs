@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, SENTENCE_EMBEDDING,
+    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe, SENTENCE_EMBEDDING,
     SUPPORTED_ARCHITECTURES, Source, TOKENIZER_FILE,
 };
 
@@ -49,6 +49,19 @@ impl ExportOptions {
             max_length: None,
             template: "model-card".to_owned(),
             precision: Precision::default(),
+        }
+    }
+
+    /// The choices of a recipe; its hashes are compared by [`Recipe::verify`].
+    pub fn from_recipe(checkpoint: impl Into<PathBuf>, recipe: &Recipe) -> Self {
+        Self {
+            name: Some(recipe.source.clone()),
+            revision: recipe.revision.clone(),
+            pooling: recipe.pooling,
+            normalize: recipe.normalize,
+            max_length: recipe.max_length,
+            template: recipe.template.clone(),
+            ..Self::new(checkpoint)
         }
     }
 }
