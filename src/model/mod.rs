@@ -1,1 +1,31 @@
-//! (room: model)
+//! What is known about an encoder before it runs: the checkpoint it comes from, the recipe it is exported by, the
+//! bundle it lives in, and the names under which its vectors may be compared and cached.
+//!
+//! This room reads and checks files and knows no graph operators, no ONNX Runtime and no corpora. Its invariant: a
+//! value that it hands out has been checked against the file it came from, so later rooms don't look twice.
+
+mod bundle;
+mod checkpoint;
+mod choices;
+mod config;
+mod error;
+mod files;
+mod fingerprint;
+mod identity;
+mod manifest;
+mod metadata;
+mod recipe;
+mod safetensors;
+mod sentence;
+
+pub use bundle::{Bundle, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
+pub use checkpoint::Checkpoint;
+pub use choices::{Pooling, Precision};
+pub use config::{Activation, BertConfig, SUPPORTED_ARCHITECTURES};
+pub use error::Error;
+pub use fingerprint::Fingerprint;
+pub use identity::{FieldChange, Identity};
+pub use manifest::{BUNDLE_FORMAT, Manifest, SENTENCE_EMBEDDING, Source};
+pub use metadata::GraphMetadata;
+pub use recipe::Recipe;
+pub use safetensors::{Tensor, WeightsFile};

@@ -1,0 +1,77 @@
+//! Multi-head self-attention (Vaswani et al. 2017) in plain operators, without shape arithmetic.
+//! The scale 1/√head is multiplied into the query weights at export. Padding is kept out by an additive mask that is
+//! made once for all layers: its −10⁹ makes a weight of exactly 0, so padding columns don't change a bit.
+
+use crate::model::{self, BertConfig};
+
+use super::bert::ATTENTION_MASK;
+use super::builder::{GraphBuilder, Linear, Value};
+use super::onnx::{AttributeProto, ElementType};
+
+/// Far below every score, and small enough that no sum overflows.
+const MASKED: f32 = 1e9;
+
+/// The mask in the forms that layers and pooling use.
+#[derive(Debug)]
+pub(super) struct AttentionMask {
+    /// 1 for tokens, 0 for padding: f32 [batch, sequence].
+    pub float: Value,
+    /// 0 for tokens, −10⁹ for padding: f32 [batch, 1, 1, sequence].
+    additive: Value,
+}
+
+impl AttentionMask {
+    pub(super) fn new(graph: &mut GraphBuilder<'_>) -> Self {
+        let to_float = vec![AttributeProto::int("to", ElementType::Float as i64)];
+        let float = graph.node_with("Cast", &[ATTENTION_MASK], to_float);
+        let one = graph.float(1.0);
+        let minus = graph.node("Sub", &[&float, &one]);
+        let large = graph.float(MASKED);
+        let scaled = graph.node("Mul", &[&minus, &large]);
+        let axes = graph.ints(&[1, 2]);
+        Self { additive: graph.node("Unsqueeze", &[&scaled, &axes]), float }
+    }
+}
+
+/// What attention reads.
+#[derive(Debug)]
+pub(super) struct Inputs<'v> {
+    /// Rows that ask: [batch, rows, hidden].
+    pub queries: &'v str,
+    /// Rows that are asked: [batch, sequence, hidden].
+    pub states: &'v str,
+    pub mask: &'v AttentionMask,
+}
+
+/// The context of each query, heads side by side: [batch, rows, hidden]. Weights are `<name>.query` and so on.
+pub(super) fn attend(
+    graph: &mut GraphBuilder<'_>,
+    config: &BertConfig,
+    name: &str,
+    inputs: &Inputs<'_>,
+) -> Result<Value, model::Error> {
+    let hidden = config.hidden_size;
+    let sizes = Linear::new(hidden, hidden);
+    let scale = (1.0 / (config.head_size() as f64).sqrt()) as f32;
+    let query = graph.linear(inputs.queries, &format!("{name}.query"), Linear { scale, ..sizes })?;
+    let key = graph.linear(inputs.states, &format!("{name}.key"), sizes)?;
+    let value = graph.linear(inputs.states, &format!("{name}.value"), sizes)?;
+
+    let query = split_heads(graph, config, &query, [0, 2, 1, 3]);
+    let key = split_heads(graph, config, &key, [0, 2, 3, 1]);
+    let value = split_heads(graph, config, &value, [0, 2, 1, 3]);
+    let scores = graph.node("MatMul", &[&query, &key]);
+    let masked = graph.node("Add", &[&scores, &inputs.mask.additive]);
+    let weights = graph.node_with("Softmax", &[&masked], vec![AttributeProto::int("axis", -1)]);
+    let context = graph.node("MatMul", &[&weights, &value]);
+    let together = graph.node_with("Transpose", &[&context], vec![AttributeProto::ints("perm", &[0, 2, 1, 3])]);
+    let shape = graph.ints(&[0, 0, hidden as i64]);
+    Ok(graph.node("Reshape", &[&together, &shape]))
+}
+
+/// [batch, rows, hidden] as [batch, rows, heads, head size] (0 keeps a size), then in the order `perm`.
+fn split_heads(graph: &mut GraphBuilder<'_>, config: &BertConfig, input: &str, perm: [i64; 4]) -> Value {
+    let shape = graph.ints(&[0, 0, config.heads as i64, config.head_size() as i64]);
+    let split = graph.node("Reshape", &[input, &shape]);
+    graph.node_with("Transpose", &[&split], vec![AttributeProto::ints("perm", &perm)])
+}

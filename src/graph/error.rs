@@ -1,0 +1,44 @@
+//! What can go wrong while a bundle is written.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model;
+
+/// Errors of this room; [`Error::hint`] gives the way out where one is known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint is not what it should be.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// A file of the bundle could not be written.
+    #[error("could not write `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// One ONNX file can't hold the weights.
+    #[error("the graph of `{folder}` would take {bytes} bytes, one ONNX file holds at most {limit}")]
+    TooLarge {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// Size of the file.
+        bytes: u64,
+        /// The largest size that is written.
+        limit: u64,
+    },
+}
+
+impl Error {
+    /// The way out, where one is known to apply.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Model(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

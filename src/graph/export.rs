@@ -1,0 +1,148 @@
+//! From a checkpoint to a bundle's three files. Owns the order of the steps: everything that can be refused without
+//! reading weights is refused first; `bundle.toml` is written last. The caller checks the bundle and publishes it.
+
+use std::path::{Path, PathBuf};
+
+use crate::durable::{PendingFile, replace_file};
+use crate::model::{
+    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe, SENTENCE_EMBEDDING,
+    SUPPORTED_ARCHITECTURES, Source, TOKENIZER_FILE,
+};
+
+use super::Error;
+use super::bert::{self, Ending};
+use super::writer::{self, GraphWriter, Problem};
+
+/// Protobuf stops at 2 GiB; the rest is room for metadata.
+const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
+
+/// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// Folder with `config.json`, `model.safetensors` and `tokenizer.json`.
+    pub checkpoint: PathBuf,
+    /// The source's name; the folder's name if `None`.
+    pub name: Option<String>,
+    /// The source's revision, where one is known.
+    pub revision: Option<String>,
+    /// Pooling; the checkpoint's own if `None`.
+    pub pooling: Option<Pooling>,
+    /// Scaling to length 1; as the checkpoint's modules say if `None`.
+    pub normalize: Option<bool>,
+    /// Longest input in tokens; by the checkpoint's files if `None`.
+    pub max_length: Option<usize>,
+    /// How title and abstract become one text; recorded, not interpreted here.
+    pub template: String,
+    /// The numbers that the graph computes in.
+    pub precision: Precision,
+}
+
+impl ExportOptions {
+    /// The checkpoint's own choices and the template `model-card`.
+    pub fn new(checkpoint: impl Into<PathBuf>) -> Self {
+        Self {
+            checkpoint: checkpoint.into(),
+            name: None,
+            revision: None,
+            pooling: None,
+            normalize: None,
+            max_length: None,
+            template: "model-card".to_owned(),
+            precision: Precision::default(),
+        }
+    }
+
+    /// The choices of a recipe; its hashes are compared by [`Recipe::verify`].
+    pub fn from_recipe(checkpoint: impl Into<PathBuf>, recipe: &Recipe) -> Self {
+        Self {
+            name: Some(recipe.source.clone()),
+            revision: recipe.revision.clone(),
+            pooling: recipe.pooling,
+            normalize: recipe.normalize,
+            max_length: recipe.max_length,
+            template: recipe.template.clone(),
+            ..Self::new(checkpoint)
+        }
+    }
+}
+
+/// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`.
+/// Each file is whole or absent; after an error there may be some of them.
+pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Error> {
+    let checkpoint = Checkpoint::open(&options.checkpoint)?;
+    let ending =
+        Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
+    let max_length = checkpoint.max_length(options.max_length)?;
+    let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending)?;
+    let writer = GraphWriter::new(&graph);
+    if writer.len() > MAX_GRAPH_BYTES {
+        let folder = options.checkpoint.clone();
+        return Err(Error::TooLarge { folder, bytes: writer.len(), limit: MAX_GRAPH_BYTES });
+    }
+    let graph_path = into.join(GRAPH_FILE);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    };
+    let mut file = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
+    let graph_hash = writer.write_graph(&mut file).map_err(|problem| match problem {
+        Problem::Weights(error) => Error::Model(error),
+        Problem::Io(source) => failed(&graph_path)(source),
+    })?;
+    let manifest = Manifest {
+        format: BUNDLE_FORMAT,
+        created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        architecture: SUPPORTED_ARCHITECTURES[0].to_owned(),
+        dim: checkpoint.config().hidden_size,
+        max_length,
+        truncation_side: "right".to_owned(),
+        pooling: ending.pooling,
+        normalize: ending.normalize,
+        output: SENTENCE_EMBEDDING.to_owned(),
+        template: options.template.clone(),
+        sep_token: checkpoint.sep_token().to_owned(),
+        precision: options.precision,
+        parameters: graph.parameters,
+        tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
+        graph_hash,
+        source: source_of(options, &checkpoint),
+    };
+    let metadata = writer::write_metadata(manifest.metadata(), &mut file);
+    metadata.and_then(|()| file.publish()).map_err(failed(&graph_path))?;
+    let tokenizer_path = into.join(TOKENIZER_FILE);
+    replace_file(&tokenizer_path, checkpoint.tokenizer()).map_err(failed(&tokenizer_path))?;
+    let manifest_path = into.join(MANIFEST_FILE);
+    replace_file(&manifest_path, manifest.to_toml().as_bytes()).map_err(failed(&manifest_path))?;
+    Ok(manifest)
+}
+
+fn source_of(options: &ExportOptions, checkpoint: &Checkpoint) -> Source {
+    let folder = options.checkpoint.canonicalize().unwrap_or_else(|_| options.checkpoint.clone());
+    let folder_name = || folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    Source {
+        name: options.name.clone().unwrap_or_else(folder_name),
+        revision: options.revision.clone(),
+        weights_hash: checkpoint.weights().hash(),
+        config_hash: checkpoint.config().hash(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes the bundle of the checkpoint `OFFPRINT_EXPORT_FROM` into `OFFPRINT_EXPORT_INTO`; the scripts in
+    /// `export/oracle/` use it to compare any checkpoint with the reference.
+    #[test]
+    #[ignore = "a tool for export/oracle: needs OFFPRINT_EXPORT_FROM and OFFPRINT_EXPORT_INTO"]
+    fn export_a_folder() {
+        let variable = |name: &str| std::env::var(format!("OFFPRINT_EXPORT_{name}"));
+        let into = PathBuf::from(variable("INTO").unwrap());
+        std::fs::create_dir_all(&into).unwrap();
+        let mut options = ExportOptions::new(variable("FROM").unwrap());
+        options.pooling = variable("POOLING").ok().map(|word| word.parse().unwrap());
+        options.normalize = variable("NORMALIZE").ok().map(|word| word.parse().unwrap());
+        println!("{:#?}", write_bundle(&options, &into).unwrap());
+        crate::model::Bundle::open(&into).unwrap().verify_graph().unwrap();
+    }
+}

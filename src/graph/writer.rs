@@ -1,0 +1,212 @@
+//! Writes a graph as an ONNX file without ever holding it: sizes are known before the weights are read, so each
+//! constant is read, written and forgotten. Order in the file: versions, graph, then producer and metadata; the graph's
+//! hash covers what stands before the producer, and so does not change with the program's version or the metadata.
+
+use std::io::{self, Write};
+
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+use crate::model;
+
+use super::builder::Graph;
+use super::constants::Constant;
+use super::onnx::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
+
+/// Operators are taken from this version of the standard set (Gelu is new in it).
+const OPSET: i64 = 20;
+/// The file format that belongs to it.
+const IR_VERSION: i64 = 9;
+
+const MODEL_GRAPH: u32 = 7;
+const GRAPH_INITIALIZER: u32 = 5;
+const TENSOR_RAW_DATA: u32 = 9;
+
+/// A graph with all sizes computed.
+#[derive(Debug)]
+pub(super) struct GraphWriter<'g, 'a> {
+    constants: &'g [Constant<'a>],
+    opening: Vec<u8>,
+    shell: Vec<u8>,
+    graph_len: u64,
+}
+
+/// What stopped the writing.
+#[derive(Debug)]
+pub(super) enum Problem {
+    Weights(model::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<'g, 'a> GraphWriter<'g, 'a> {
+    pub(super) fn new(graph: &'g Graph<'a>) -> Self {
+        let version = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
+        let head = ModelProto { ir_version: Some(IR_VERSION), opset_import: vec![version], ..ModelProto::default() };
+        let shell = GraphProto {
+            node: graph.nodes.clone(),
+            name: Some(graph.name.clone()),
+            initializer: Vec::new(),
+            input: graph.inputs.clone(),
+            output: graph.outputs.clone(),
+        }
+        .encode_to_vec();
+        let constants = graph.constants.iter().map(|constant| framed_len(GRAPH_INITIALIZER, tensor_len(constant)));
+        let graph_len = shell.len() as u64 + constants.sum::<u64>();
+        let mut opening = head.encode_to_vec();
+        open_field(MODEL_GRAPH, graph_len, &mut opening);
+        Self { constants: &graph.constants, opening, shell, graph_len }
+    }
+
+    /// Bytes of the file up to the end of the graph.
+    pub(super) fn len(&self) -> u64 {
+        self.opening.len() as u64 + self.graph_len
+    }
+
+    /// Writes everything up to the end of the graph and gives its BLAKE3 in hex.
+    pub(super) fn write_graph(&self, out: &mut impl Write) -> Result<String, Problem> {
+        let mut hasher = blake3::Hasher::new();
+        let mut put = |bytes: &[u8]| {
+            hasher.update(bytes);
+            out.write_all(bytes)
+        };
+        put(&self.opening)?;
+        put(&self.shell)?;
+        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+        for constant in self.constants {
+            constant.fill(&mut bytes, &mut scratch).map_err(Problem::Weights)?;
+            let mut frame = Vec::new();
+            open_field(GRAPH_INITIALIZER, tensor_len(constant), &mut frame);
+            frame.extend(tensor_head(constant));
+            open_field(TENSOR_RAW_DATA, bytes.len() as u64, &mut frame);
+            put(&frame)?;
+            put(&bytes)?;
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+/// Writes what follows the graph: who wrote the file, and the metadata.
+pub(super) fn write_metadata(metadata: Vec<(String, String)>, out: &mut impl Write) -> io::Result<()> {
+    let entry = |(key, value)| StringStringEntryProto { key: Some(key), value: Some(value) };
+    let tail = ModelProto {
+        producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        metadata_props: metadata.into_iter().map(entry).collect(),
+        ..ModelProto::default()
+    };
+    out.write_all(&tail.encode_to_vec())
+}
+
+fn tensor_head(constant: &Constant<'_>) -> Vec<u8> {
+    TensorProto {
+        dims: constant.shape.iter().map(|size| *size as i64).collect(),
+        data_type: Some(constant.element as i32),
+        name: Some(constant.name.clone()),
+        raw_data: None,
+    }
+    .encode_to_vec()
+}
+
+fn tensor_len(constant: &Constant<'_>) -> u64 {
+    tensor_head(constant).len() as u64 + framed_len(TENSOR_RAW_DATA, constant.byte_len())
+}
+
+/// Bytes of a length-delimited field with `len` bytes of content.
+fn framed_len(field: u32, len: u64) -> u64 {
+    let mut key = Vec::new();
+    encode_key(field, WireType::LengthDelimited, &mut key);
+    key.len() as u64 + encoded_len_varint(len) as u64 + len
+}
+
+fn open_field(field: u32, len: u64, into: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, into);
+    encode_varint(len, into);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::graph::bert::{self, Ending};
+    use crate::model::{Checkpoint, Pooling};
+
+    use super::*;
+
+    fn tiny() -> Checkpoint {
+        Checkpoint::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-bert/cls")).unwrap()
+    }
+
+    fn floats(tensor: &TensorProto) -> Vec<f32> {
+        let bytes = tensor.raw_data.as_deref().unwrap();
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    }
+
+    fn stored(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+        let mut values = Vec::new();
+        checkpoint.weights().get(name).unwrap().read(&mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn what_is_streamed_decodes_to_the_graph_that_was_built() {
+        let checkpoint = tiny();
+        let ending = Ending { pooling: Pooling::Mean, normalize: true };
+        let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let writer = GraphWriter::new(&graph);
+        let mut bytes = Vec::new();
+        let hash = writer.write_graph(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, writer.len());
+        assert_eq!(hash, blake3::hash(&bytes).to_hex().to_string());
+        write_metadata(vec![("k".to_owned(), "v".to_owned())], &mut bytes).unwrap();
+
+        let model = ModelProto::decode(bytes.as_slice()).unwrap();
+        assert_eq!((model.ir_version, model.metadata_props.len()), (Some(IR_VERSION), 1));
+        let decoded = model.graph.unwrap();
+        assert_eq!(decoded.node, graph.nodes);
+        assert_eq!(decoded.initializer.len(), graph.constants.len());
+        for (tensor, constant) in decoded.initializer.iter().zip(&graph.constants) {
+            assert_eq!(tensor.raw_data.as_ref().unwrap().len() as u64, constant.byte_len(), "{}", constant.name);
+        }
+    }
+
+    #[test]
+    fn weights_enter_transposed_scaled_and_summed() {
+        let checkpoint = tiny();
+        let ending = Ending { pooling: Pooling::Cls, normalize: false };
+        let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let mut bytes = Vec::new();
+        GraphWriter::new(&graph).write_graph(&mut bytes).unwrap();
+        let tensors = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap().initializer;
+        let written = |name: &str| floats(tensors.iter().find(|tensor| tensor.name.as_deref() == Some(name)).unwrap());
+
+        let name = "bert.encoder.layer.0.intermediate.dense.weight";
+        let (from, to) = (stored(&checkpoint, name), written(name));
+        assert_eq!((to[1], to[40], to[40 * 24 - 1]), (from[24], from[1], from[40 * 24 - 1]));
+        let name = "bert.encoder.layer.1.attention.self.query.bias";
+        let scale = (1.0 / 8.0_f64.sqrt()) as f32;
+        assert_eq!(written(name)[5], stored(&checkpoint, name)[5] * scale);
+        let [positions, types] =
+            ["position", "token_type"].map(|kind| format!("bert.embeddings.{kind}_embeddings.weight"));
+        let expected = stored(&checkpoint, &positions)[24 * 3 + 2] + stored(&checkpoint, &types)[2];
+        assert_eq!(written(&positions)[24 * 3 + 2], expected);
+    }
+
+    #[test]
+    fn no_operator_computes_with_shapes() {
+        let checkpoint = tiny();
+        for pooling in Pooling::ALL {
+            let ending = Ending { pooling, normalize: true };
+            let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+            let types: Vec<&str> = graph.nodes.iter().filter_map(|node| node.op_type.as_deref()).collect();
+            for banned in ["Shape", "Size", "Range", "Expand", "ConstantOfShape", "NonZero"] {
+                assert!(!types.contains(&banned), "{banned} with pooling {pooling}");
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What can be wrong with a checkpoint, a recipe or a bundle. Each message names the user's file or tensor and gives
+//! both values; what another library said stays in the source chain.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Errors of this room; [`Error::hint`] gives the way out where one is known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened or read.
+    #[error("could not read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A JSON file does not parse, or a field in it has another type.
+    #[error("`{path}` could not be understood")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A TOML file does not parse, has an unknown field or lacks one.
+    #[error("`{path}` could not be understood")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A flag or field holds a word that is none of the known choices.
+    #[error("unknown {what} `{word}`, known are: {known}")]
+    UnknownChoice {
+        /// What was to be chosen.
+        what: &'static str,
+        /// The word found.
+        word: String,
+        /// The words that would do.
+        known: String,
+    },
+    /// The folder lacks a file that a checkpoint needs.
+    #[error("checkpoint `{folder}` has no `{file}`")]
+    NoFile {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The missing file.
+        file: &'static str,
+        /// A file that is there in its place and that could be turned into it.
+        instead: Option<&'static str>,
+    },
+    /// The checkpoint's architecture is not among those that graphs can be built for.
+    #[error("`{path}` asks for the architecture `{name}`, supported are: {supported}")]
+    UnknownArchitecture {
+        /// The config file.
+        path: PathBuf,
+        /// `model_type` of the config.
+        name: String,
+        /// The supported names.
+        supported: String,
+    },
+    /// A field has a value that is legal elsewhere but not supported here.
+    #[error("`{path}`: `{field}` is {got}, expected {expected}")]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field's name.
+        field: String,
+        /// Its value.
+        got: String,
+        /// What would do.
+        expected: String,
+    },
+    /// Neither the checkpoint nor the caller says how to pool.
+    #[error("checkpoint `{folder}` does not say how its token states become one vector (no `1_Pooling/config.json`)")]
+    NoPooling {
+        /// The checkpoint.
+        folder: PathBuf,
+    },
+    /// A sentence-transformers module that would change the vectors and is not supported.
+    #[error("`{path}` applies the module `{module}` to its vectors, supported are: Transformer, Pooling, Normalize")]
+    UnsupportedModule {
+        /// `modules.json`.
+        path: PathBuf,
+        /// The last part of the module's type.
+        module: String,
+    },
+    /// A safetensors file whose header is broken.
+    #[error("`{path}` is not a valid safetensors file: {problem}")]
+    WeightsHeader {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with both numbers.
+        problem: String,
+    },
+    /// A safetensors header that is no JSON of the expected form.
+    #[error("`{path}` is not a valid safetensors file: its header could not be understood")]
+    WeightsHeaderJson {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A tensor whose entry in the header contradicts itself or the file.
+    #[error("tensor `{tensor}` in `{path}` {problem}")]
+    TensorEntry {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, with both numbers.
+        problem: String,
+    },
+    /// The weights lack a tensor that the config asks for.
+    #[error("`{path}` has no tensor `{tensor}`, which config.json asks for")]
+    NoTensor {
+        /// The weights.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor has another shape than the config asks for.
+    #[error("tensor `{tensor}` in `{path}` has shape {got:?}, config.json asks for {expected:?}")]
+    TensorShape {
+        /// The weights.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        got: Vec<usize>,
+        /// The shape that follows from the config.
+        expected: Vec<usize>,
+    },
+    /// A tensor holds numbers of a type that weights can't be read from.
+    #[error("tensor `{tensor}` in `{path}` has type {got}, supported are: F32, F16, BF16")]
+    TensorType {
+        /// The weights.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        got: String,
+    },
+    /// A weight is no number.
+    #[error("tensor `{tensor}` in `{path}` holds {value} at element {index} of {count}")]
+    NotFinite {
+        /// The weights.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// `NaN`, `inf` or `-inf`.
+        value: f32,
+        /// Where, counted from 0 in storage order.
+        index: usize,
+        /// How many elements the tensor has.
+        count: usize,
+    },
+    /// The weights hold more or fewer layers than the config says.
+    #[error("`{path}` holds {got} layers, config.json asks for {expected}")]
+    LayerCount {
+        /// The weights.
+        path: PathBuf,
+        /// Layers found.
+        got: usize,
+        /// `num_hidden_layers`.
+        expected: usize,
+    },
+    /// The tokenizer knows ids that the embedding table does not have.
+    #[error("`{path}` has token ids up to {max_id}, config.json gives a table of {vocab_size} rows")]
+    VocabularyTooLarge {
+        /// `tokenizer.json`.
+        path: PathBuf,
+        /// The largest id.
+        max_id: u64,
+        /// `vocab_size` of the config.
+        vocab_size: usize,
+    },
+    /// A max length that the position table can't serve, or that leaves no room for text.
+    #[error("max length {got} is out of range for `{folder}`: at least {least}, at most {most} (its position table)")]
+    MaxLength {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The length asked for.
+        got: usize,
+        /// The smallest length that holds one word piece between the two special tokens.
+        least: usize,
+        /// Rows of the position table.
+        most: usize,
+    },
+    /// A folder that is no bundle.
+    #[error("`{dir}` is not a bundle: it has no `bundle.toml`")]
+    NoBundle {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A bundle or recipe of another format version.
+    #[error("`{path}` has format {got}, this version of offprint reads format {expected}")]
+    Format {
+        /// `bundle.toml`.
+        path: PathBuf,
+        /// The format found.
+        got: u32,
+        /// The format read.
+        expected: u32,
+    },
+    /// A file's bytes are not those that were written down.
+    #[error("`{path}` has {algorithm} {got}, expected {expected}")]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// Name of the hash.
+        algorithm: &'static str,
+        /// Hash of the bytes found.
+        got: String,
+        /// Hash written down.
+        expected: String,
+    },
+    /// The graph file can't be an ONNX model.
+    #[error("`{path}` is not a whole ONNX model: {problem}")]
+    NotOnnx {
+        /// The graph.
+        path: PathBuf,
+        /// What is wrong, with both numbers.
+        problem: String,
+    },
+    /// The graph's own copy of the bundle's fields says something else.
+    #[error("`{graph}` and `bundle.toml` disagree on `{field}`: {got} in the graph, {expected} in bundle.toml")]
+    MetadataDiffers {
+        /// The graph.
+        graph: PathBuf,
+        /// The field.
+        field: String,
+        /// Value in the graph's metadata, `none` where it is missing.
+        got: String,
+        /// Value in `bundle.toml`, `none` where it is missing.
+        expected: String,
+    },
+    /// A recipe that promises checked files but lists none, or that points outside the checkpoint.
+    #[error("recipe `{path}`: {problem}")]
+    Recipe {
+        /// The recipe.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// The way out, where one is known to apply.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoFile { file, instead: Some(instead), .. } => {
+                return Some(format!(
+                    "save `{instead}` as `{file}` once with transformers (`save_pretrained` of the model and its fast tokenizer)"
+                ));
+            }
+            Self::NoPooling { .. } => {
+                "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"
+            }
+            Self::TensorShape { .. } | Self::LayerCount { .. } | Self::NoTensor { .. } => {
+                "weights and config.json look like different models"
+            }
+            Self::VocabularyTooLarge { .. } => "tokenizer.json and config.json look like different models",
+            Self::NoBundle { .. } => "make one with `offprint export --model DIR -o BUNDLE`",
+            Self::Format { got, expected, .. } if got > expected => "use a newer offprint, or export the bundle again",
+            Self::Format { .. } | Self::MetadataDiffers { .. } => "export the bundle again",
+            Self::Hash { algorithm: "BLAKE3", .. } => "the bundle was changed after its export: export it again",
+            Self::Hash { .. } => "these are not the files that the recipe was verified with: export without `--recipe`",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}

@@ -1,0 +1,163 @@
+//! `bundle.toml`: what a bundle is, in words that a reader understands. It rules; the graph carries a copy of its
+//! fields. An unknown field is an error, another format is told apart before anything else is read.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Fingerprint, Identity, Pooling, Precision, SUPPORTED_ARCHITECTURES, files};
+
+/// The version of `bundle.toml` that is written and read.
+pub const BUNDLE_FORMAT: u32 = 1;
+
+/// The graph's output: one row of floats for each text.
+pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
+
+/// The side on which long texts lose tokens.
+const TRUNCATION_SIDE: &str = "right";
+
+/// Prefix of the copied fields in the graph's metadata.
+const METADATA_PREFIX: &str = "offprint.";
+
+/// The fields of `bundle.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this file, [`BUNDLE_FORMAT`].
+    pub format: u32,
+    /// Program and version that wrote the bundle.
+    pub created_by: String,
+    /// `model_type` of the encoder.
+    pub architecture: String,
+    /// Length of an embedding.
+    pub dim: usize,
+    /// Longest input in tokens, special ones included.
+    pub max_length: usize,
+    /// The end at which longer texts are cut; `right`.
+    pub truncation_side: String,
+    /// How token states become one vector.
+    pub pooling: Pooling,
+    /// Whether vectors are scaled to length 1 (a zero vector stays zero).
+    pub normalize: bool,
+    /// Name of the graph's output, [`SENTENCE_EMBEDDING`].
+    pub output: String,
+    /// How title and abstract become one text.
+    pub template: String,
+    /// What a template's `{sep}` stands for.
+    pub sep_token: String,
+    /// The numbers that the graph computes in.
+    pub precision: Precision,
+    /// Weights in the encoder (numbers, not bytes).
+    pub parameters: u64,
+    /// BLAKE3 of `tokenizer.json`.
+    pub tokenizer_hash: String,
+    /// BLAKE3 of the graph without its metadata.
+    pub graph_hash: String,
+    /// Where the weights come from.
+    pub source: Source,
+}
+
+/// The checkpoint behind a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The checkpoint's name: a hub id or a folder's name.
+    pub name: String,
+    /// Its revision, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// BLAKE3 of the weights file.
+    pub weights_hash: String,
+    /// Hash of what the config adds to the weights.
+    pub config_hash: String,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Manifest {
+    /// Parses and checks the text of a `bundle.toml`; `path` is named in errors.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let FormatOnly { format } = files::toml(path, text)?;
+        if format != BUNDLE_FORMAT {
+            return Err(Error::Format { path: path.to_owned(), got: format, expected: BUNDLE_FORMAT });
+        }
+        let manifest: Self = files::toml(path, text)?;
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    /// The text of `bundle.toml`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a manifest is plain strings, numbers and one table")
+    }
+
+    /// Names and values for the graph's metadata, in a fixed order: each field of the file as text, those of a table
+    /// with its name before them (`offprint.source.name`).
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let table = toml::Table::try_from(self).expect("a manifest is plain strings, numbers and one table");
+        let mut pairs = Vec::new();
+        flatten(METADATA_PREFIX, &table, &mut pairs);
+        pairs.sort_unstable();
+        pairs
+    }
+
+    /// Which function of a text the bundle computes; see the table in `fingerprint.rs`.
+    pub fn identity(&self) -> Identity {
+        let fields = [
+            ("weights", self.source.weights_hash.clone()),
+            ("config", self.source.config_hash.clone()),
+            ("tokenizer", self.tokenizer_hash.clone()),
+            ("max_length", self.max_length.to_string()),
+            ("truncation_side", self.truncation_side.clone()),
+            ("pooling", self.pooling.to_string()),
+            ("normalize", self.normalize.to_string()),
+            ("output", self.output.clone()),
+            ("adapter", "none".to_owned()),
+        ];
+        Identity::from_fields(fields.map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    /// What decides the bits of the bundle's vectors; see the table in `fingerprint.rs`.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let numerics = [("precision", self.precision.to_string()), ("graph", self.graph_hash.clone())];
+        Fingerprint::new(&self.identity(), numerics.map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    fn check(&self, path: &Path) -> Result<(), Error> {
+        let wrong = |field: &str, got: String, expected: String| Error::Field {
+            path: path.to_owned(),
+            field: field.to_owned(),
+            got,
+            expected,
+        };
+        let words = [
+            ("truncation_side", &self.truncation_side, vec![TRUNCATION_SIDE]),
+            ("output", &self.output, vec![SENTENCE_EMBEDDING]),
+            ("architecture", &self.architecture, SUPPORTED_ARCHITECTURES.to_vec()),
+        ];
+        for (field, got, known) in words {
+            if !known.contains(&got.as_str()) {
+                return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
+            }
+        }
+        for (field, got, least) in [("dim", self.dim, 1), ("max_length", self.max_length, 3)] {
+            if got < least {
+                return Err(wrong(field, got.to_string(), format!("at least {least}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn flatten(prefix: &str, table: &toml::Table, into: &mut Vec<(String, String)>) {
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, into),
+            toml::Value::String(text) => into.push((format!("{prefix}{name}"), text.clone())),
+            other => into.push((format!("{prefix}{name}"), other.to_string())),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A recipe (`models/*.toml`): how a known checkpoint is exported, and the hashes of the files for which that was
+//! tried. Owns its reading and the comparison; `verified = false` says that nobody has seen the files yet.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{Error, Pooling, files};
+
+const PREFIX: &str = "sha256:";
+
+/// The choices for one checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The bundle's name.
+    pub name: String,
+    /// Where the checkpoint is published: a hub id.
+    pub source: String,
+    /// The revision there, where one is pinned.
+    pub revision: Option<String>,
+    /// How title and abstract become one text.
+    pub template: String,
+    /// How token states become one vector.
+    pub pooling: Option<Pooling>,
+    /// Whether vectors are scaled to length 1.
+    pub normalize: Option<bool>,
+    /// Longest input in tokens.
+    pub max_length: Option<usize>,
+    /// Whether the files below were exported and compared with the reference.
+    pub verified: bool,
+    /// Hashes by file name, relative to the checkpoint's folder: `sha256:` and 64 hex digits.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = files::read(path)?;
+        let wrong = |problem: String| Error::Recipe { path: path.to_owned(), problem };
+        let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+        let recipe: Self = files::toml(path, &text)?;
+        if recipe.verified && recipe.files.is_empty() {
+            return Err(wrong("`verified` is true but `[files]` lists none".to_owned()));
+        }
+        for (name, hash) in &recipe.files {
+            if name.is_empty() || !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+                return Err(wrong(format!("`{name}` does not lie inside the checkpoint")));
+            }
+            let digits = hash.strip_prefix(PREFIX).unwrap_or_default();
+            if digits.len() != 64 || !digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(wrong(format!("the hash of `{name}` is `{hash}`, expected `sha256:` and 64 hex digits")));
+            }
+        }
+        Ok(recipe)
+    }
+
+    /// Hashes each listed file in `checkpoint`; the first that differs or is missing is the error.
+    pub fn verify(&self, checkpoint: &Path) -> Result<(), Error> {
+        for (name, expected) in &self.files {
+            let path = checkpoint.join(name);
+            let got = sha256(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let expected = expected.strip_prefix(PREFIX).unwrap_or(expected);
+            if got != expected {
+                return Err(Error::Hash { path, algorithm: "SHA-256", got, expected: expected.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const HEAD: &str = "name = \"x\"\nsource = \"org/x\"\ntemplate = \"model-card\"\n";
+    /// Of the bytes `abc`, FIPS 180-2 appendix B.1.
+    const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn open(text: &str) -> Result<Recipe, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        fs::write(&path, text).unwrap();
+        Recipe::open(&path)
+    }
+
+    fn problem(text: &str) -> String {
+        open(text).unwrap_err().to_string().split_once("x.toml`: ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn listed_files_are_compared_by_their_hash() {
+        let text =
+            format!("{HEAD}pooling = \"mean\"\nmax_length = 256\nverified = true\n[files]\n\"a.json\" = \"{ABC}\"\n");
+        let recipe = open(&text).unwrap();
+        assert_eq!((recipe.pooling, recipe.normalize, recipe.max_length), (Some(Pooling::Mean), None, Some(256)));
+        let checkpoint = tempfile::tempdir().unwrap();
+        let missing = recipe.verify(checkpoint.path()).unwrap_err();
+        assert!(missing.to_string().starts_with("could not read"), "{missing}");
+        fs::write(checkpoint.path().join("a.json"), "abc").unwrap();
+        recipe.verify(checkpoint.path()).unwrap();
+        fs::write(checkpoint.path().join("a.json"), "abd").unwrap();
+        let error = recipe.verify(checkpoint.path()).unwrap_err();
+        assert!(error.to_string().contains("a.json` has SHA-256 a52d159f262b2c6ddb724a61840befc36eb30c88"), "{error}");
+        assert!(error.hint().unwrap().contains("without `--recipe`"));
+    }
+
+    #[test]
+    fn a_recipe_that_can_not_hold_its_promise_is_refused() {
+        assert_eq!(problem(&format!("{HEAD}verified = true")), "`verified` is true but `[files]` lists none");
+        let outside = format!("{HEAD}verified = true\n[files]\n\"../a\" = \"{ABC}\"");
+        assert_eq!(problem(&outside), "`../a` does not lie inside the checkpoint");
+        let short = format!("{HEAD}verified = true\n[files]\na = \"sha256:12\"");
+        assert_eq!(problem(&short), "the hash of `a` is `sha256:12`, expected `sha256:` and 64 hex digits");
+        let unknown = open(&format!("{HEAD}verified = false\nlength = 3")).unwrap_err();
+        assert!(unknown.to_string().ends_with("x.toml` could not be understood"), "{unknown}");
+    }
+}
