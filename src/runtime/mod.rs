@@ -42,12 +42,7 @@ impl Batch {
         if fits && (self.rows == 0 || self.columns > 0) {
             return Ok(());
         }
-        Err(Error::BatchShape {
-            rows: self.rows,
-            columns: self.columns,
-            ids: self.ids.len(),
-            mask: self.mask.len(),
-        })
+        Err(Error::BatchShape { rows: self.rows, columns: self.columns, ids: self.ids.len(), mask: self.mask.len() })
     }
 }
 

@@ -64,9 +64,8 @@ pub(super) fn available() -> Result<Vec<String>, ort::Error> {
     unsafe { ort::Error::result_from_status(status) }?;
     let length = usize::try_from(count).unwrap_or(0);
     // SAFETY: as above; each string is copied before the list is given back, which happens once.
-    let copied = (0..length)
-        .map(|index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned())
-        .collect();
+    let copied =
+        (0..length).map(|index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned()).collect();
     // SAFETY: as above.
     let status = unsafe { (ort::api().ReleaseAvailableProviders)(names, count) };
     // SAFETY: as above.

@@ -201,7 +201,8 @@ mod tests {
         let Some(runtime) = runtime() else { return };
         let mut session = EncoderSession::open(&runtime, &options("log.onnx")).unwrap();
         let error = session.run(&batch(&[1, 1, 0, 0], &[1, 1, 1, 1], 2)).unwrap_err();
-        let expected = "output `sentence_embedding` holds -inf at row 1, column 0 of a batch of 2: expected finite numbers";
+        let expected =
+            "output `sentence_embedding` holds -inf at row 1, column 0 of a batch of 2: expected finite numbers";
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());
         assert!(session.run(&batch(&[1, 1], &[1, 1], 2)).is_ok());
@@ -213,10 +214,15 @@ mod tests {
         let open = |graph: &str| EncoderSession::open(&runtime, &options(graph)).unwrap_err().to_string();
         let inputs = open("no_mask.onnx");
         assert!(inputs.contains("takes `input_ids`: Tensor<i64>"), "{inputs}");
-        assert!(inputs.ends_with("expected `input_ids` and `attention_mask`, int64 of shape [batch, sequence], both free"));
+        assert!(
+            inputs.ends_with("expected `input_ids` and `attention_mask`, int64 of shape [batch, sequence], both free")
+        );
         let outputs = open("free_dim.onnx");
         assert!(outputs.contains("gives `sentence_embedding`: Tensor<f32>"), "{outputs}");
-        assert!(outputs.ends_with("expected `sentence_embedding`, float32 of shape [batch, fixed length]"), "{outputs}");
+        assert!(
+            outputs.ends_with("expected `sentence_embedding`, float32 of shape [batch, fixed length]"),
+            "{outputs}"
+        );
         assert!(open("make.py").ends_with("make.py` could not be opened as a graph"));
         assert!(open("nowhere.onnx").starts_with("no graph at `"));
         let none = EncoderSession::open(&runtime, &SessionOptions { threads: 0, ..options("encoder.onnx") });

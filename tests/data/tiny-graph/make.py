@@ -6,7 +6,7 @@ encoder.onnx    table[id, d] = id + d / 4 (32 ids, 4 values), embedding = mean o
                 double precision; a text of ids a, b, c gives (a + b + c) / 3 + d / 4
 log.onnx        the same, then the logarithm: a text of ids that are 0 alone gives -inf in column 0
 no_mask.onnx    takes `input_ids` alone
-free_dim.onnx   does not say how long its embeddings are
+free_dim.onnx   gives embeddings as long as the text: ids times mask
 two_rows.onnx   gives twice as many rows as it was asked for
 """
 
@@ -59,7 +59,14 @@ write(
     ],
     inputs=["input_ids"],
 )
-write("free_dim.onnx", mean("sentence_embedding"), dim="dim", constants=[last])
+write(
+    "free_dim.onnx",
+    [
+        helper.make_node("Mul", ["input_ids", "attention_mask"], ["kept"]),
+        helper.make_node("Cast", ["kept"], ["sentence_embedding"], to=TensorProto.FLOAT),
+    ],
+    dim="sequence",
+)
 write(
     "two_rows.onnx",
     [*mean("once"), helper.make_node("Concat", ["once", "once"], ["sentence_embedding"], axis=0)],
