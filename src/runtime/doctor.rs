@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::Error;
-use super::library::{OnnxRuntime, Place, Tried};
+use super::library::OnnxRuntime;
 use super::machine::{Machine, default_threads};
+use super::search::{Place, Tried};
 
 /// The report.
 #[derive(Debug, Clone, Serialize)]
@@ -114,10 +115,10 @@ impl Library {
 
 impl CacheFolder {
     fn examine(path: &Path) -> Self {
-        let nearest = path.ancestors().find(|folder| folder.is_dir());
+        let nearest = path.ancestors().find(|place| place.exists());
         // Permission bits do not tell about read-only mounts and full disks: only a file that was made does.
         let writable = nearest.is_some_and(|folder| tempfile::tempfile_in(folder).is_ok());
-        Self { path: path.to_owned(), exists: path.is_dir(), writable: writable && !path.is_file() }
+        Self { path: path.to_owned(), exists: path.is_dir(), writable }
     }
 }
 
@@ -138,5 +139,46 @@ fn places(error: &Error) -> Vec<Tried> {
     match error {
         Error::LibraryNotFound { looked } => looked.places().cloned().collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_library_is_a_problem_with_a_way_out_and_the_rest_is_still_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = Doctor::examine(Some(&folder.path().join("none.so")), Some(&folder.path().join("cache/deep")));
+        assert!(!report.is_well() && report.library.is_none());
+        assert!(report.problems[0].what.ends_with("none.so`: no such file or folder"), "{:?}", report.problems);
+        assert!(report.problems[0].hint.is_some());
+        let cache = report.cache.unwrap();
+        assert!(cache.writable && !cache.exists);
+        assert!(report.default_threads >= 1 && report.machine.logical_cores >= report.default_threads);
+    }
+
+    #[test]
+    fn a_cache_folder_that_is_a_file_is_a_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cache");
+        std::fs::write(&file, "").unwrap();
+        let report = Doctor::examine(None, Some(&file));
+        let problem = report.problems.last().unwrap();
+        assert_eq!(problem.what, format!("cache folder `{}` cannot be written", file.display()));
+        assert_eq!(problem.hint.as_deref(), Some("name another one with `--cache-dir` or `OFFPRINT_CACHE_DIR`"));
+        let below = CacheFolder::examine(&file.join("deep"));
+        assert!(!below.writable, "a folder cannot be made below a file");
+    }
+
+    #[test]
+    fn the_report_serializes_with_the_places_looked_at() {
+        let looked = vec![Tried { place: Place::Flag, path: None, outcome: "not given".to_owned() }];
+        let chain = super::super::error::Looked::chain(looked.clone()).unwrap();
+        let error = Error::LibraryNotFound { looked: chain };
+        assert_eq!(places(&error), looked);
+        assert_eq!(Problem::of(&error).causes, Vec::<String>::new());
+        let text = serde_json::to_value(&looked).unwrap();
+        assert_eq!(text, serde_json::json!([{"place": "flag", "path": null, "outcome": "not given"}]));
     }
 }

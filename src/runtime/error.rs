@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::library::{LIBRARY_NAME, Tried};
+use super::search::{LIBRARY_NAME, Tried};
 
 /// An error of the runtime room.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::LibraryNotFound { .. } => {
-                Some("`pip install onnxruntime`, or name the library with `--ort-lib FILE`".to_owned())
+                Some("`pip install --upgrade onnxruntime`, or name the library with `--ort-lib FILE`".to_owned())
             }
             Self::LibraryMissing { .. } | Self::FolderWithoutLibrary { .. } | Self::NotOnnxRuntime { .. } => {
                 Some(format!("name the file `{LIBRARY_NAME}*`; pip puts it into `site-packages/onnxruntime/capi/`"))

@@ -10,14 +10,16 @@ mod error;
 mod library;
 mod machine;
 mod provider;
+mod search;
 mod session;
 mod stub;
 
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
-pub use library::{OnnxRuntime, Place, Tried};
+pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use};
 pub use provider::ProviderChoice;
+pub use search::{Place, Tried};
 pub use session::{ATTENTION_MASK, EncoderSession, INPUT_IDS, SENTENCE_EMBEDDING, SessionOptions};
 pub use stub::StubSession;
 
