@@ -1,4 +1,5 @@
 //! Promise: bad input gets a clear error on stderr, status 2, nothing on stdout, and nothing is lost or left behind.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Promise: on the CPU provider an embedding is a pure function of its text, to the bit: alone, in any batch, with any
 //! padding, in any order, on any number of threads.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 
@@ -9,9 +10,8 @@ use offprint::runtime::{Batch, ProviderChoice};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-const WORDS: [&str; 12] = [
-    "coral", "reef", "lattice", "steel", "grammar", "parser", "cost", "hospital", "the", "of", "β-sheet", "🙂",
-];
+const WORDS: [&str; 12] =
+    ["coral", "reef", "lattice", "steel", "grammar", "parser", "cost", "hospital", "the", "of", "β-sheet", "🙂"];
 
 fn open(bundle: &str, threads: usize) -> OpenedEncoder {
     let bundle = Bundle::open(bundle.as_ref()).unwrap();

@@ -1,6 +1,7 @@
 //! Promise: a run that is killed at any moment loses at most its open part, and goes on to the same bytes.
 //!
 //! The killed process is this test program itself, started again as a child that fills a cache with a slow session.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

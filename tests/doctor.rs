@@ -1,5 +1,6 @@
 //! Promise: `doctor` says what was found, where it was looked for, and the way out; `cache` says what is kept and
 //! finds what is damaged.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Promise: a checkpoint becomes a whole, checked bundle, or an error that says why not, with nothing left behind.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 

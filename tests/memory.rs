@@ -1,5 +1,6 @@
 //! Promise: what a run holds in anonymous memory beside its session is a window and at most 96 bytes for each row.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Promise: SIGINT and SIGTERM end a run within seconds; what was computed is kept, the account is printed, and the
 //! status says which signal it was.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 
@@ -16,7 +17,8 @@ fn a_signal_finishes_the_batch_and_prints_the_account() {
         let place = Workplace::new();
         let mut corpus = String::new();
         for n in 0..200_000 {
-            writeln!(corpus, r#"{{"id": "p{n}", "title": "paper {n}", "abstract": "{}"}}"#, "reef ".repeat(60)).unwrap();
+            writeln!(corpus, r#"{{"id": "p{n}", "title": "paper {n}", "abstract": "{}"}}"#, "reef ".repeat(60))
+                .unwrap();
         }
         place.write("papers.jsonl", corpus);
         let program = assert_cmd::cargo::cargo_bin("offprint");

@@ -1,4 +1,5 @@
 //! Promise: labels in, a head out, and predictions that anybody can read; a head serves only its own encoder.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 
@@ -137,9 +138,10 @@ fn another_text_source_is_a_warning() {
     let place = Workplace::new();
     place.write("papers.jsonl", corpus(|_| None));
     train(&place, &[]);
-    let args =
-        ["classify", "--model", tiny_bundle(), "--head", "field.head", "papers.jsonl", "--text-field", "title"];
-    place.run(&args, 0).expect(&["warning: head `field.head` was trained with template model-card, now text-field title"]);
+    let args = ["classify", "--model", tiny_bundle(), "--head", "field.head", "papers.jsonl", "--text-field", "title"];
+    place
+        .run(&args, 0)
+        .expect(&["warning: head `field.head` was trained with template model-card, now text-field title"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `offprint cache`: what the cache holds, and whether all of it is sound.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -41,11 +41,12 @@ impl CacheArgs {
 pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
     match command {
         CacheCommand::Stat(args) => {
-            let stat = stat(&args.root()?)?;
+            let root = args.root()?;
+            let stat = stat(&root)?;
             if args.json {
                 println!("{}", serde_json::to_string_pretty(&stat)?);
             } else {
-                println!("{}", describe_stat(&stat));
+                println!("{}", describe_stat(&root, &stat));
             }
             Ok(Status::Done)
         }
@@ -61,21 +62,27 @@ pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
     }
 }
 
-fn describe_stat(stat: &CacheStat) -> String {
+fn describe_stat(root: &Path, stat: &CacheStat) -> String {
     if stat.spaces.is_empty() {
-        return format!("{}: empty", stat.root.display());
+        return format!("{}: empty", root.display());
     }
-    let mut lines = vec![stat.root.display().to_string()];
+    let mut lines = vec![root.display().to_string()];
     for space in &stat.spaces {
         lines.push(format!(
             "  {}  {} rows × {} in {} parts, {}, {} keys in more than one part",
             space.fingerprint,
             HumanCount(space.rows),
             space.dim,
-            HumanCount(space.parts),
+            HumanCount(space.parts as u64),
             HumanBytes(space.bytes),
             HumanCount(space.duplicate_keys),
         ));
+        if space.unusable_parts + space.set_aside > 0 {
+            lines.push(format!(
+                "    {} unusable parts in place (`offprint cache verify` sets them aside), {} set aside",
+                space.unusable_parts, space.set_aside
+            ));
+        }
         lines.extend(space.fields.iter().map(|(name, value)| format!("    {name}: {value}")));
     }
     lines.join("\n")
@@ -85,11 +92,19 @@ fn describe_verify(report: &VerifyReport) -> String {
     let mut lines: Vec<String> = report
         .damaged
         .iter()
-        .map(|part| format!("damaged: {}: {} (now in {})", part.path.display(), part.reason, part.moved_to.display()))
+        .map(|part| {
+            let lost = part.rows_lost.map_or("its rows".to_owned(), |rows| format!("{} rows", HumanCount(rows)));
+            format!(
+                "damaged: {}: {}; moved to {}, {lost} will be computed again when asked for",
+                part.path.display(),
+                part.damage,
+                part.moved_to.display()
+            )
+        })
         .collect();
     lines.push(format!(
         "{} parts with {} rows are sound, {} damaged",
-        HumanCount(report.sound_parts),
+        HumanCount((report.parts - report.damaged.len()) as u64),
         HumanCount(report.rows),
         report.damaged.len()
     ));

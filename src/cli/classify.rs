@@ -7,7 +7,7 @@ use clap::Args;
 use offprint::evaluate::{PartReport, measure_names};
 use offprint::heads::Head;
 use offprint::output::{PredictionOptions, PredictionSink, prediction_writer};
-use offprint::report::{Report, Section};
+use offprint::report::{Cell, Report, Section};
 
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
@@ -42,8 +42,8 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Output")]
     top_k: usize,
 
-    /// Carry these fields of the corpus into the predictions
-    #[arg(long, value_name = "FIELD,...", value_delimiter = ',', help_heading = "Output")]
+    /// Carry these fields of the corpus into the predictions, under another name if one is given
+    #[arg(long, value_name = "[NAME=]FIELD,...", value_delimiter = ',', help_heading = "Output")]
     keep: Vec<String>,
 
     /// Call papers `unknown` whose most probable label has less than this probability
@@ -63,11 +63,12 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     if let Some(p) = args.min_probability.filter(|p| !(0.0..=1.0).contains(p)) {
         return Err(UserError::new(format!("`--min-probability` is {p}, expected 0 to 1"), "0.5 is a common choice"));
     }
-    let corpus = args.corpus.open(args.label.as_deref(), &args.keep)?;
+    let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();
+    let corpus = args.corpus.open(args.label.as_deref(), &kept_fields)?;
     let head = Head::load(&args.head)?;
     let run = Run::new(&args.encode, args.output.as_deref())?;
     check_head(args, &head, &run)?;
-    let options = PredictionOptions { top_k: args.top_k, kept_names: args.keep.clone() };
+    let options = PredictionOptions { top_k: args.top_k, kept_names };
     let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
     let mut sink = PredictionSink::new(head, writer, args.top_k)
         .with_min_probability(args.min_probability)
@@ -78,7 +79,10 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
         return Ok(run.status(&account));
     }
     let outcome = sink.finish()?;
-    let measured = (!outcome.truth.is_empty()).then(|| measure_names(&outcome.truth, &outcome.predicted));
+    let measured = match outcome.truth.as_slice() {
+        [] => None,
+        truth => Some(measure_names(truth, &outcome.predicted)?),
+    };
     print_table(args, &outcome.preview, account.rows - account.rejected);
     run.print(&account)?;
     print_quality(args, measured.as_ref(), outcome.truth.len());
@@ -86,11 +90,17 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     Ok(run.status(&account))
 }
 
+/// `year`, or `published=year` for a field that gets another name.
+fn named_field(keep: &str) -> (String, String) {
+    let (name, field) = keep.split_once('=').unwrap_or((keep, keep));
+    (name.to_owned(), field.to_owned())
+}
+
 /// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
 /// is a warning.
 #[expect(clippy::print_stderr, reason = "warnings go to stderr")]
 fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
-    if let Err(error) = head.check_identity(&args.head, &run.bundle().identity().fields()) {
+    if let Err(error) = head.check_identity(run.bundle().identity().fields()) {
         // Vectors of another length fit no head, whatever the user allows.
         if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {
             return Err(error.into());
@@ -98,8 +108,8 @@ fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
         eprintln!("warning: {error}");
     }
     let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
-    if source != head.text_source {
-        eprintln!("warning: head `{}` was trained with {}, now {source}", args.head.display(), head.text_source);
+    if source != head.template_or_field {
+        eprintln!("warning: head `{}` was trained with {}, now {source}", args.head.display(), head.template_or_field);
     }
     Ok(())
 }
@@ -141,13 +151,13 @@ fn print_quality(args: &ClassifyArgs, measured: Option<&PartReport>, labelled: u
 
 fn report(counts: &[(String, u64)], measured: Option<&PartReport>) -> Report {
     let mut report = Report::new("Predictions");
-    let bars = counts.iter().map(|(label, papers)| (label.clone(), *papers as f64)).collect();
+    let bars = counts.iter().map(|(label, papers)| (label.as_str(), *papers as f64));
     report.push(Section::bars("Papers by predicted label", bars));
     if let Some(measured) = measured {
         let facts = vec![
-            ("labelled papers".to_owned(), measured.rows.to_string()),
-            ("accuracy".to_owned(), format!("{:.4}", measured.accuracy)),
-            ("macro-F1".to_owned(), format!("{:.4}", measured.f1_macro)),
+            ("labelled papers", Cell::from(measured.rows)),
+            ("accuracy", measured.accuracy.into()),
+            ("macro-F1", measured.f1_macro.into()),
         ];
         report.push(Section::facts("Quality", facts));
         push_part(&mut report, measured);

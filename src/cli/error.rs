@@ -2,7 +2,7 @@
 
 use std::io;
 
-use offprint::{cache, encode, graph, heads, model, output, paper, report, runtime};
+use offprint::{cache, encode, evaluate, graph, heads, model, output, paper, report, runtime};
 
 /// An error that only the command line knows about, with its way out.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,7 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         runtime::Error,
         cache::Error,
         heads::Error,
+        evaluate::Error,
         output::Error,
         report::Error
     );

@@ -9,7 +9,8 @@ use clap::Args;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{Bundle, Manifest, Pooling, Recipe};
+use offprint::model::{MANIFEST_FILE, Manifest, Pooling, Precision, Recipe};
+use offprint::paper::Template;
 
 use super::{Status, UserError};
 
@@ -54,7 +55,7 @@ pub(crate) struct ExportArgs {
 
     /// Number format of the graph: fp32
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
-    precision: offprint::model::Precision,
+    precision: Precision,
 
     /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]
@@ -88,7 +89,7 @@ fn refuse_foreign_folder(output: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(error).with_context(|| format!("could not look into `{}`", output.display())),
     };
-    if occupied && Bundle::manifest_path(output).symlink_metadata().is_err() {
+    if occupied && output.join(MANIFEST_FILE).symlink_metadata().is_err() {
         return Err(UserError::new(
             format!("`{}` holds other files than a bundle and is not replaced", output.display()),
             "give `-o` a new folder",
@@ -97,27 +98,28 @@ fn refuse_foreign_folder(output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the flags say goes before what the recipe says.
+/// What the flags say goes before what the recipe says, and that before what the checkpoint says.
 fn options(args: &ExportArgs) -> Result<ExportOptions> {
-    let recipe = args.recipe.as_deref().map(Recipe::open).transpose()?;
-    if let Some(recipe) = &recipe {
-        recipe.verify(&args.model)?;
-    }
-    let normalize = match (args.normalize, args.no_normalize) {
-        (true, _) => Some(true),
-        (_, true) => Some(false),
-        _ => recipe.as_ref().and_then(|recipe| recipe.normalize),
+    let mut options = match &args.recipe {
+        Some(file) => {
+            let recipe = Recipe::open(file)?;
+            recipe.verify(&args.model)?;
+            ExportOptions::from_recipe(&args.model, &recipe)
+        }
+        None => ExportOptions::new(&args.model),
     };
-    Ok(ExportOptions {
-        checkpoint: args.model.clone(),
-        pooling: args.pooling.or(recipe.as_ref().and_then(|recipe| recipe.pooling)),
-        normalize,
-        max_length: args.max_length.or(recipe.as_ref().and_then(|recipe| recipe.max_length)),
-        template: args.template.clone().or(recipe.as_ref().and_then(|recipe| recipe.template.clone())),
-        precision: args.precision,
-        source: recipe.as_ref().map(|recipe| recipe.source.clone()),
-        revision: recipe.and_then(|recipe| recipe.revision),
-    })
+    if let Some(template) = &args.template {
+        options.template = template.clone();
+    }
+    // A template that cannot be used would only be found out by the first command that renders with it.
+    options.template.parse::<Template>()?;
+    options.pooling = args.pooling.or(options.pooling);
+    options.max_length = args.max_length.or(options.max_length);
+    options.precision = args.precision;
+    if args.normalize || args.no_normalize {
+        options.normalize = Some(args.normalize);
+    }
+    Ok(options)
 }
 
 /// Runs the new bundle in a process of its own.

@@ -12,7 +12,10 @@ pub(crate) fn cache_dir(given: Option<&Path>) -> Result<PathBuf> {
     match given {
         Some(folder) => Ok(folder.to_owned()),
         None => dirs::cache_dir().map(|folder| folder.join("offprint")).ok_or_else(|| {
-            UserError::new("this user has no cache folder (neither HOME nor XDG_CACHE_HOME is set)", "give `--cache-dir`")
+            UserError::new(
+                "this user has no cache folder (neither HOME nor XDG_CACHE_HOME is set)",
+                "give `--cache-dir`",
+            )
         }),
     }
 }

@@ -2,11 +2,11 @@
 //! flags, the corpus goes through them while progress is shown, and the account is printed.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use indicatif::{HumanBytes, HumanCount};
-use offprint::cache::{EmbeddingCache, Space};
+use offprint::cache::{EmbeddingCache, Space, miss_reason};
 use offprint::encode::{Account, BundleEncoder, EncodeJob, EncodeOptions, Progress, Sink, TokenBudget, encode_corpus};
 use offprint::model::Bundle;
 use offprint::paper::{Corpus, Template};
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
         let size = Size { bytes: corpus.total_bytes(), limit };
         let mut account = watched(&progress, size, || encode_corpus(&job, sink))?;
         if let Some(cache) = &self.cache {
-            account.warnings.extend(cache.warnings());
+            account.warnings.extend(cache.take_warnings().iter().map(chain));
         }
         Ok(account)
     }
@@ -124,12 +124,24 @@ impl<'a> Run<'a> {
     }
 }
 
+/// An error with its causes on one line.
+fn chain(error: &offprint::cache::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
 fn open_cache(args: &EncodeArgs, bundle: &Bundle) -> Result<EmbeddingCache> {
     let root = places::embeddings_dir(&places::cache_dir(args.cache_dir.as_deref())?);
     let fingerprint = bundle.fingerprint();
-    let space = Space { fingerprint: fingerprint.hash(), dim: bundle.manifest.dim, fields: fingerprint.fields() };
-    let miss = EmbeddingCache::miss_reason(&root, &space);
-    let cache = EmbeddingCache::open(&root, &space)?.with_part_seconds(args.part_seconds);
+    let space =
+        Space { fingerprint: fingerprint.hash(), dim: bundle.manifest.dim, fields: fingerprint.fields().clone() };
+    let miss = miss_reason(&root, &space);
+    let cache = EmbeddingCache::open(&root, &space)?.with_part_age(Duration::from_secs(args.part_seconds));
     if let Some(reason) = miss {
         note(&format!("nothing in the cache for this bundle yet; the nearest one differs in {reason}"));
     }
@@ -185,7 +197,12 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
         ),
         (
             "texts",
-            format!("{} title only, {} empty, {} repeated", count(account.title_only), count(account.empty), count(account.repeated)),
+            format!(
+                "{} title only, {} empty, {} repeated",
+                count(account.title_only),
+                count(account.empty),
+                count(account.repeated)
+            ),
         ),
         (
             "truncated",

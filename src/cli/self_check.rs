@@ -26,8 +26,7 @@ pub(crate) struct SelfCheckArgs {
 pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let bundle = Bundle::open(&args.bundle)?;
     let normalized = bundle.manifest.normalize;
-    let encoder =
-        BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads: 1 };
+    let encoder = BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads: 1 };
     println!("{}", serde_json::to_string(&check_encoder(&encoder, normalized)?)?);
     Ok(Status::Done)
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::evaluate::{Fitting, PartReport, Strength, fit_and_measure};
-use offprint::heads::{Head, TrainingSet, TrainingSink};
-use offprint::report::{Report, Section};
+use offprint::heads::{Head, HeadDescription, TRAIN, TrainingSet, TrainingSink};
+use offprint::report::{Cell, Report, Section};
 
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
@@ -55,9 +55,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     }
     let set = sink.finish()?;
     let fitting = fit_and_measure(&set, &strength)?;
-    let head = Head::logistic(&fitting.fit, &set.classes.names[..set.classes.trained])?
-        .with_encoder(run.bundle().identity().fields(), &text_source(args, &run))
-        .with_figures(fitting.c, serde_json::to_value(&fitting.parts)?);
+    let Fitting { fit, parts, .. } = &fitting;
+    let description = HeadDescription {
+        labels: set.classes.names[..set.classes.trained].to_vec(),
+        identity: run.bundle().identity().fields().clone(),
+        template_or_field: text_source_of(&args.corpus, &run.bundle().manifest.template),
+        metrics: serde_json::to_value(parts)?,
+    };
+    let head = Head::new(fit.clone(), description)?;
     head.save(&args.output)?;
     run.print(&account)?;
     print(args, &set, &fitting);
@@ -73,9 +78,7 @@ fn strength(args: &TrainArgs) -> Result<Strength> {
         Err(UserError::new(format!("`{flag}` is {c}, expected a positive number"), "scikit-learn's default is 1"))
     };
     match &args.c_grid {
-        Some(grid) => {
-            Ok(Strength::Grid(grid.iter().map(|&c| positive(c, "--c-grid")).collect::<Result<Vec<f64>>>()?))
-        }
+        Some(grid) => Ok(Strength::Grid(grid.iter().map(|&c| positive(c, "--c-grid")).collect::<Result<Vec<f64>>>()?)),
         None => Ok(Strength::Fixed(positive(args.c, "--c")?)),
     }
 }
@@ -86,10 +89,6 @@ pub(crate) fn text_source_of(corpus: &CorpusArgs, template: &str) -> String {
         Some(field) => format!("text-field {field}"),
         None => format!("template {template}"),
     }
-}
-
-fn text_source(args: &TrainArgs, run: &Run<'_>) -> String {
-    text_source_of(&args.corpus, &run.bundle().manifest.template)
 }
 
 #[expect(clippy::print_stderr, reason = "figures for people go to stderr")]
@@ -103,39 +102,40 @@ fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
     let convergence = &fitting.fit.convergence;
     eprintln!(
         "logistic regression on {} rows × {}, {} classes, C = {}{}: converged after {} iterations",
-        set.rows_of("train").len(),
+        set.rows_of(TRAIN).len(),
         set.matrix.ncols(),
         set.classes.trained,
         fitting.c,
         fitting.choice.as_ref().map_or(String::new(), |choice| format!(" (chosen on {})", choice.on)),
         convergence.iterations,
     );
-    let rows: Vec<Vec<String>> = fitting.parts.iter().map(summary).collect();
-    eprint!("{}", table::layout(&["part", "rows", "accuracy", "f1_macro"], &rows, 40));
+    let figure = |value: f64| format!("{value:.4}");
+    let row = |part: &PartReport| {
+        vec![part.part.clone(), part.rows.to_string(), figure(part.accuracy), figure(part.f1_macro)]
+    };
+    let rows: Vec<Vec<String>> = fitting.parts.iter().map(row).collect();
+    eprint!("{}", table::layout(&SUMMARY, &rows, 40));
     for part in fitting.parts.iter().filter(|part| part.unknown_labels > 0) {
         eprintln!("warning: {} rows of {} have a label that no train row has", part.unknown_labels, part.part);
     }
     eprintln!("head: {}", args.output.display());
 }
 
-fn summary(part: &PartReport) -> Vec<String> {
-    vec![
-        part.part.clone(),
-        part.rows.to_string(),
-        format!("{:.4}", part.accuracy),
-        format!("{:.4}", part.f1_macro),
-    ]
+const SUMMARY: [&str; 4] = ["part", "rows", "accuracy", "f1_macro"];
+
+fn summary(part: &PartReport) -> Vec<Cell> {
+    vec![part.part.as_str().into(), part.rows.into(), part.accuracy.into(), part.f1_macro.into()]
 }
 
 fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
     let mut report = Report::new(&format!("Head for {}", args.label));
     let summaries = fitting.parts.iter().map(summary).collect();
-    report.push(Section::table("Quality", &["part", "rows", "accuracy", "f1_macro"], summaries));
+    report.push(Section::table("Quality", &SUMMARY, summaries));
     if let Some(choice) = &fitting.choice {
-        let bars = choice.path.points.iter().map(|point| (format!("C = {}", point.c), point.mean)).collect();
+        let bars = choice.path.points.iter().map(|point| (format!("C = {}", point.c), point.mean));
         report.push(Section::bars(&format!("Macro-F1 by C, on {}", choice.on), bars));
     }
-    for part in fitting.parts.iter().filter(|part| fitting.parts.len() == 1 || part.part != "train") {
+    for part in fitting.parts.iter().filter(|part| fitting.parts.len() == 1 || part.part != TRAIN) {
         push_part(&mut report, part);
     }
     if set.unlabelled > 0 {
@@ -148,11 +148,11 @@ fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
 pub(crate) fn push_part(report: &mut Report, part: &PartReport) {
     let figures = part.classes.iter().zip(&part.per_class).map(|(name, class)| {
         vec![
-            name.clone(),
-            class.support.to_string(),
-            format!("{:.4}", class.precision),
-            format!("{:.4}", class.recall),
-            format!("{:.4}", class.f1),
+            Cell::from(name.as_str()),
+            class.support.into(),
+            class.precision.into(),
+            class.recall.into(),
+            class.f1.into(),
         ]
     });
     let header = ["class", "rows", "precision", "recall", "f1"];

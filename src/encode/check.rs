@@ -41,7 +41,7 @@ pub fn check_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<Enco
     let mut opened = encoder.open()?;
     let pad_id = opened.tokenizer.pad_id();
     let encodings: Vec<Encoding> =
-        TEXTS.iter().map(|text| opened.tokenizer.encode(text, 0)).collect::<Result<_, _>>()?;
+        opened.tokenizer.encode_all(&TEXTS.map(|text| (text, 0))).into_iter().collect::<Result<_, _>>()?;
     let mut run = |texts: &[&Encoding]| -> Result<Vec<Vec<f32>>, Error> {
         let session = opened.sessions.first_mut().expect("an opened encoder has a session");
         let matrix = session.run(&assemble(texts, pad_id))?;

@@ -4,8 +4,6 @@
 
 use std::path::PathBuf;
 
-use rayon::prelude::*;
-
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::model::Bundle;
@@ -13,26 +11,21 @@ use crate::runtime::{EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBa
 
 /// Turns a text into token ids.
 pub trait Tokenize: Send + Sync {
-    /// Encodes `text`, whose first `title_end` bytes are the title.
-    fn encode(&self, text: &str, title_end: usize) -> Result<Encoding, Error>;
+    /// Encodes texts, each with the number of its bytes that are the title, on rayon's current pool and in their order.
+    fn encode_all(&self, texts: &[(&str, usize)]) -> Vec<Result<Encoding, Error>>;
 
     /// The id that fills up shorter rows of a batch.
     fn pad_id(&self) -> u32;
 }
 
 impl Tokenize for Tokenizer {
-    fn encode(&self, text: &str, title_end: usize) -> Result<Encoding, Error> {
-        Tokenizer::encode(self, text, title_end)
+    fn encode_all(&self, texts: &[(&str, usize)]) -> Vec<Result<Encoding, Error>> {
+        Tokenizer::encode_all(self, texts)
     }
 
     fn pad_id(&self) -> u32 {
         Tokenizer::pad_id(self)
     }
-}
-
-/// Encodes many texts on rayon's current pool, in their order.
-pub(super) fn encode_all(tokenizer: &dyn Tokenize, texts: &[(&str, usize)]) -> Vec<Result<Encoding, Error>> {
-    texts.par_iter().map(|(text, title_end)| tokenizer.encode(text, *title_end)).collect()
 }
 
 /// A tokenizer with sessions that run what it makes.
@@ -81,7 +74,7 @@ impl OpenEncoder for BundleEncoder {
         let origin = PartOrigin {
             provider: session.provider().to_owned(),
             runtime_version: runtime.version().to_owned(),
-            cpu: Machine::detect().cpu,
+            cpu: Machine::read().cpu_summary(),
         };
         Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions: vec![Box::new(session)], origin })
     }
@@ -114,15 +107,21 @@ struct WordHasher {
     max_length: usize,
 }
 
-impl Tokenize for WordHasher {
-    fn encode(&self, text: &str, _: usize) -> Result<Encoding, Error> {
+impl WordHasher {
+    fn encode(&self, text: &str) -> Encoding {
         let room = self.max_length.saturating_sub(2);
         let words = text.split_whitespace().count();
         let hash = |word: &str| word.bytes().fold(17_u32, |h, b| h.wrapping_mul(31).wrapping_add(b.into())) % 30_000;
         let mut ids = vec![101];
         ids.extend(text.split_whitespace().take(room).map(|word| 1_000 + hash(word)));
         ids.push(102);
-        Ok(Encoding { ids, n_dropped: u32::try_from(words.saturating_sub(room)).unwrap_or(u32::MAX), title_cut: false })
+        Encoding { ids, n_dropped: u32::try_from(words.saturating_sub(room)).unwrap_or(u32::MAX), title_cut: false }
+    }
+}
+
+impl Tokenize for WordHasher {
+    fn encode_all(&self, texts: &[(&str, usize)]) -> Vec<Result<Encoding, Error>> {
+        texts.iter().map(|(text, _)| Ok(self.encode(text))).collect()
     }
 
     fn pad_id(&self) -> u32 {

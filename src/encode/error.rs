@@ -1,6 +1,11 @@
 //! What can stop a run of the pipeline. Bad rows don't: they are rejected and the run goes on.
 
+use std::path::PathBuf;
+
 use crate::{cache, model, paper, runtime};
+
+/// The `tokenizers` library's own error.
+type TokenizersError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whatever a sink fails with.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
@@ -20,6 +25,60 @@ pub enum Error {
     /// The embedding cache could not be read or written.
     #[error(transparent)]
     Cache(#[from] cache::Error),
+    /// `tokenizer.json` could not be read or understood.
+    #[error("`{}` could not be opened as a tokenizer", path.display())]
+    TokenizerUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong with it.
+        #[source]
+        source: TokenizersError,
+    },
+    /// The tokenizer puts the text nowhere, or more than once, between its special tokens.
+    #[error("the tokenizer `{}` puts a text {times} times between its special tokens, expected once", path.display())]
+    TokenizerTemplate {
+        /// The file.
+        path: PathBuf,
+        /// How often.
+        times: usize,
+    },
+    /// The max length leaves no room for text.
+    #[error("max length {max_length} leaves no room for text beside the tokenizer's {special} special tokens")]
+    MaxLengthTooShort {
+        /// As asked.
+        max_length: usize,
+        /// Tokens that the tokenizer adds to each text.
+        special: usize,
+    },
+    /// The tokenizer failed on a text.
+    #[error("a text of {bytes} bytes could not be tokenized")]
+    Tokenize {
+        /// Length of the text.
+        bytes: usize,
+        /// What the tokenizer said.
+        #[source]
+        source: TokenizersError,
+    },
+    /// A title that ends inside a character or beyond the text.
+    #[error(
+        "a title ends at byte {title_end} of a text of {bytes} bytes, which is no place between two characters; this is a bug in offprint, please report it with the lines above"
+    )]
+    TitleEnd {
+        /// As given.
+        title_end: usize,
+        /// Length of the text.
+        bytes: usize,
+    },
+    /// A budget that the longest possible text does not fit.
+    #[error(
+        "`--max-batch-tokens {budget}` is below the longest input (max length {max_length}), so such a paper would fit in no batch"
+    )]
+    BudgetTooSmall {
+        /// As asked, in padded tokens.
+        budget: usize,
+        /// The bundle's max length, in tokens.
+        max_length: usize,
+    },
     /// There was nothing to encode.
     #[error("the corpus holds no rows (files read: {files})")]
     EmptyCorpus {
@@ -56,7 +115,13 @@ impl Error {
             Self::Runtime(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::RowLost { .. } => Some("run `offprint cache verify`, then the command again".into()),
-            Self::EmptyCorpus { .. } | Self::Unhealthy { .. } | Self::Sink(_) => None,
+            Self::BudgetTooSmall { max_length, .. } => Some(format!(
+                "raise `--max-batch-tokens` to {max_length} or more, or export the bundle with a shorter `--max-length`"
+            )),
+            Self::MaxLengthTooShort { special, .. } => {
+                Some(format!("export the bundle with `--max-length` {} or more", special + 1))
+            }
+            _ => None,
         }
     }
 }

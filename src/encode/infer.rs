@@ -64,7 +64,8 @@ pub(super) fn run_window(
         [only] => worker.run(only.as_mut()),
         several => std::thread::scope(|scope| {
             for session in several {
-                scope.spawn(|| worker.run(session.as_mut()));
+                let worker = &worker;
+                scope.spawn(move || worker.run(session.as_mut()));
             }
         }),
     }

@@ -10,9 +10,9 @@ use std::time::Instant;
 use ndarray::Array2;
 
 use super::account::StageClock;
-use super::infer::{Computed, InferContext, row_meta, run_window};
-use super::prepare::{Machinery, PrepareClocks, Preparer, Source, Window};
 use super::error::SinkError;
+use super::infer::{Computed, InferContext, row_meta, run_window};
+use super::prepare::{Machinery, PrepareClocks, Prepared, Preparer, Source, Window};
 use super::{Account, Error, OpenEncoder, Progress, TokenBudget};
 use crate::cache::{EmbeddingCache, RowMeta};
 use crate::paper::{Corpus, Paper, Template};
@@ -86,7 +86,7 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     let inference = StageClock::default();
     let keep = sink.is_some();
     let mut finisher = Finisher { job, sink, account: Account::default(), write: StageClock::default() };
-    let (to_infer, prepared) = sync_channel::<Window>(0);
+    let (to_infer, prepared) = sync_channel::<Prepared>(0);
     let (to_finish, inferred) = sync_channel::<Inferred>(0);
     let result = std::thread::scope(|scope| {
         let prepare = scope.spawn(|| prepare_all(job, &clocks, to_infer));
@@ -95,7 +95,7 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
         drop(inferred);
         // The first stage to fail hangs up on its neighbours, which then end without an error of their own.
         let inferred = join(infer);
-        join(prepare).and_then(|rejects| inferred.and(finished).map(|()| rejects))
+        join(prepare).and(inferred).and(finished)
     });
     if let Some(cache) = job.cache {
         let closed = if result.is_ok() && !job.stopped() { cache.finish() } else { cache.close_part() };
@@ -115,7 +115,7 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     account.stages.inference = inference.seconds();
     account.stages.write = finisher.write.seconds();
     account.seconds = started.elapsed().as_secs_f64();
-    account.peak_memory = memory_in_use().peak;
+    account.peak_memory = memory_in_use().map_or(0, |memory| memory.peak);
     Ok(account)
 }
 
@@ -126,11 +126,7 @@ struct Inferred {
     provider: Option<String>,
 }
 
-fn prepare_all(
-    job: &EncodeJob<'_>,
-    clocks: &PrepareClocks,
-    to_infer: SyncSender<Window>,
-) -> Result<Option<PathBuf>, Error> {
+fn prepare_all(job: &EncodeJob<'_>, clocks: &PrepareClocks, to_infer: SyncSender<Prepared>) -> Result<(), Error> {
     let mut preparer = Preparer::new(job, clocks);
     while let Some(window) = preparer.next_window()? {
         if to_infer.send(window).is_err() {
@@ -145,17 +141,23 @@ fn infer_all(
     job: &EncodeJob<'_>,
     keep: bool,
     clock: &StageClock,
-    prepared: Receiver<Window>,
+    prepared: Receiver<Prepared>,
     to_finish: SyncSender<Inferred>,
 ) -> Result<(), Error> {
     let stopped = || job.stopped();
-    let context =
-        InferContext { cache: job.cache, progress: job.progress, stopped: &stopped, clock, dim: job.encoder.dim(), keep };
+    let context = InferContext {
+        cache: job.cache,
+        progress: job.progress,
+        stopped: &stopped,
+        clock,
+        dim: job.encoder.dim(),
+        keep,
+    };
     let mut machinery: Option<Machinery> = None;
-    for mut window in prepared {
-        if let Some(opened) = window.machinery.take() {
+    for Prepared { window, machinery: opened } in prepared {
+        if let Some(opened) = opened {
             if let Some(cache) = job.cache {
-                cache.set_origin(&opened.origin);
+                cache.set_origin(opened.origin.clone())?;
             }
             machinery = Some(opened);
         }
@@ -168,6 +170,8 @@ fn infer_all(
             break;
         }
     }
+    // Hanging up is what ends the last stage.
+    drop(to_finish);
     Ok(())
 }
 

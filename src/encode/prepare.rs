@@ -2,17 +2,16 @@
 //! the batches. It decides where each row's vector will come from; it computes and writes none.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::account::{RowKind, StageClock};
-use super::encoder::{OpenedEncoder, Tokenize, encode_all};
+use super::encoder::{OpenedEncoder, Tokenize};
 use super::pipeline::EncodeJob;
 use super::{BatchPlan, Encoding, Error, plan};
 use crate::cache::{Key, PartOrigin};
-use crate::paper::{Duplicate, Duplicates, Paper, RejectsFile, Rejection, Rendered, Row, Rows};
+use crate::paper::{Duplicate, Duplicates, Paper, Rejection, RejectsFile, Rendered, Row, Rows};
 use crate::runtime::RunBatch;
 
 /// A window grows to this many papers; the first ones are smaller, so that the first result comes soon.
@@ -38,8 +37,13 @@ pub(super) struct Machinery {
     pub pad_id: u32,
 }
 
+/// What goes to the second stage.
+pub(super) struct Prepared {
+    pub window: Window,
+    pub machinery: Option<Machinery>,
+}
+
 /// Rows ready to be run.
-#[derive(Default)]
 pub(super) struct Window {
     pub papers: Vec<Paper>,
     pub kinds: Vec<RowKind>,
@@ -54,7 +58,30 @@ pub(super) struct Window {
     /// Corpus bytes on disk that were read when the window was opened and closed.
     pub start_bytes: u64,
     pub end_bytes: u64,
-    pub machinery: Option<Machinery>,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self {
+            papers: Vec::new(),
+            kinds: Vec::new(),
+            keys: Vec::new(),
+            sources: Vec::new(),
+            encodings: Vec::new(),
+            compute_keys: Vec::new(),
+            plan: BatchPlan { batches: Vec::new(), padded_tokens: 0, useful_tokens: 0 },
+            rejected: 0,
+            repeated: 0,
+            start_bytes: 0,
+            end_bytes: 0,
+        }
+    }
+}
+
+/// Enough of a text's hash to tell whether two rows with one id have the same text.
+fn text_hash(key: &Key) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = key.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Reads a corpus window by window.
@@ -86,8 +113,8 @@ impl<'a> Preparer<'a> {
             job,
             bytes: rows.progress(),
             rows,
-            duplicates: Duplicates::default(),
-            rejects: RejectsFile::new(job.rejects.clone()),
+            duplicates: Duplicates::new(),
+            rejects: RejectsFile::new(&job.rejects),
             tokenizer: None,
             under_way: Vec::new(),
             next_window: FIRST_WINDOW.min(job.options.window),
@@ -95,23 +122,25 @@ impl<'a> Preparer<'a> {
         }
     }
 
-    /// The next window, or none at the end of the corpus or once the run was asked to stop.
-    pub(super) fn next_window(&mut self) -> Result<Option<Window>, Error> {
+    /// The next window, or none at the end of the corpus or once the run was asked to stop. The first one with texts to
+    /// compute brings the sessions that compute them.
+    pub(super) fn next_window(&mut self) -> Result<Option<Prepared>, Error> {
         let started = Instant::now();
-        let mut window = Window::default();
+        let mut window = Window::new();
         let texts = self.read(&mut window)?;
         self.clocks.read.add(started.elapsed());
         if self.job.stopped() || (window.papers.is_empty() && window.rejected == 0) {
             return Ok(None);
         }
-        self.tokenize(&mut window, &texts)?;
+        let machinery = self.tokenize(&mut window, &texts)?;
         self.next_window = (self.next_window * 2).min(self.job.options.window);
-        Ok(Some(window))
+        Ok(Some(Prepared { window, machinery }))
     }
 
-    /// Closes the rejects file; gives its path if any row was rejected.
-    pub(super) fn finish(self) -> Result<Option<PathBuf>, Error> {
-        Ok(self.rejects.finish()?)
+    /// Closes the rejects file.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.rejects.finish()?;
+        Ok(())
     }
 
     /// Fills the window with papers and says where each vector comes from. Gives the texts to compute.
@@ -131,7 +160,7 @@ impl<'a> Preparer<'a> {
             };
             let rendered = self.job.options.template.render(&paper.text, &self.job.options.sep);
             let key = Key::of_text(&rendered.text);
-            match self.duplicates.check(&paper.id, key.low_bits()) {
+            match self.duplicates.check(&paper.id, text_hash(&key)) {
                 Duplicate::New => {}
                 Duplicate::SameText => window.repeated += 1,
                 Duplicate::OtherText => {
@@ -157,8 +186,9 @@ impl<'a> Preparer<'a> {
         }
         window.end_bytes = self.bytes.load(Ordering::Relaxed);
         if self.job.cache.is_some() {
-            self.under_way.push(window.compute_keys.clone());
-            self.under_way.last_mut().map(|keys| keys.sort_unstable());
+            let mut keys = window.compute_keys.clone();
+            keys.sort_unstable();
+            self.under_way.push(keys);
             // One window is computed while this one is read; the one before it may still be written.
             if self.under_way.len() > 3 {
                 self.under_way.remove(0);
@@ -178,24 +208,25 @@ impl<'a> Preparer<'a> {
         Ok(())
     }
 
-    fn tokenize(&mut self, window: &mut Window, texts: &[Rendered]) -> Result<(), Error> {
+    fn tokenize(&mut self, window: &mut Window, texts: &[Rendered]) -> Result<Option<Machinery>, Error> {
         if texts.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
+        let mut machinery = None;
         if self.tokenizer.is_none() {
             let started = Instant::now();
             let OpenedEncoder { tokenizer, sessions, origin } = self.job.encoder.open()?;
-            window.machinery = Some(Machinery { sessions, origin, pad_id: tokenizer.pad_id() });
+            machinery = Some(Machinery { sessions, origin, pad_id: tokenizer.pad_id() });
             self.tokenizer = Some(tokenizer);
             self.clocks.open.add(started.elapsed());
         }
-        let Some(tokenizer) = &self.tokenizer else { return Ok(()) };
+        let Some(tokenizer) = &self.tokenizer else { return Ok(machinery) };
         let started = Instant::now();
         let borrowed: Vec<(&str, usize)> = texts.iter().map(|text| (text.text.as_str(), text.title_end)).collect();
-        window.encodings = encode_all(tokenizer.as_ref(), &borrowed).into_iter().collect::<Result<_, _>>()?;
+        window.encodings = tokenizer.encode_all(&borrowed).into_iter().collect::<Result<_, _>>()?;
         let lengths: Vec<usize> = window.encodings.iter().map(|encoding| encoding.ids.len()).collect();
         window.plan = plan(&lengths, self.job.options.budget);
         self.clocks.tokenize.add(started.elapsed());
-        Ok(())
+        Ok(machinery)
     }
 }

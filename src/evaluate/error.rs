@@ -1,8 +1,13 @@
 //! What can go wrong in measuring predictions: numbers that do not belong together.
 
-/// Failures of metrics.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+use crate::heads;
+
+/// Failures of metrics, and of the fits that are measured.
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The head could not be fitted.
+    #[error(transparent)]
+    Head(#[from] heads::Error),
     /// Truth and predictions differ in number.
     #[error("got {predicted} predictions for {truth} labels")]
     Count {
@@ -35,8 +40,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// These come from callers, not from users: there is nothing that a user could change.
+    /// The way out; the metrics' own errors come from callers, and a user could change nothing about them.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Head(error) => error.hint(),
+            _ => None,
+        }
     }
 }

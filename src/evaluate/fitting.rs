@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::metrics::{ClassReport, Classification};
+use super::error::Error;
+use super::metrics::{ClassFigures, classification, f1_macro};
 use crate::heads::{
-    DEV, Error, Fold, LogisticFit, LogisticOptions, PathOverC, TRAIN, TrainingSet, choose_c, decisions, fit_logistic,
-    stratified_folds,
+    DEV, Fold, LogisticFit, LogisticOptions, PathOverC, TRAIN, TrainingSet, choose_c, fit_logistic, stratified_folds,
 };
 
 /// Folds of the cross-validation that chooses C where the corpus has no `dev` rows.
@@ -56,7 +56,7 @@ pub struct PartReport {
     /// Mean of the classes' F1.
     pub f1_macro: f64,
     /// Per-class figures, in the order of `classes`.
-    pub per_class: Vec<ClassReport>,
+    pub per_class: Vec<ClassFigures>,
     /// Names of the classes of the confusion matrix.
     pub classes: Vec<String>,
     /// Rows of class i (first index) that were given class j.
@@ -81,44 +81,63 @@ pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting
         }
     };
     let fit = fit_logistic(x.view(), &y, classes, &LogisticOptions { c, ..LogisticOptions::default() })?;
-    let parts = set.parts().iter().map(|part| measure(set, part, &fit)).collect();
+    let parts = set.parts().iter().map(|part| measure(set, part, &fit)).collect::<Result<_, _>>()?;
     Ok(Fitting { fit, c, choice, parts })
 }
 
 /// Chooses C on `dev` where there is one, else by cross-validation on `train`.
 fn choose(set: &TrainingSet, grid: &[f64]) -> Result<Choice, Error> {
     let train = set.rows_of(TRAIN);
-    let dev: Vec<usize> =
-        set.rows_of(DEV).into_iter().filter(|&row| set.labels[row] < set.classes.trained).collect();
-    let f1_macro = |truth: &[usize], predicted: &[usize]| Classification::new(truth, predicted, set.classes.trained).f1_macro();
+    let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| set.labels[row] < set.classes.trained).collect();
     if dev.is_empty() {
         let (x, y) = set.select(&train);
-        let folds = stratified_folds(&y, FOLDS, SEED);
+        let folds = stratified_folds(&y, FOLDS, SEED)?;
         let path = choose_c(x.view(), &y, &folds, grid, f1_macro)?;
         return Ok(Choice { on: format!("{FOLDS}-fold on {TRAIN}"), path });
     }
     let rows: Vec<usize> = train.iter().chain(&dev).copied().collect();
     let (x, y) = set.select(&rows);
-    let fold = Fold { train: (0..train.len()).collect(), test: (train.len()..rows.len()).collect() };
+    let fold = Fold { train: (0..train.len()).collect(), validation: (train.len()..rows.len()).collect() };
     let path = choose_c(x.view(), &y, &[fold], grid, f1_macro)?;
     Ok(Choice { on: DEV.to_owned(), path })
 }
 
-fn measure(set: &TrainingSet, part: &str, fit: &LogisticFit) -> PartReport {
-    let rows = set.rows_of(part);
-    let (x, truth) = set.select(&rows);
-    let predicted = decisions(fit, x.view());
-    let measured = Classification::new(&truth, &predicted, set.classes.names.len());
-    // A class that neither occurs nor is predicted here says nothing about this part.
-    let present: Vec<usize> = measured.present();
-    PartReport {
+fn measure(set: &TrainingSet, part: &str, fit: &LogisticFit) -> Result<PartReport, Error> {
+    let (x, truth) = set.select(&set.rows_of(part));
+    let predicted = fit.predict(x.view());
+    let unknown_labels = truth.iter().filter(|&&label| label >= set.classes.trained).count();
+    Ok(PartReport { unknown_labels, ..describe(part, &truth, &predicted, &set.classes.names)? })
+}
+
+/// Measures predicted labels against the right ones, both by name.
+///
+/// # Errors
+/// No rows, or counts that differ.
+pub fn measure_names(truth: &[String], predicted: &[String]) -> Result<PartReport, Error> {
+    let mut names: Vec<String> = truth.iter().chain(predicted).cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    // Every name is in the list, so that its place is found.
+    let numbers = |labels: &[String]| -> Vec<usize> {
+        labels.iter().map(|label| names.partition_point(|name| name < label)).collect()
+    };
+    describe("labelled papers", &numbers(truth), &numbers(predicted), &names)
+}
+
+/// A class that neither occurs nor is predicted says nothing about a part and is left out of its figures.
+fn describe(part: &str, truth: &[usize], predicted: &[usize], names: &[String]) -> Result<PartReport, Error> {
+    let measured = classification(truth, predicted, names.len())?;
+    let seen = |class: usize| truth.contains(&class) || predicted.contains(&class);
+    let present: Vec<usize> = (0..names.len()).filter(|&class| seen(class)).collect();
+    let row = |class: usize| present.iter().map(|&other| measured.confusion[class][other]).collect();
+    Ok(PartReport {
         part: part.to_owned(),
-        rows: rows.len(),
-        accuracy: measured.accuracy(),
-        f1_macro: measured.f1_macro(),
-        per_class: present.iter().map(|&class| measured.class(class)).collect(),
-        classes: present.iter().map(|&class| set.classes.names[class].clone()).collect(),
-        confusion: measured.confusion(&present),
-        unknown_labels: truth.iter().filter(|&&label| label >= set.classes.trained).count(),
-    }
+        rows: truth.len(),
+        accuracy: measured.accuracy,
+        f1_macro: measured.f1_macro,
+        per_class: present.iter().map(|&class| measured.per_class[class]).collect(),
+        classes: present.iter().map(|&class| names[class].clone()).collect(),
+        confusion: present.iter().map(|&class| row(class)).collect(),
+        unknown_labels: 0,
+    })
 }

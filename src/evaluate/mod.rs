@@ -4,7 +4,9 @@
 //! Invariant: metrics have scikit-learn's names and definitions, a division by zero counts as 0.
 
 mod error;
+mod fitting;
 mod metrics;
 
 pub use error::Error;
+pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure, measure_names};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};

@@ -34,6 +34,18 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
+    /// No row has a label.
+    #[error("no row has a label (rows read: {rows})")]
+    NoLabels {
+        /// Rows without one.
+        rows: u64,
+    },
+    /// The corpus has a split, but no part of it to fit on.
+    #[error("no labelled row is in the split `train`; the corpus has {}", splits.join(", "))]
+    NoTrainRows {
+        /// Names of the parts that labelled rows are in.
+        splits: Vec<String>,
+    },
     /// All rows carry one label.
     #[error("all {rows} rows are of one class, a classifier needs two")]
     OneClass {
@@ -351,6 +363,8 @@ impl Error {
                 Some(format!("allow more than {max_iterations} iterations, or use a smaller C"))
             }
             Self::NotConverged { .. } => Some("use a smaller C".to_owned()),
+            Self::NoLabels { .. } => Some("name the field with `--label`".to_owned()),
+            Self::NoTrainRows { .. } => Some("name the field that says `train` with `--split-field`".to_owned()),
             Self::OtherEncoder { .. } => Some("train it again on this bundle, or `--allow-encoder-change`".to_owned()),
             Self::File { source: FileProblem::Newer { .. }, .. } => {
                 Some("use the version of offprint that wrote it, or train the head again".to_owned())

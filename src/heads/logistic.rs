@@ -64,7 +64,7 @@ pub struct LogisticFit {
 
 impl LogisticFit {
     /// The most probable class of each row.
-    pub(super) fn predict(&self, rows: ArrayView2<'_, f32>) -> Vec<usize> {
+    pub fn predict(&self, rows: ArrayView2<'_, f32>) -> Vec<usize> {
         let mut logits = vec![0.0; self.intercepts.len()];
         let mut row64 = vec![0.0; rows.ncols()];
         let mut predicted = Vec::with_capacity(rows.nrows());

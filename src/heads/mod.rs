@@ -13,6 +13,7 @@ mod newton;
 mod objective;
 mod path_over_c;
 mod rough_fit;
+mod training_set;
 
 pub use error::{Error, FileProblem, IdentityChange};
 pub use folds::{Fold, stratified_folds};
@@ -20,3 +21,4 @@ pub use head::{Head, HeadDescription, HeadKind, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+pub use training_set::{Classes, DEV, HELD_OUT, TRAIN, TrainingSet, TrainingSink};

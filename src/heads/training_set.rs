@@ -44,8 +44,8 @@ impl TrainingSink {
             return Err(Error::NoLabels { rows: self.unlabelled });
         }
         let rows = self.labels.len();
-        let matrix = Array2::from_shape_vec((rows, self.dim), self.rows)
-            .expect("one vector of dim values came with each paper");
+        let matrix =
+            Array2::from_shape_vec((rows, self.dim), self.rows).expect("one vector of dim values came with each paper");
         let has_splits = self.splits.iter().any(Option::is_some);
         let without_split = if has_splits { self.splits.iter().filter(|split| split.is_none()).count() } else { 0 };
         let splits = if has_splits { self.splits } else { hold_out(&self.ids, &self.labels) };

@@ -9,6 +9,7 @@ mod jsonl;
 mod npy;
 mod parquet;
 mod predictions;
+mod sinks;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub use embeddings::{EmbeddingFormat, EmbeddingOutputOptions, EmbeddingRow, Writ
 pub use error::Error;
 pub use npy::ids_path;
 pub use predictions::{Prediction, PredictionFormat, PredictionOptions, WritePredictions, prediction_writer};
+pub use sinks::{EmbeddingSink, PredictionOutcome, PredictionSink, UNKNOWN};

@@ -119,7 +119,7 @@ impl PredictionSink {
 
 impl Sink for PredictionSink {
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError> {
-        let probabilities = self.head.probabilities(window.embeddings.view());
+        let probabilities = self.head.probabilities(window.embeddings.view())?;
         for (paper, row) in window.papers.into_iter().zip(probabilities.outer_iter()) {
             let (label, probability, ranked) = self.decide(&row.to_vec());
             self.count(&paper, &label, probability);

@@ -57,6 +57,16 @@ pub enum PaperText {
     Plain(String),
 }
 
+impl PaperText {
+    /// What stands for the paper in a list: its title, or its text. Empty if there is no title.
+    pub fn short(&self) -> &str {
+        match self {
+            Self::TitleAbstract { title, .. } => title.as_deref().unwrap_or_default(),
+            Self::Plain(text) => text,
+        }
+    }
+}
+
 /// One row of a corpus that can be embedded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paper {

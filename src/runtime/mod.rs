@@ -1,1 +1,77 @@
-//! (room: runtime)
+//! Finds ONNX Runtime, opens graphs with it and runs batches of token ids through them.
+//!
+//! Owns everything that names `ort`: library search, execution providers, sessions, and the facts about the machine
+//! that a report needs. Knows nothing of papers, texts or tokenizers: a batch comes in as ids and mask, a matrix of
+//! embeddings goes out. Invariant: a session that cannot give what was asked is an error, never another provider or
+//! a row of NaN.
+
+mod doctor;
+mod error;
+mod library;
+mod machine;
+mod provider;
+mod search;
+mod session;
+mod stub;
+
+pub use doctor::{CacheFolder, Doctor, Library, Problem};
+pub use error::{Error, Looked};
+pub use library::OnnxRuntime;
+pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use};
+pub use provider::ProviderChoice;
+pub use search::{Place, Tried};
+pub use session::{ATTENTION_MASK, EncoderSession, INPUT_IDS, SENTENCE_EMBEDDING, SessionOptions};
+pub use stub::StubSession;
+
+/// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Token ids; a padded position holds the tokenizer's pad id.
+    pub ids: Vec<i64>,
+    /// 1 for a token, 0 for padding; padding stands on the right.
+    pub mask: Vec<i64>,
+    /// Texts in the batch.
+    pub rows: usize,
+    /// Length of the longest text, in tokens.
+    pub columns: usize,
+}
+
+impl Batch {
+    /// Refuses a batch whose vectors do not have `rows × columns` entries, or that has rows without columns.
+    fn check(&self) -> Result<(), Error> {
+        let expected = self.rows.checked_mul(self.columns);
+        let fits = expected == Some(self.ids.len()) && expected == Some(self.mask.len());
+        if fits && (self.rows == 0 || self.columns > 0) {
+            return Ok(());
+        }
+        Err(Error::BatchShape { rows: self.rows, columns: self.columns, ids: self.ids.len(), mask: self.mask.len() })
+    }
+}
+
+/// One embedding per row of a batch, in the batch's order. Row-major, `rows × dim`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingMatrix {
+    /// Texts in the batch.
+    pub rows: usize,
+    /// Length of one embedding.
+    pub dim: usize,
+    /// The values, `rows × dim`.
+    pub data: Vec<f32>,
+}
+
+impl EmbeddingMatrix {
+    /// The embedding of one row; panics if `row >= rows`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.dim..(row + 1) * self.dim]
+    }
+}
+
+/// What turns a batch into embeddings. A pipeline owns its runner on one thread, hence `Send` and `&mut`.
+pub trait RunBatch: Send {
+    /// Gives one finite embedding per row, in the batch's order. A batch without rows gives a matrix without rows.
+    ///
+    /// # Errors
+    /// The batch's vectors do not fit its shape, the run failed, or the output has another shape or a value that is
+    /// not finite.
+    fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, Error>;
+}

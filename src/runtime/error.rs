@@ -1,0 +1,241 @@
+//! What can go wrong between this program and ONNX Runtime, with the way out where it is known.
+//!
+//! Facts are fields and sources are kept; the text of a source is never repeated in the message above it.
+
+use std::path::PathBuf;
+
+use super::search::{LIBRARY_NAME, Tried};
+
+/// An error of the runtime room.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No place that is searched holds a usable library.
+    #[error("no ONNX Runtime library was found")]
+    LibraryNotFound {
+        /// Every place, in the order of the search, as a chain of causes.
+        #[source]
+        looked: Looked,
+    },
+    /// A path that was named does not exist.
+    #[error("no ONNX Runtime library at `{}`: no such file or folder", path.display())]
+    LibraryMissing {
+        /// As named, made absolute.
+        path: PathBuf,
+    },
+    /// A folder that was named holds no library.
+    #[error("the folder `{}` holds no ONNX Runtime library (expected `{LIBRARY_NAME}` or `onnxruntime/capi/` in it)", path.display())]
+    FolderWithoutLibrary {
+        /// As named, made absolute.
+        path: PathBuf,
+    },
+    /// The system's loader refused the file.
+    #[error("`{}` could not be loaded as a library", path.display())]
+    LibraryUnloadable {
+        /// The file.
+        path: PathBuf,
+        /// What the loader said.
+        #[source]
+        source: libloading::Error,
+    },
+    /// A library, but of something else.
+    #[error("`{}` is not ONNX Runtime: it has no `OrtGetApiBase`", path.display())]
+    NotOnnxRuntime {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An ONNX Runtime older than the API that this program is built for.
+    #[error("`{}` is ONNX Runtime {got}, needed is 1.{needed} or newer", path.display())]
+    LibraryTooOld {
+        /// The file.
+        path: PathBuf,
+        /// Its version, as it says.
+        got: String,
+        /// The least minor version.
+        needed: u32,
+    },
+    /// ort refused a library that the checks above passed.
+    #[error("`{}` was refused", path.display())]
+    LibraryRefused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ort::LoadDynamicError,
+    },
+    /// One process loads one library.
+    #[error("`{}` cannot be loaded: this process already runs on `{}`", asked.display(), loaded.display())]
+    AnotherLibraryLoaded {
+        /// The library in use.
+        loaded: PathBuf,
+        /// The library asked for.
+        asked: PathBuf,
+    },
+    /// The library loaded, but could not start.
+    #[error("ONNX Runtime from `{}` could not be started", path.display())]
+    Start {
+        /// The library.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        #[source]
+        source: ort::Error,
+    },
+    /// A provider name that this version does not know.
+    #[error("execution provider `{name}` is not known; this version has {}", known.join(", "))]
+    UnknownProvider {
+        /// As typed.
+        name: String,
+        /// The names that are accepted.
+        known: &'static [&'static str],
+    },
+    /// Zero threads.
+    #[error("a session needs at least 1 thread, got {threads}")]
+    Threads {
+        /// As asked.
+        threads: usize,
+    },
+    /// The graph's file is not there.
+    #[error("no graph at `{}`", path.display())]
+    GraphMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// ONNX Runtime could not make a session of the graph.
+    #[error("`{}` could not be opened as a graph", path.display())]
+    GraphUnloadable {
+        /// The file.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        #[source]
+        source: ort::Error,
+    },
+    /// The graph takes other inputs than an encoder's.
+    #[error("graph `{}` takes {}, expected {expected}", path.display(), list(got))]
+    GraphInputs {
+        /// The file.
+        path: PathBuf,
+        /// Names, types and shapes of the inputs found.
+        got: Vec<String>,
+        /// What an encoder takes.
+        expected: String,
+    },
+    /// The graph gives no output of the expected name, type and shape.
+    #[error("graph `{}` gives {}, expected {expected}", path.display(), list(got))]
+    GraphOutputs {
+        /// The file.
+        path: PathBuf,
+        /// Names, types and shapes of the outputs found.
+        got: Vec<String>,
+        /// What an encoder gives.
+        expected: String,
+    },
+    /// A batch whose vectors disagree with its shape.
+    #[error(
+        "a batch of {rows} rows × {columns} columns came with {ids} ids and {mask} mask values; this is a bug in offprint, please report it with the lines above"
+    )]
+    BatchShape {
+        /// As stated by the batch.
+        rows: usize,
+        /// As stated by the batch.
+        columns: usize,
+        /// Length of the ids.
+        ids: usize,
+        /// Length of the mask.
+        mask: usize,
+    },
+    /// The run of a batch failed.
+    #[error("a batch of {rows} rows × {columns} tokens could not be run")]
+    Run {
+        /// Rows of the batch.
+        rows: usize,
+        /// Columns of the batch.
+        columns: usize,
+        /// What ONNX Runtime said.
+        #[source]
+        source: ort::Error,
+    },
+    /// The output has another shape than one embedding per row.
+    #[error("output `{output}` has shape {got:?}, expected {expected:?}")]
+    OutputShape {
+        /// Name of the output tensor.
+        output: &'static str,
+        /// As ONNX Runtime gave it.
+        got: Vec<i64>,
+        /// Rows × dim.
+        expected: [usize; 2],
+    },
+    /// NaN or an infinity in an embedding.
+    #[error(
+        "output `{output}` holds {value} at row {row}, column {column} of a batch of {rows}: expected finite numbers"
+    )]
+    NotFinite {
+        /// Name of the output tensor.
+        output: &'static str,
+        /// The value found.
+        value: f32,
+        /// Row in the batch.
+        row: usize,
+        /// Position in the embedding.
+        column: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// A stub session fails where it was told to.
+    #[error("the stub session fails at batch {batch}, as asked")]
+    StubFailure {
+        /// Counted from 0.
+        batch: u64,
+    },
+}
+
+impl Error {
+    /// The way out, where one is known to apply.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::LibraryNotFound { .. } => {
+                Some("`pip install --upgrade onnxruntime`, or name the library with `--ort-lib FILE`".to_owned())
+            }
+            Self::LibraryMissing { .. } | Self::FolderWithoutLibrary { .. } | Self::NotOnnxRuntime { .. } => {
+                Some(format!("name the file `{LIBRARY_NAME}*`; pip puts it into `site-packages/onnxruntime/capi/`"))
+            }
+            Self::LibraryTooOld { needed, .. } => {
+                Some(format!("`pip install 'onnxruntime>=1.{needed}'` in that environment"))
+            }
+            Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
+            Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
+            Self::NotFinite { .. } => Some(
+                "look for NaN or overflow in the weights: export the bundle again from a sound checkpoint".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// The places that were searched, one per link of the chain of causes.
+#[derive(Debug, thiserror::Error)]
+#[error("{tried}")]
+pub struct Looked {
+    tried: Tried,
+    #[source]
+    next: Option<Box<Looked>>,
+}
+
+impl Looked {
+    /// Chains the places in their order; none for an empty list.
+    pub(super) fn chain(places: Vec<Tried>) -> Option<Self> {
+        places.into_iter().rev().fold(None, |next, tried| Some(Self { tried, next: next.map(Box::new) }))
+    }
+
+    /// The places in the order of the search.
+    pub fn places(&self) -> impl Iterator<Item = &Tried> {
+        std::iter::successors(Some(self), |looked| looked.next.as_deref()).map(|looked| &looked.tried)
+    }
+}
+
+/// `a, b and c`, or `nothing`.
+fn list(items: &[String]) -> String {
+    match items {
+        [] => "nothing".to_owned(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}

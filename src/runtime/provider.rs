@@ -1,0 +1,98 @@
+//! Execution providers: which one was chosen, and which ones the loaded library has.
+//!
+//! Owns the names that a user may type and their meaning. Invariant: a name that is not known is refused with the
+//! list of those that are, never replaced by another.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::Error;
+
+/// Names that `--provider` accepts.
+const KNOWN: &[&str] = &["auto", "cpu"];
+
+/// The provider that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProviderChoice {
+    /// The best one that the library and the machine have.
+    #[default]
+    Auto,
+    /// ONNX Runtime's own kernels on the processor.
+    Cpu,
+}
+
+impl ProviderChoice {
+    /// ONNX Runtime's name of the provider that serves this choice.
+    pub fn resolve(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Cpu => "CPUExecutionProvider",
+        }
+    }
+}
+
+impl fmt::Display for ProviderChoice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+        })
+    }
+}
+
+impl FromStr for ProviderChoice {
+    type Err = Error;
+
+    /// Accepts `auto`, `cpu` and ONNX Runtime's `CPUExecutionProvider`, in any case.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" | "cpuexecutionprovider" => Ok(Self::Cpu),
+            _ => Err(Error::UnknownProvider { name: name.to_owned(), known: KNOWN }),
+        }
+    }
+}
+
+/// The providers built into the loaded library, in its order of preference.
+#[expect(unsafe_code, reason = "ort has no call that lists the providers; its raw table does")]
+pub(super) fn available() -> Result<Vec<String>, ort::Error> {
+    let mut names = std::ptr::null_mut();
+    let mut count = 0;
+    // SAFETY: both pointers are to live locals; on success the library hands over `count` strings that end in NUL.
+    let status = unsafe { (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count) };
+    // SAFETY: the status was just returned by the library and is used once.
+    unsafe { ort::Error::result_from_status(status) }?;
+    let length = usize::try_from(count).unwrap_or(0);
+    // SAFETY: as above; each string is copied before the list is given back, which happens once.
+    let copied =
+        (0..length).map(|index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned()).collect();
+    // SAFETY: as above.
+    let status = unsafe { (ort::api().ReleaseAvailableProviders)(names, count) };
+    // SAFETY: as above.
+    unsafe { ort::Error::result_from_status(status) }?;
+    Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_is_named_as_users_and_as_onnx_runtime_name_it() {
+        for (name, choice) in [
+            ("auto", ProviderChoice::Auto),
+            ("cpu", ProviderChoice::Cpu),
+            ("CPU", ProviderChoice::Cpu),
+            ("CPUExecutionProvider", ProviderChoice::Cpu),
+        ] {
+            assert_eq!(name.parse::<ProviderChoice>().unwrap(), choice);
+        }
+        assert_eq!(ProviderChoice::Cpu.to_string().parse::<ProviderChoice>().unwrap(), ProviderChoice::Cpu);
+    }
+
+    #[test]
+    fn an_unknown_provider_is_refused_with_those_that_are_known() {
+        let error = "cuda:0".parse::<ProviderChoice>().unwrap_err();
+        assert_eq!(error.to_string(), "execution provider `cuda:0` is not known; this version has auto, cpu");
+    }
+}

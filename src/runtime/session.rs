@@ -1,0 +1,258 @@
+//! Runs an encoder's graph through ONNX Runtime.
+//!
+//! Owns the tensor names of an encoder and the session's settings. Knows nothing of where a batch comes from.
+//! Invariant: what comes out is one finite embedding per row of the length that the graph declares, or an error.
+
+use std::path::{Path, PathBuf};
+
+use ort::ep;
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::{Outlet, TensorElementType, TensorRef};
+
+use super::error::Error;
+use super::library::OnnxRuntime;
+use super::provider::ProviderChoice;
+use super::{Batch, EmbeddingMatrix, RunBatch};
+
+/// Token ids, int64 `[batch, sequence]`.
+pub const INPUT_IDS: &str = "input_ids";
+/// 1 for a token, 0 for padding, int64 `[batch, sequence]`.
+pub const ATTENTION_MASK: &str = "attention_mask";
+/// One embedding per text, float32 `[batch, dim]`.
+pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// The ONNX file.
+    pub graph: PathBuf,
+    /// Where it shall run.
+    pub provider: ProviderChoice,
+    /// Threads inside one operator, the calling thread included; at least 1.
+    pub threads: usize,
+}
+
+/// An encoder ready to run.
+#[derive(Debug)]
+pub struct EncoderSession {
+    session: Session,
+    provider: &'static str,
+    dim: usize,
+}
+
+impl EncoderSession {
+    /// Opens the graph and checks that it is an encoder: inputs `input_ids` and `attention_mask` and nothing else,
+    /// output `sentence_embedding` of a fixed length.
+    ///
+    /// # Errors
+    /// No threads, no such file, a file that ONNX Runtime cannot open, other inputs or outputs.
+    pub fn open(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Self, Error> {
+        if options.threads == 0 {
+            return Err(Error::Threads { threads: options.threads });
+        }
+        if !options.graph.is_file() {
+            return Err(Error::GraphMissing { path: options.graph.clone() });
+        }
+        let unloadable = |source| Error::GraphUnloadable { path: options.graph.clone(), source };
+        let mut builder = settings(runtime, options.threads).map_err(unloadable)?;
+        let session = builder.commit_from_file(&options.graph).map_err(unloadable)?;
+        check_inputs(&session, &options.graph)?;
+        let dim = embedding_length(&session, &options.graph)?;
+        Ok(Self { session, provider: options.provider.resolve(), dim })
+    }
+
+    /// ONNX Runtime's name of the provider that runs the graph.
+    pub fn provider(&self) -> &str {
+        self.provider
+    }
+
+    /// Length of an embedding.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+}
+
+/// The settings of every session, each for a reason:
+/// * sequential execution, one operator at a time with all threads: an encoder's graph has no branches worth more;
+/// * no memory pattern: it keeps a plan for each shape that it meets, and here nearly every batch has its own, so that
+///   memory would grow with the run;
+/// * the arena is kept: blocks are used again without new page faults, which costs large batches a tenth of their
+///   time. Its size is set by the largest batch, and that one comes first;
+/// * idle threads sleep instead of spinning: they would take the cores from the tokenizer, which works beside them;
+/// * denormal numbers are left as they are: flushing them would change bits;
+/// * the CPU provider needs no ban on falling back to it; ONNX Runtime refuses the two together.
+fn settings(runtime: &OnnxRuntime, threads: usize) -> Result<SessionBuilder, ort::Error> {
+    let builder = Session::builder(runtime.environment())?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_memory_pattern(false)?
+        .with_intra_op_spinning(false)?
+        .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build().error_on_failure()])?;
+    Ok(builder)
+}
+
+fn check_inputs(session: &Session, graph: &Path) -> Result<(), Error> {
+    let fits = |outlet: &Outlet| {
+        let tensor = outlet.dtype();
+        [INPUT_IDS, ATTENTION_MASK].contains(&outlet.name())
+            && tensor.tensor_type() == Some(TensorElementType::Int64)
+            && tensor.tensor_shape().is_some_and(|shape| shape.len() == 2 && shape.iter().all(|&length| length < 0))
+    };
+    let inputs = session.inputs();
+    if inputs.len() == 2 && inputs.iter().all(fits) {
+        return Ok(());
+    }
+    Err(Error::GraphInputs {
+        path: graph.to_owned(),
+        got: describe(inputs),
+        expected: format!("`{INPUT_IDS}` and `{ATTENTION_MASK}`, int64 of shape [batch, sequence], both free"),
+    })
+}
+
+/// The fixed length of `sentence_embedding`.
+fn embedding_length(session: &Session, graph: &Path) -> Result<usize, Error> {
+    let outputs = session.outputs();
+    let output = outputs.iter().find(|outlet| outlet.name() == SENTENCE_EMBEDDING);
+    let float = output.filter(|outlet| outlet.dtype().tensor_type() == Some(TensorElementType::Float32));
+    let shape = float.and_then(|outlet| outlet.dtype().tensor_shape());
+    let dim = shape.filter(|shape| shape.len() == 2).and_then(|shape| usize::try_from(shape[1]).ok());
+    dim.filter(|&dim| dim > 0).ok_or_else(|| Error::GraphOutputs {
+        path: graph.to_owned(),
+        got: describe(outputs),
+        expected: format!("`{SENTENCE_EMBEDDING}`, float32 of shape [batch, fixed length]"),
+    })
+}
+
+fn describe(outlets: &[Outlet]) -> Vec<String> {
+    outlets.iter().map(|outlet| format!("`{}`: {}", outlet.name(), outlet.dtype())).collect()
+}
+
+impl RunBatch for EncoderSession {
+    fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, Error> {
+        batch.check()?;
+        let Batch { rows, columns, .. } = *batch;
+        if rows == 0 {
+            return Ok(EmbeddingMatrix { rows, dim: self.dim, data: Vec::new() });
+        }
+        let failed = |source| Error::Run { rows, columns, source };
+        let ids = TensorRef::from_array_view(([rows, columns], batch.ids.as_slice())).map_err(failed)?;
+        let mask = TensorRef::from_array_view(([rows, columns], batch.mask.as_slice())).map_err(failed)?;
+        let inputs = ort::inputs![INPUT_IDS => ids, ATTENTION_MASK => mask];
+        let outputs = self.session.run(inputs).map_err(failed)?;
+        let (shape, data) = outputs[SENTENCE_EMBEDDING].try_extract_tensor::<f32>().map_err(failed)?;
+        let expected = [rows, self.dim];
+        if !shape.iter().copied().eq(expected.iter().map(|&length| length as i64)) {
+            return Err(Error::OutputShape { output: SENTENCE_EMBEDDING, got: shape.to_vec(), expected });
+        }
+        check_finite(data, expected)?;
+        Ok(EmbeddingMatrix { rows, dim: self.dim, data: data.to_vec() })
+    }
+}
+
+/// Refuses NaN and infinities, naming the first.
+fn check_finite(data: &[f32], [rows, dim]: [usize; 2]) -> Result<(), Error> {
+    let Some(at) = data.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    Err(Error::NotFinite { output: SENTENCE_EMBEDDING, value: data[at], row: at / dim, column: at % dim, rows })
+}
+
+/// The graphs in tests/data/tiny-graph are described in the script beside them.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library of this machine; without one, a test that needs it says so and passes.
+    fn runtime() -> Option<OnnxRuntime> {
+        match OnnxRuntime::load(None) {
+            Ok(runtime) => Some(runtime),
+            Err(error @ Error::LibraryNotFound { .. }) => {
+                eprintln!("skipped: {error}; {}", error.hint().unwrap());
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn options(graph: &str) -> SessionOptions {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-graph");
+        SessionOptions { graph: folder.join(graph), provider: ProviderChoice::Auto, threads: 2 }
+    }
+
+    fn batch(ids: &[i64], mask: &[i64], columns: usize) -> Batch {
+        Batch { ids: ids.to_vec(), mask: mask.to_vec(), rows: ids.len() / columns, columns }
+    }
+
+    #[test]
+    fn a_batch_gives_one_embedding_per_row_the_same_alone_and_padded() {
+        let Some(runtime) = runtime() else { return };
+        let mut session = EncoderSession::open(&runtime, &options("encoder.onnx")).unwrap();
+        assert_eq!((session.provider(), session.dim()), ("CPUExecutionProvider", 4));
+        let alone = session.run(&batch(&[3, 4, 4], &[1, 1, 1], 3)).unwrap();
+        let padded = session.run(&batch(&[9, 0, 0, 0, 3, 4, 4, 0], &[1, 0, 0, 0, 1, 1, 1, 0], 4)).unwrap();
+        assert_eq!((padded.rows, padded.dim), (2, 4));
+        assert_eq!(padded.row(0), [9.0, 9.25, 9.5, 9.75]);
+        assert_eq!(padded.row(1), alone.row(0));
+        assert!((f64::from(alone.data[0]) - 11.0 / 3.0).abs() < 1e-6);
+        let none = session.run(&batch(&[], &[], 1)).unwrap();
+        assert_eq!((none.rows, none.dim, none.data.len()), (0, 4, 0));
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_an_error_that_names_its_row() {
+        let Some(runtime) = runtime() else { return };
+        let mut session = EncoderSession::open(&runtime, &options("log.onnx")).unwrap();
+        let error = session.run(&batch(&[1, 1, 0, 0], &[1, 1, 1, 1], 2)).unwrap_err();
+        let expected =
+            "output `sentence_embedding` holds -inf at row 1, column 0 of a batch of 2: expected finite numbers";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some());
+        assert!(session.run(&batch(&[1, 1], &[1, 1], 2)).is_ok());
+    }
+
+    #[test]
+    fn a_graph_that_is_no_encoder_is_refused_with_what_it_takes_and_gives() {
+        let Some(runtime) = runtime() else { return };
+        let open = |graph: &str| EncoderSession::open(&runtime, &options(graph)).unwrap_err().to_string();
+        let inputs = open("no_mask.onnx");
+        assert!(inputs.contains("takes `input_ids`: Tensor<i64>"), "{inputs}");
+        assert!(
+            inputs.ends_with("expected `input_ids` and `attention_mask`, int64 of shape [batch, sequence], both free")
+        );
+        let outputs = open("free_dim.onnx");
+        assert!(outputs.contains("gives `sentence_embedding`: Tensor<f32>"), "{outputs}");
+        assert!(
+            outputs.ends_with("expected `sentence_embedding`, float32 of shape [batch, fixed length]"),
+            "{outputs}"
+        );
+        assert!(open("make.py").ends_with("make.py` could not be opened as a graph"));
+        assert!(open("nowhere.onnx").starts_with("no graph at `"));
+        let none = EncoderSession::open(&runtime, &SessionOptions { threads: 0, ..options("encoder.onnx") });
+        assert_eq!(none.unwrap_err().to_string(), "a session needs at least 1 thread, got 0");
+    }
+
+    #[test]
+    fn what_onnx_runtime_refuses_keeps_its_reason() {
+        let Some(runtime) = runtime() else { return };
+        let mut session = EncoderSession::open(&runtime, &options("encoder.onnx")).unwrap();
+        let error = session.run(&batch(&[99], &[1], 1)).unwrap_err();
+        assert_eq!(error.to_string(), "a batch of 1 rows × 1 tokens could not be run");
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("indices element out of data bounds"));
+        let mut wide = EncoderSession::open(&runtime, &options("two_rows.onnx")).unwrap();
+        let error = wide.run(&batch(&[1, 2], &[1, 1], 1)).unwrap_err();
+        assert_eq!(error.to_string(), "output `sentence_embedding` has shape [4, 4], expected [2, 4]");
+    }
+
+    #[test]
+    fn sessions_live_side_by_side_and_on_other_threads() {
+        let Some(runtime) = runtime() else { return };
+        let run = |id: i64| {
+            let mut session = EncoderSession::open(&runtime, &options("encoder.onnx")).unwrap();
+            std::thread::spawn(move || session.run(&batch(&[id], &[1], 1)).unwrap().data[0])
+        };
+        let runs: Vec<_> = (0..4).map(run).collect();
+        let values: Vec<f32> = runs.into_iter().map(|run| run.join().unwrap()).collect();
+        assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
+    }
+}

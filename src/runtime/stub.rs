@@ -1,0 +1,118 @@
+//! A runner without a model, for tests, benches and measurements of everything around the session.
+//!
+//! Knows nothing of ONNX Runtime. Invariant: a row depends on its own unpadded ids alone, so that any batching, order
+//! or padding of the same texts gives the same embeddings to the bit, and different ids give different ones.
+
+use super::error::Error;
+use super::{Batch, EmbeddingMatrix, RunBatch};
+
+/// Gives each row a pseudo-random unit vector that is a pure function of the row's unpadded ids.
+#[derive(Debug, Clone)]
+pub struct StubSession {
+    dim: usize,
+    fail_at: Option<u64>,
+    batches: u64,
+}
+
+impl StubSession {
+    /// A stub whose embeddings have `dim` values.
+    pub fn new(dim: usize) -> Self {
+        Self { dim, fail_at: None, batches: 0 }
+    }
+
+    /// Makes the run of batch number `batch`, counted from 0, an error; runs before and after it succeed.
+    pub fn failing_at(mut self, batch: u64) -> Self {
+        self.fail_at = Some(batch);
+        self
+    }
+
+    /// Batches run so far, the failed one included.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+}
+
+impl RunBatch for StubSession {
+    fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, Error> {
+        batch.check()?;
+        let number = self.batches;
+        self.batches += 1;
+        if self.fail_at == Some(number) {
+            return Err(Error::StubFailure { batch: number });
+        }
+        let mut data = Vec::with_capacity(batch.rows * self.dim);
+        for row in 0..batch.rows {
+            let span = row * batch.columns..(row + 1) * batch.columns;
+            let tokens = batch.ids[span.clone()].iter().zip(&batch.mask[span]);
+            let seed = tokens.filter(|(_, mask)| **mask != 0).fold(0, |state, (&id, _)| mix(state ^ id as u64));
+            push_unit_vector(seed, self.dim, &mut data);
+        }
+        Ok(EmbeddingMatrix { rows: batch.rows, dim: self.dim, data })
+    }
+}
+
+/// Appends `dim` values of norm 1 drawn from `seed`.
+fn push_unit_vector(seed: u64, dim: usize, data: &mut Vec<f32>) {
+    let start = data.len();
+    let mut state = seed;
+    for _ in 0..dim {
+        state = mix(state);
+        data.push((state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0);
+    }
+    let norm = data[start..].iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
+    data[start..].iter_mut().for_each(|value| *value *= scale);
+}
+
+/// One step of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+fn mix(state: u64) -> u64 {
+    let z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(rows: &[&[i64]], columns: usize) -> Batch {
+        let pad = |value: i64, row: &&[i64]| vec![value; columns - row.len()];
+        let ids = rows.iter().flat_map(|row| [row.to_vec(), pad(7, row)].concat()).collect();
+        let mask = rows.iter().flat_map(|row| [vec![1; row.len()], pad(0, row)].concat()).collect();
+        Batch { ids, mask, rows: rows.len(), columns }
+    }
+
+    #[test]
+    fn a_row_depends_on_its_unpadded_ids_alone() {
+        let mut stub = StubSession::new(16);
+        let alone = stub.run(&batch(&[&[101, 5, 102]], 3)).unwrap();
+        let padded = stub.run(&batch(&[&[101, 6], &[101, 5, 102]], 9)).unwrap();
+        assert_eq!(alone.row(0), padded.row(1));
+        assert_ne!(padded.row(0), padded.row(1));
+        let norm: f64 = alone.data.iter().map(|value| f64::from(*value).powi(2)).sum();
+        assert!((norm - 1.0).abs() < 1e-6, "{norm}");
+    }
+
+    #[test]
+    fn the_batch_that_shall_fail_fails_and_no_other() {
+        let mut stub = StubSession::new(4).failing_at(1);
+        let one = batch(&[&[1]], 1);
+        assert!(stub.run(&one).is_ok());
+        assert_eq!(stub.run(&one).unwrap_err().to_string(), "the stub session fails at batch 1, as asked");
+        assert!(stub.run(&one).is_ok());
+        assert_eq!(stub.batches(), 3);
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_its_shape_is_refused() {
+        let mut stub = StubSession::new(4);
+        let wrong = Batch { ids: vec![1, 2, 3], mask: vec![1, 1, 1, 1], rows: 2, columns: 2 };
+        let message = stub.run(&wrong).unwrap_err().to_string();
+        assert!(message.starts_with("a batch of 2 rows × 2 columns came with 3 ids and 4 mask values"), "{message}");
+        let hollow = Batch { ids: vec![], mask: vec![], rows: 2, columns: 0 };
+        assert!(stub.run(&hollow).is_err());
+        let none = Batch { ids: vec![], mask: vec![], rows: 0, columns: 0 };
+        assert_eq!(stub.run(&none).unwrap().data, Vec::<f32>::new());
+    }
+}
