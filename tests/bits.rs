@@ -48,7 +48,8 @@ fn check(bundle: &str, cases: u32) {
     let strategy = (texts().prop_shuffle(), 0..40_usize, 0..2_usize);
     runner
         .run(&strategy, |(texts, more, threads)| {
-            let encodings: Vec<Encoding> = texts.iter().map(|text| tokenizer.encode(text, 0).unwrap()).collect();
+            let texts: Vec<(&str, usize)> = texts.iter().map(|text| (text.as_str(), 0)).collect();
+            let encodings: Vec<Encoding> = tokenizer.encode_all(&texts).into_iter().map(Result::unwrap).collect();
             let all: Vec<&Encoding> = encodings.iter().collect();
             let mut sessions = sessions.borrow_mut();
             let batch = padded(assemble(&all, pad_id), more, pad_id.into());

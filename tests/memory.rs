@@ -27,7 +27,7 @@ fn grown(folder: &Path, rows: u64) -> u64 {
     std::fs::write(&papers, text).unwrap();
     let corpus = Corpus::open(&[papers.to_str().unwrap().to_owned()], CorpusOptions::default()).unwrap();
     let space = Space { fingerprint: format!("{rows:064}"), dim: DIM, fields: [("kind".into(), "stub".into())].into() };
-    let before = memory_in_use().anonymous;
+    let before = memory_in_use().unwrap().anonymous;
     let cache = EmbeddingCache::open(&folder.join("cache"), &space).unwrap();
     let job = EncodeJob {
         corpus: &corpus,
@@ -66,7 +66,7 @@ impl Peak {
         let thread = std::thread::spawn(move || {
             let mut peak = 0;
             while !seen.load(std::sync::atomic::Ordering::Relaxed) {
-                peak = peak.max(memory_in_use().anonymous);
+                peak = peak.max(memory_in_use().unwrap().anonymous);
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
             peak
