@@ -145,10 +145,14 @@ fn nan_in_the_weights_names_the_tensor() {
     let folder = copy(&place);
     let path = folder.join("model.safetensors");
     let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 4;
-    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let names: Vec<&String> = header.as_object().unwrap().keys().collect();
+    let name = names.iter().find(|name| name.ends_with("layer.0.attention.self.key.weight")).unwrap().as_str();
+    let start = 8 + length + header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+    bytes[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(path, bytes).unwrap();
-    refuse(&place, &[]).expect(&["error: tensor `", "NaN"]);
+    refuse(&place, &[]).expect(&["error: tensor `", "attention.self.key.weight", "NaN"]);
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn a_recipe_must_match_the_files() {
     let recipe = place.path("checkpoint").join("recipe.toml");
     let hash = "0".repeat(64);
     let text = format!(
-        "source = \"somebody/tiny\"\npooling = \"mean\"\nverified = true\n[files]\n\"config.json\" = \"sha256:{hash}\"\n"
+        "name = \"tiny\"\nsource = \"somebody/tiny\"\ntemplate = \"model-card\"\npooling = \"mean\"\nverified = true\n[files]\n\"config.json\" = \"sha256:{hash}\"\n"
     );
     fs::write(&recipe, text).unwrap();
     refuse(&place, &["--recipe", recipe.to_str().unwrap()]).expect(&["error: ", "config.json", "sha256"]);

@@ -108,7 +108,7 @@ fn what_cannot_be_trained_on_is_an_error() {
         assert!(!place.path("field.head").exists());
         said
     };
-    train("one.jsonl", &[]).expect(&["error: ", "one class", "reef"]);
+    train("one.jsonl", &[]).expect(&["error: ", "all 72 train rows have the label `reef`"]);
     train("none.jsonl", &[]).expect(&["error: ", "label"]);
     train("test.jsonl", &[]).expect(&["error: ", "train", "test"]);
     train("one.jsonl", &["--c", "0"]).expect(&["error: `--c` is 0, expected a positive number"]);

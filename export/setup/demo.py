@@ -18,7 +18,7 @@ RECIPE = Path("models/all-minilm-l6-v2.toml")
 BUNDLE = Path("models/all-minilm-l6-v2")
 PAPERS = Path("examples/papers.jsonl")
 DEMO = Path("demo")
-UNSEEN = DEMO / "unseen.jsonl"
+UNSEEN = Path("examples/new-papers.jsonl")
 HEAD = DEMO / "field.head"
 PREDICTIONS = DEMO / "predictions.jsonl"
 REPORT = DEMO / "report"
@@ -40,16 +40,6 @@ def read_rows(path):
         return [json.loads(line) for line in lines]
 
 
-def write_unseen():
-    """The papers that training leaves out, without their split, as a corpus of their own."""
-    rows = [row for row in read_rows(PAPERS) if row["split"] == "test"]
-    with open(ROOT / UNSEEN, "w", encoding="utf-8") as out:
-        for row in rows:
-            kept = {name: value for name, value in row.items() if name != "split"}
-            out.write(json.dumps(kept, ensure_ascii=False) + "\n")
-    return len(rows)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True, type=Path, help="the offprint executable")
@@ -60,13 +50,13 @@ def main():
         sys.exit(2)
     os.environ.setdefault("ORT_DYLIB_PATH", str(setup.runtime()))
     (ROOT / DEMO).mkdir(exist_ok=True)
-    unseen = write_unseen()
+    unseen = len(read_rows(UNSEEN))
 
     source = checkpoint.relative_to(ROOT)
     step("export the checkpoint to a bundle", program, ["export", "--model", source, "--recipe", RECIPE, "-o", BUNDLE])
     common = ["--model", BUNDLE, "--cache-dir", CACHE]
     train = ["train", *common, "--label", "field", PAPERS, "-o", HEAD, "--report", REPORT]
-    step("embed the sample papers, train a head on their `train` split", program, train)
+    step("embed the sample papers and train a head on them", program, train)
     classify = ["classify", *common, "--head", HEAD, "--keep", "title,field", UNSEEN, "-o", PREDICTIONS]
     step(f"classify {unseen} papers that training did not see", program, classify + ["--label", "field", "--show", unseen])
 

@@ -46,6 +46,14 @@ pub enum Error {
         /// Names of the parts that labelled rows are in.
         splits: Vec<String>,
     },
+    /// All rows to fit on have the same label.
+    #[error("all {rows} train rows have the label `{label}`, a classifier needs two labels")]
+    OneLabel {
+        /// The label.
+        label: String,
+        /// Rows with it.
+        rows: usize,
+    },
     /// All rows carry one label.
     #[error("all {rows} rows are of one class, a classifier needs two")]
     OneClass {

@@ -38,7 +38,7 @@ impl TrainingSink {
     /// Decides about the split and numbers the labels.
     ///
     /// # Errors
-    /// No labelled row at all, or a split field of which no row says `train`.
+    /// No labelled row at all, a split field of which no row says `train`, or one label in all `train` rows.
     pub fn finish(self) -> Result<TrainingSet, Error> {
         if self.labels.is_empty() {
             return Err(Error::NoLabels { rows: self.unlabelled });
@@ -57,6 +57,9 @@ impl TrainingSink {
             return Err(Error::NoTrainRows { splits: seen });
         }
         let (labels, classes) = number_labels(&self.labels, &splits);
+        if let [label] = &classes.names[..classes.trained] {
+            return Err(Error::OneLabel { label: label.clone(), rows: trains });
+        }
         Ok(TrainingSet {
             matrix,
             ids: self.ids,

@@ -18,7 +18,7 @@ pub fn root() -> &'static Path {
 
 /// The checkpoint with random weights that the tests carry.
 pub fn tiny_checkpoint() -> PathBuf {
-    root().join("tests/data/tiny-bert")
+    root().join("tests/data/tiny-bert/cls")
 }
 
 /// The real MiniLM, where it is set up: `OFFPRINT_MINILM`, else the project's `.venv`.
