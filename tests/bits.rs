@@ -25,7 +25,7 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(text, 1..24)
 }
 
-fn padded(batch: Batch, more: usize, pad_id: i64) -> Batch {
+fn padded(batch: &Batch, more: usize, pad_id: i64) -> Batch {
     let columns = batch.columns + more;
     let widen = |values: &[i64], fill: i64| -> Vec<i64> {
         values
@@ -52,7 +52,7 @@ fn check(bundle: &str, cases: u32) {
             let encodings: Vec<Encoding> = tokenizer.encode_all(&texts).into_iter().map(Result::unwrap).collect();
             let all: Vec<&Encoding> = encodings.iter().collect();
             let mut sessions = sessions.borrow_mut();
-            let batch = padded(assemble(&all, pad_id), more, pad_id.into());
+            let batch = padded(&assemble(&all, pad_id), more, pad_id.into());
             let together = sessions[threads].sessions[0].run(&batch).unwrap();
             for (row, encoding) in encodings.iter().enumerate() {
                 let alone = sessions[0].sessions[0].run(&assemble(&[encoding], pad_id)).unwrap();

@@ -185,5 +185,5 @@ fn a_recipe_must_match_the_files() {
         "name = \"tiny\"\nsource = \"somebody/tiny\"\ntemplate = \"model-card\"\npooling = \"mean\"\nverified = true\n[files]\n\"config.json\" = \"sha256:{hash}\"\n"
     );
     fs::write(&recipe, text).unwrap();
-    refuse(&place, &["--recipe", recipe.to_str().unwrap()]).expect(&["error: ", "config.json", "sha256"]);
+    refuse(&place, &["--recipe", recipe.to_str().unwrap()]).expect(&["error: ", "config.json", "SHA-256"]);
 }

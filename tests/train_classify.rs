@@ -99,7 +99,7 @@ fn rows_without_a_label_are_left_out_and_counted() {
 fn what_cannot_be_trained_on_is_an_error() {
     let place = Workplace::new();
     place.write("one.jsonl", corpus(|_| None).replace("alloy", "reef").replace("parser", "reef"));
-    place.write("none.jsonl", "{\"id\": \"a\", \"title\": \"x\"}\n");
+    place.write("none.jsonl", "{\"id\": \"a\", \"title\": \"x\", \"field\": null}\n");
     place.write("test.jsonl", corpus(|_| Some("test")));
     let train = |corpus: &str, more: &[&str]| {
         let mut args = vec!["train", "--model", tiny_bundle(), "--label", "field", corpus, "-o", "field.head"];
@@ -109,7 +109,7 @@ fn what_cannot_be_trained_on_is_an_error() {
         said
     };
     train("one.jsonl", &[]).expect(&["error: ", "all 72 train rows have the label `reef`"]);
-    train("none.jsonl", &[]).expect(&["error: ", "label"]);
+    train("none.jsonl", &[]).expect(&["error: no row has a label (rows read: 1)"]);
     train("test.jsonl", &[]).expect(&["error: ", "train", "test"]);
     train("one.jsonl", &["--c", "0"]).expect(&["error: `--c` is 0, expected a positive number"]);
 }

@@ -13,7 +13,7 @@ use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::run::Run;
 use super::train::{push_part, text_source_of};
-use super::{Status, UserError, table};
+use super::{Status, table, user_error};
 
 /// Label papers with a head
 ///
@@ -61,7 +61,7 @@ pub(crate) struct ClassifyArgs {
 
 pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     if let Some(p) = args.min_probability.filter(|p| !(0.0..=1.0).contains(p)) {
-        return Err(UserError::new(format!("`--min-probability` is {p}, expected 0 to 1"), "0.5 is a common choice"));
+        return Err(user_error(format!("`--min-probability` is {p}, expected 0 to 1"), "0.5 is a common choice"));
     }
     let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();
     let corpus = args.corpus.open(args.label.as_deref(), &kept_fields)?;

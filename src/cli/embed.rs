@@ -11,7 +11,7 @@ use offprint::report::Report;
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::run::Run;
-use super::{Status, UserError};
+use super::{Status, user_error};
 
 /// Turn papers into embeddings: into a file, or into the cache alone
 ///
@@ -35,7 +35,7 @@ pub(crate) struct EmbedArgs {
 
 pub(crate) fn run(args: &EmbedArgs) -> Result<Status> {
     if args.encode.no_cache && args.output.is_none() {
-        return Err(UserError::new("`--no-cache` without an output would keep nothing", "add `-o FILE`"));
+        return Err(user_error("`--no-cache` without an output would keep nothing", "add `-o FILE`"));
     }
     let corpus = args.corpus.open(None, &[])?;
     let run = Run::new(&args.encode, args.output.as_deref())?;

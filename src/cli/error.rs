@@ -7,15 +7,14 @@ use offprint::{cache, encode, evaluate, graph, heads, model, output, paper, repo
 /// An error that only the command line knows about, with its way out.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-pub(crate) struct UserError {
+struct UserError {
     what: String,
-    hint: Option<String>,
+    hint: String,
 }
 
-impl UserError {
-    pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-        Self { what: what.into(), hint: Some(hint.into()) }.into()
-    }
+/// What the user did that cannot be done, and what to do instead.
+pub(crate) fn user_error(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    UserError { what: what.into(), hint: hint.into() }.into()
 }
 
 /// Prints the chain.
@@ -55,7 +54,7 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         output::Error,
         report::Error
     );
-    error.downcast_ref::<UserError>().and_then(|error| error.hint.clone())
+    error.downcast_ref::<UserError>().map(|error| error.hint.clone())
 }
 
 /// Whether the reader of our output went away, which is no failure of ours.

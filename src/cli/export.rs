@@ -12,7 +12,7 @@ use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{MANIFEST_FILE, Manifest, Pooling, Precision, Recipe};
 use offprint::paper::Template;
 
-use super::{Status, UserError};
+use super::{Status, user_error};
 
 /// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
 ///
@@ -90,7 +90,7 @@ fn refuse_foreign_folder(output: &Path) -> Result<()> {
         Err(error) => return Err(error).with_context(|| format!("could not look into `{}`", output.display())),
     };
     if occupied && output.join(MANIFEST_FILE).symlink_metadata().is_err() {
-        return Err(UserError::new(
+        return Err(user_error(
             format!("`{}` holds other files than a bundle and is not replaced", output.display()),
             "give `-o` a new folder",
         ));

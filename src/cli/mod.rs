@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use error::UserError;
+pub(crate) use error::user_error;
 
 /// How a command ended; errors are status 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

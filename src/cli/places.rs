@@ -5,17 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use offprint::model::Bundle;
 
-use super::UserError;
+use super::user_error;
 
 /// The folder of the cache: `--cache-dir`, else `offprint` in the user's cache folder.
 pub(crate) fn cache_dir(given: Option<&Path>) -> Result<PathBuf> {
     match given {
         Some(folder) => Ok(folder.to_owned()),
         None => dirs::cache_dir().map(|folder| folder.join("offprint")).ok_or_else(|| {
-            UserError::new(
-                "this user has no cache folder (neither HOME nor XDG_CACHE_HOME is set)",
-                "give `--cache-dir`",
-            )
+            user_error("this user has no cache folder (neither HOME nor XDG_CACHE_HOME is set)", "give `--cache-dir`")
         }),
     }
 }
@@ -29,13 +26,13 @@ pub(crate) fn embeddings_dir(cache_dir: &Path) -> PathBuf {
 pub(crate) fn bundle(model: &str) -> Result<Bundle> {
     let folder = Path::new(model);
     if !folder.exists() {
-        return Err(UserError::new(
+        return Err(user_error(
             format!("model `{model}` not found"),
             "give the folder of a bundle; `offprint export` makes one from a checkpoint",
         ));
     }
     if folder.join("config.json").is_file() && !folder.join("bundle.toml").is_file() {
-        return Err(UserError::new(
+        return Err(user_error(
             format!("`{model}` is a checkpoint, not a bundle"),
             format!("`offprint export --model {model} -o BUNDLE` makes a bundle of it"),
         ));

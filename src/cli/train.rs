@@ -11,7 +11,7 @@ use offprint::report::{Cell, Report, Section};
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::run::Run;
-use super::{Status, UserError, table};
+use super::{Status, table, user_error};
 
 /// Train a head on the embeddings of labelled papers
 ///
@@ -75,7 +75,7 @@ fn strength(args: &TrainArgs) -> Result<Strength> {
         if c > 0.0 && c.is_finite() {
             return Ok(c);
         }
-        Err(UserError::new(format!("`{flag}` is {c}, expected a positive number"), "scikit-learn's default is 1"))
+        Err(user_error(format!("`{flag}` is {c}, expected a positive number"), "scikit-learn's default is 1"))
     };
     match &args.c_grid {
         Some(grid) => Ok(Strength::Grid(grid.iter().map(|&c| positive(c, "--c-grid")).collect::<Result<Vec<f64>>>()?)),
