@@ -81,7 +81,9 @@ impl<'a> Watcher<'a> {
         self.bar.set_message(line.clone());
         if let (false, true, Some(left)) = (self.estimated, elapsed >= ESTIMATE_AFTER, left) {
             self.estimated = true;
-            let papers = HumanCount((self.progress.rows() as f64 / share) as u64);
+            let (rows, bytes) = self.progress.read();
+            let all = (rows as f64 * self.size.bytes as f64 / bytes.max(1) as f64) as u64;
+            let papers = HumanCount(self.size.limit.map_or(all, |limit| limit.min(all)));
             self.say(&format!("estimate: about {papers} papers, {} from now", HumanDuration(left)));
         }
         if self.bar.is_hidden() && elapsed >= self.next_line {

@@ -134,6 +134,8 @@ pub struct Progress {
     computed: AtomicU64,
     tokens: AtomicU64,
     bytes: AtomicU64,
+    read_rows: AtomicU64,
+    read_bytes: AtomicU64,
 }
 
 impl Progress {
@@ -155,6 +157,16 @@ impl Progress {
     /// Bytes of the corpus files that are dealt with, as they lie on disk (compressed ones as such).
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Rows and bytes read so far; reading is ahead of computing. Their ratio foretells the number of rows.
+    pub fn read(&self) -> (u64, u64) {
+        (self.read_rows.load(Ordering::Relaxed), self.read_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add_read(&self, rows: u64, bytes: u64) {
+        self.read_rows.fetch_add(rows, Ordering::Relaxed);
+        self.read_bytes.fetch_max(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn add_computed(&self, rows: u64, tokens: u64) {

@@ -185,6 +185,7 @@ impl<'a> Preparer<'a> {
             });
         }
         window.end_bytes = self.bytes.load(Ordering::Relaxed);
+        self.job.progress.add_read(window.papers.len() as u64 + window.rejected, window.end_bytes);
         if self.job.cache.is_some() {
             let mut keys = window.compute_keys.clone();
             keys.sort_unstable();
