@@ -124,3 +124,45 @@ fn a_bundle_that_was_changed_is_refused() {
     place.write("bundle/bundle.toml", "format = ");
     place.run(&["embed", "--model", "bundle", "papers.jsonl"], 2).expect(&["error: ", "bundle.toml"]);
 }
+
+#[test]
+fn a_result_never_takes_the_place_of_the_corpus() {
+    let place = Workplace::new();
+    let corpus = "{\"id\": \"a\", \"title\": \"fine\"}\n";
+    place.write("papers.jsonl", corpus);
+    for more in [["-o", "papers.jsonl"], ["--rejects", "papers.jsonl"]] {
+        let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl"];
+        args.extend(more);
+        place.run(&args, 2).expect(&["error: `papers.jsonl` is a file of the corpus", "  hint: "]);
+        assert_eq!(place.read("papers.jsonl"), corpus);
+    }
+}
+
+#[test]
+fn a_missing_output_folder_is_found_before_any_work() {
+    let place = Workplace::new();
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"fine\", \"field\": \"x\"}\n");
+    let model = tiny_bundle();
+    let train = ["train", "--model", model, "--label", "field", "papers.jsonl", "-o", "nowhere/x.head"];
+    place.run(&train, 2).expect(&["error: `nowhere/x.head` cannot be written", "  hint: make the folder first"]);
+    let stat = place.run(&["cache", "stat", "--json"], 0).json();
+    let rows: u64 = stat["spaces"].as_array().unwrap().iter().map(|space| space["rows"].as_u64().unwrap()).sum();
+    assert_eq!(rows, 0, "{stat}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::process::{Command, Stdio};
+    let place = Workplace::new();
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("offprint"))
+        .args(["doctor", "--cache-dir", place.path("cache").to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.is_empty() && output.status.code() == Some(0), "{:?}: {said}", output.status);
+}

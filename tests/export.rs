@@ -99,6 +99,17 @@ fn a_folder_with_other_files_is_not_replaced() {
 }
 
 #[test]
+fn a_bundle_with_other_files_beside_it_is_not_replaced() {
+    let place = Workplace::new();
+    copy(&place);
+    let args = ["export", "--model", "checkpoint", "-o", "bundle", "--pooling", "mean"];
+    place.run(&args, 0);
+    place.write("bundle/notes.txt", "measured on Tuesday");
+    place.run(&args, 2).expect(&["error: `bundle` holds other files than a bundle"]);
+    assert_eq!(place.read("bundle/notes.txt"), "measured on Tuesday");
+}
+
+#[test]
 fn an_unknown_architecture_is_named_with_what_is_supported() {
     let place = Workplace::new();
     let folder = copy(&place);

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use offprint::cache::{CacheStat, VerifyReport, stat, verify};
 
+use super::say::say;
 use super::{Status, places};
 
 /// Look into the embedding cache
@@ -37,25 +38,24 @@ impl CacheArgs {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the findings are this command's output")]
 pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
     match command {
         CacheCommand::Stat(args) => {
             let root = args.root()?;
             let stat = stat(&root)?;
             if args.json {
-                println!("{}", serde_json::to_string_pretty(&stat)?);
+                say(&serde_json::to_string_pretty(&stat)?)?;
             } else {
-                println!("{}", describe_stat(&root, &stat));
+                say(&describe_stat(&root, &stat))?;
             }
             Ok(Status::Done)
         }
         CacheCommand::Verify(args) => {
             let report = verify(&args.root()?)?;
             if args.json {
-                println!("{}", serde_json::to_string_pretty(&report)?);
+                say(&serde_json::to_string_pretty(&report)?)?;
             } else {
-                println!("{}", describe_verify(&report));
+                say(&describe_verify(&report))?;
             }
             Ok(if report.damaged.is_empty() { Status::Done } else { Status::CheckFailed })
         }

@@ -12,6 +12,7 @@ use offprint::report::{Cell, Report, Section};
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::run::Run;
+use super::say::{remark, say};
 use super::train::{push_part, text_source_of};
 use super::{Status, table, user_error};
 
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();
     let corpus = args.corpus.open(args.label.as_deref(), &kept_fields)?;
     let head = Head::load(&args.head)?;
-    let run = Run::new(&args.encode, args.output.as_deref())?;
+    let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
     check_head(args, &head, &run)?;
     let options = PredictionOptions { top_k: args.top_k, kept_names };
     let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
         [] => None,
         truth => Some(measure_names(truth, &outcome.predicted)?),
     };
-    print_table(args, &outcome.preview, account.rows - account.rejected);
+    print_table(args, &outcome.preview, account.rows - account.rejected)?;
     run.print(&account)?;
     print_quality(args, measured.as_ref(), outcome.truth.len());
     run.write_report(report(&outcome.counts, measured.as_ref()), &account)?;
@@ -98,54 +99,56 @@ fn named_field(keep: &str) -> (String, String) {
 
 /// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
 /// is a warning.
-#[expect(clippy::print_stderr, reason = "warnings go to stderr")]
 fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
     if let Err(error) = head.check_identity(run.bundle().identity().fields()) {
         // Vectors of another length fit no head, whatever the user allows.
         if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {
             return Err(error.into());
         }
-        eprintln!("warning: {error}");
+        remark(&format!("warning: {error}"));
     }
     let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
     if source != head.template_or_field {
-        eprintln!("warning: head `{}` was trained with {}, now {source}", args.head.display(), head.template_or_field);
+        remark(&format!(
+            "warning: head `{}` was trained with {}, now {source}",
+            args.head.display(),
+            head.template_or_field
+        ));
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the table is this command's output")]
-fn print_table(args: &ClassifyArgs, preview: &[(String, String, f32)], papers: u64) {
+fn print_table(args: &ClassifyArgs, preview: &[(String, String, f32)], papers: u64) -> Result<()> {
     if preview.is_empty() {
-        return;
+        return Ok(());
     }
     let rows: Vec<Vec<String>> = preview
         .iter()
         .map(|(title, label, probability)| vec![title.clone(), label.clone(), format!("{probability:.3}")])
         .collect();
-    print!("{}", table::layout(&["title", "label", "probability"], &rows, 70));
+    say(table::layout(&["title", "label", "probability"], &rows, 70).trim_end())?;
     let more = papers.saturating_sub(preview.len() as u64);
     if more > 0 {
         match &args.output {
-            Some(output) => println!("... and {more} more in {}", output.display()),
-            None => println!("... and {more} more; `-o FILE` writes them all"),
+            Some(output) => say(&format!("... and {more} more in {}", output.display()))?,
+            None => say(&format!("... and {more} more; `-o FILE` writes them all"))?,
         }
     }
+    Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "figures for people go to stderr")]
 fn print_quality(args: &ClassifyArgs, measured: Option<&PartReport>, labelled: usize) {
     if let (Some(measured), Some(label)) = (measured, &args.label) {
-        eprintln!(
+        remark(&format!(
             "against `{label}` of {labelled} papers: accuracy {:.4}, macro-F1 {:.4}",
             measured.accuracy, measured.f1_macro
-        );
+        ));
     }
     if let Some(output) = &args.output {
-        eprintln!("predictions: {}", output.display());
+        remark(&format!("predictions: {}", output.display()));
     }
     if let Some(report) = &args.encode.report {
-        eprintln!("report: {}", report.join("report.html").display());
+        remark(&format!("report: {}", report.join("report.html").display()));
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct CorpusArgs {
     pub split_field: String,
 
     /// Read only the first N rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
 }
 

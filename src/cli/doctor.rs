@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use offprint::runtime::{Doctor, Machine, Problem};
 
+use super::say::say;
 use super::{Status, places};
 
 /// Show which ONNX Runtime was found and where it was looked for, the machine, and what is missing
@@ -27,13 +28,12 @@ pub(crate) struct DoctorArgs {
     json: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the findings are this command's output")]
 pub(crate) fn run(args: &DoctorArgs) -> Result<Status> {
     let doctor = Doctor::examine(args.ort_lib.as_deref(), Some(&places::cache_dir(args.cache_dir.as_deref())?));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&doctor)?);
+        say(&serde_json::to_string_pretty(&doctor)?)?;
     } else {
-        println!("{}", describe(&doctor));
+        say(&describe(&doctor))?;
     }
     Ok(if doctor.is_well() { Status::Done } else { Status::CheckFailed })
 }

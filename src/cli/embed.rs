@@ -38,7 +38,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Status> {
         return Err(user_error("`--no-cache` without an output would keep nothing", "add `-o FILE`"));
     }
     let corpus = args.corpus.open(None, &[])?;
-    let run = Run::new(&args.encode, args.output.as_deref())?;
+    let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
     let mut writer = match &args.output {
         Some(path) => {
             let options = EmbeddingOutputOptions {

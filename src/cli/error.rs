@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::say::remark;
 use offprint::{cache, encode, evaluate, graph, heads, model, output, paper, report, runtime};
 
 /// An error that only the command line knows about, with its way out.
@@ -18,7 +19,6 @@ pub(crate) fn user_error(what: impl Into<String>, hint: impl Into<String>) -> an
 }
 
 /// Prints the chain.
-#[expect(clippy::print_stderr, reason = "errors of the program go to stderr")]
 pub(crate) fn print(error: &anyhow::Error) {
     let mut lines = vec![format!("error: {error}")];
     let mut last = error.to_string();
@@ -33,7 +33,7 @@ pub(crate) fn print(error: &anyhow::Error) {
     if let Some(hint) = error.chain().find_map(hint_of) {
         lines.push(format!("  hint: {hint}"));
     }
-    eprintln!("{}", lines.join("\n"));
+    remark(&lines.join("\n"));
 }
 
 fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {

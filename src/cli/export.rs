@@ -9,9 +9,10 @@ use clap::Args;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{MANIFEST_FILE, Manifest, Pooling, Precision, Recipe};
+use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe, TOKENIZER_FILE};
 use offprint::paper::Template;
 
+use super::say::remark;
 use super::{Status, user_error};
 
 /// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
@@ -84,12 +85,14 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
 
 /// Only an empty folder or an older bundle is replaced.
 fn refuse_foreign_folder(output: &Path) -> Result<()> {
-    let occupied = match std::fs::read_dir(output) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error).with_context(|| format!("could not look into `{}`", output.display())),
+    let entries = match std::fs::read_dir(output) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
     };
-    if occupied && output.join(MANIFEST_FILE).symlink_metadata().is_err() {
+    let entries = entries.with_context(|| format!("could not look into `{}`", output.display()))?;
+    let ours = [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE];
+    if entries.iter().any(|entry| ours.iter().all(|name| entry.file_name() != *name)) {
         return Err(user_error(
             format!("`{}` holds other files than a bundle and is not replaced", output.display()),
             "give `-o` a new folder",
@@ -142,9 +145,8 @@ fn check_in_child(bundle: &Path, ort_lib: Option<&Path>) -> Result<EncoderCheck>
     serde_json::from_slice(&output.stdout).context("could not read the result of the graph's check")
 }
 
-#[expect(clippy::print_stderr, reason = "what was made is said on stderr")]
 fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
-    eprintln!(
+    remark(&format!(
         "{}: {} with {:.1} M parameters, {} dimensions, max length {}, pooling {}, {}, template {}",
         output.display(),
         manifest.architecture,
@@ -154,9 +156,9 @@ fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         manifest.pooling,
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
-    );
-    eprintln!(
+    ));
+    remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e} of the norm",
         check.texts, check.norms.0, check.norms.1, check.batch_delta
-    );
+    ));
 }

@@ -12,6 +12,7 @@ mod export;
 mod places;
 mod progress;
 mod run;
+mod say;
 mod self_check;
 mod signals;
 mod table;
@@ -56,7 +57,7 @@ A first run:
   offprint train --model BUNDLE --label field papers.jsonl -o field.head
   offprint classify --model BUNDLE --head field.head new.jsonl -o predictions.jsonl
 
-Every flag can be set by an environment variable: --max-batch-tokens is OFFPRINT_MAX_BATCH_TOKENS.
+Flags with a value can be set by an environment variable, and most switches: --max-batch-tokens is OFFPRINT_MAX_BATCH_TOKENS.
 Exit status: 0 done, 1 an asked check failed, 2 could not (also: rows were rejected without --allow-rejects),
 130 / 143 stopped by SIGINT / SIGTERM.";
 
@@ -107,7 +108,8 @@ pub(crate) fn main() -> ExitCode {
 /// Gives every flag of every command its `OFFPRINT_*` twin.
 fn with_environment(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| match arg.get_long() {
-        Some(long) if !matches!(long, "help" | "version") => {
+        // A pair of opposite switches would clash with a twin of either.
+        Some(long) if !matches!(long, "help" | "version" | "normalize" | "no-normalize") => {
             let name = format!("OFFPRINT_{}", long.replace('-', "_").to_uppercase());
             arg.env(name).hide_env(true)
         }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use offprint::durable;
 use offprint::model::Bundle;
+use offprint::output;
+use offprint::paper::Corpus;
 
 use super::user_error;
 
@@ -45,4 +48,25 @@ pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// No result may take the place of a file of the corpus, and each needs a folder to lie in: better said before hours of
+/// work than after them.
+pub(crate) fn check_outputs(corpus: &Corpus, output: Option<&Path>, rejects: &Path) -> Result<()> {
+    let inputs: Vec<PathBuf> = corpus.files().iter().filter_map(|file| file.canonicalize().ok()).collect();
+    let ids = output.filter(|path| path.extension().is_some_and(|kind| kind == "npy")).map(output::ids_path);
+    for path in output.into_iter().chain(ids.as_deref()).chain([rejects]) {
+        if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
+            let what = format!("`{}` is a file of the corpus and would be replaced", path.display());
+            return Err(user_error(what, "give the result another name"));
+        }
+    }
+    if let Some(output) = output {
+        let folder = durable::parent(output);
+        if !folder.is_dir() {
+            let what = format!("`{}` cannot be written: there is no folder `{}`", output.display(), folder.display());
+            return Err(user_error(what, "make the folder first"));
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use offprint::encode::Progress;
 
+use super::say::remark;
+
 /// How long a run is watched before its end is foretold.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(5);
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -92,8 +94,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    #[expect(clippy::print_stderr, reason = "progress goes to stderr")]
     fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| remark(line));
     }
 }

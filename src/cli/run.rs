@@ -15,6 +15,7 @@ use offprint::runtime::{ProviderChoice, default_threads};
 
 use super::encode_args::EncodeArgs;
 use super::progress::{Size, watched};
+use super::say::{remark, say};
 use super::signals::Stop;
 use super::{Status, places};
 
@@ -35,8 +36,8 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Checks the flags and opens the bundle and the cache; neither ONNX Runtime nor the tokenizer is opened yet.
-    /// Rejected rows go beside `output` where there is one.
-    pub(crate) fn new(args: &'a EncodeArgs, output: Option<&Path>) -> Result<Self> {
+    /// Rejected rows go beside `output` where there is one. What could only fail at the end is tried now.
+    pub(crate) fn new(args: &'a EncodeArgs, corpus: &Corpus, output: Option<&Path>) -> Result<Self> {
         let bundle = places::bundle(&args.model)?;
         let provider: ProviderChoice = args.provider.parse()?;
         let max_length = bundle.manifest.max_length;
@@ -49,8 +50,12 @@ impl<'a> Run<'a> {
         let rejects = match (&args.rejects, output) {
             (Some(file), _) => file.clone(),
             (None, Some(output)) => places::beside(output, ".rejects.jsonl"),
-            (None, None) => default_rejects(&places::cache_dir(args.cache_dir.as_deref())?)?,
+            (None, None) => default_rejects(&places::cache_dir(args.cache_dir.as_deref())?),
         };
+        places::check_outputs(corpus, output, &rejects)?;
+        if let Some(folder) = &args.report {
+            std::fs::create_dir_all(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
+        }
         Ok(Self {
             args,
             encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads },
@@ -78,7 +83,14 @@ impl<'a> Run<'a> {
             progress: &progress,
         };
         let size = Size { bytes: corpus.total_bytes(), limit };
-        let mut account = watched(&progress, size, || encode_corpus(&job, sink))?;
+        let account = watched(&progress, size, || encode_corpus(&job, sink));
+        // From here on nobody looks at the flag any more: a signal ends the program at once.
+        self.stop.end_at_once();
+        let mut account = account?;
+        if account.repeated > 0 {
+            let rows = HumanCount(account.repeated);
+            account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
+        }
         if let Some(cache) = &self.cache {
             account.warnings.extend(cache.take_warnings().iter().map(chain));
         }
@@ -86,22 +98,21 @@ impl<'a> Run<'a> {
     }
 
     /// Prints the account: JSON on stdout where asked for, else a few lines on stderr.
-    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the account is this command's output")]
     pub(crate) fn print(&self, account: &Account) -> Result<()> {
         for warning in &account.warnings {
-            eprintln!("warning: {warning}");
+            remark(&format!("warning: {warning}"));
         }
         if account.rejected > 0 {
-            eprintln!(
+            remark(&format!(
                 "warning: {} rows were rejected; each stands with its reason in {}",
                 HumanCount(account.rejected),
                 self.rejects.display()
-            );
+            ));
         }
         if self.args.json {
-            println!("{}", serde_json::to_string(account)?);
+            say(&serde_json::to_string(account)?)?;
         } else {
-            eprintln!("{}", describe(account, &self.args.provider));
+            remark(&describe(account, self.args));
         }
         Ok(())
     }
@@ -143,38 +154,37 @@ fn open_cache(args: &EncodeArgs, bundle: &Bundle) -> Result<EmbeddingCache> {
     let miss = miss_reason(&root, &space);
     let cache = EmbeddingCache::open(&root, &space)?.with_part_age(Duration::from_secs(args.part_seconds));
     if let Some(reason) = miss {
-        note(&format!("nothing in the cache for this bundle yet; the nearest one differs in {reason}"));
+        remark(&format!("note: nothing in the cache for this bundle yet; the nearest one differs in {reason}"));
     }
     Ok(cache)
 }
 
-#[expect(clippy::print_stderr, reason = "notes to the user go to stderr")]
-pub(crate) fn note(line: &str) {
-    eprintln!("note: {line}");
-}
-
 /// A file of its own for each run, so that two runs don't overwrite each other's.
-fn default_rejects(cache_dir: &Path) -> Result<PathBuf> {
+fn default_rejects(cache_dir: &Path) -> PathBuf {
     let folder = cache_dir.join("rejects");
-    std::fs::create_dir_all(&folder).with_context(|| format!("could not create `{}`", folder.display()))?;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    Ok(folder.join(format!("{seconds}-{}.jsonl", std::process::id())))
+    folder.join(format!("{seconds}-{}.jsonl", std::process::id()))
 }
 
-fn describe(account: &Account, asked: &str) -> String {
+fn describe(account: &Account, args: &EncodeArgs) -> String {
     let provider = match &account.provider {
-        Some(provider) if asked == "auto" => format!("{provider} (auto: the provider that this version runs)"),
+        Some(provider) if args.provider == "auto" => format!("{provider} (auto: the provider that this version runs)"),
         Some(provider) => provider.clone(),
-        None => "no provider (all in the cache)".into(),
+        None => "no provider (nothing had to be computed)".into(),
     };
     let mut lines = vec![format!(
-        "{} papers in {} ({:.1} papers/s) on {provider}",
+        "{} rows in {} ({:.1} papers/s) on {provider}",
         HumanCount(account.rows),
         seconds(account.seconds),
         account.papers_per_second(),
     )];
     if account.interrupted {
-        lines.push("  interrupted: what was computed is in the cache; the same command goes on from there".into());
+        let kept = if args.no_cache {
+            "nothing was kept (`--no-cache`)"
+        } else {
+            "what was computed is in the cache; the same command goes on from there"
+        };
+        lines.push(format!("  interrupted: {kept}"));
     }
     lines.extend(account_facts(account).into_iter().map(|(name, value)| format!("  {name}: {value}")));
     lines.join("\n")
@@ -235,7 +245,7 @@ fn account_section(account: &Account) -> Section {
     let mut facts = vec![
         ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
         ("seconds".to_owned(), format!("{:.2}", account.seconds)),
-        ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: all in the cache".into())),
+        ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: nothing had to be computed".into())),
     ];
     facts.extend(account_facts(account));
     Section::facts("Account", facts)

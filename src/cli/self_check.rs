@@ -10,6 +10,7 @@ use offprint::model::Bundle;
 use offprint::runtime::ProviderChoice;
 
 use super::Status;
+use super::say::say;
 
 /// Run a bundle on built-in texts and print what was measured as JSON
 #[derive(Debug, Args)]
@@ -22,11 +23,10 @@ pub(crate) struct SelfCheckArgs {
     ort_lib: Option<PathBuf>,
 }
 
-#[expect(clippy::print_stdout, reason = "the parent process reads the result from stdout")]
 pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let bundle = Bundle::open(&args.bundle)?;
     let normalized = bundle.manifest.normalize;
     let encoder = BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads: 1 };
-    println!("{}", serde_json::to_string(&check_encoder(&encoder, normalized)?)?);
+    say(&serde_json::to_string(&check_encoder(&encoder, normalized)?)?)?;
     Ok(Status::Done)
 }

@@ -9,16 +9,18 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     raised: Arc<AtomicBool>,
+    at_once: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
 }
 
 impl Stop {
     /// Installs the handlers.
     pub(crate) fn on_signals() -> std::io::Result<Self> {
-        let stop = Self { raised: Arc::default(), signal: Arc::default() };
+        let stop = Self { raised: Arc::default(), at_once: Arc::default(), signal: Arc::default() };
         for signal in [SIGINT, SIGTERM] {
             // In this order: the second signal finds the flag raised by the first.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop.raised))?;
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop.at_once))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop.at_once))?;
             signal_hook::flag::register_usize(signal, Arc::clone(&stop.signal), signal as usize)?;
             signal_hook::flag::register(signal, Arc::clone(&stop.raised))?;
         }
@@ -27,6 +29,11 @@ impl Stop {
 
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.raised
+    }
+
+    /// The next signal ends the program without asking anybody.
+    pub(crate) fn end_at_once(&self) {
+        self.at_once.store(true, Ordering::Relaxed);
     }
 
     /// The signal that asked for the stop, if one did.

@@ -11,6 +11,7 @@ use offprint::report::{Cell, Report, Section};
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::run::Run;
+use super::say::remark;
 use super::{Status, table, user_error};
 
 /// Train a head on the embeddings of labelled papers
@@ -39,14 +40,14 @@ pub(crate) struct TrainArgs {
 
     /// Choose C among these by macro-F1: on the corpus' dev rows, else by a stratified 5-fold on its train rows
     #[arg(long, value_name = "C,C,...", value_delimiter = ',', num_args = 0..=1, require_equals = true,
-          default_missing_value = "0.01,0.1,1,10,100", help_heading = "Head")]
+          default_missing_value = "0.01,0.1,1,10,100", conflicts_with = "c", help_heading = "Head")]
     c_grid: Option<Vec<f64>>,
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let strength = strength(args)?;
     let corpus = args.corpus.open(Some(&args.label), &[])?;
-    let run = Run::new(&args.encode, Some(&args.output))?;
+    let run = Run::new(&args.encode, &corpus, Some(&args.output))?;
     let mut sink = TrainingSink::new(run.bundle().manifest.dim);
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
     if account.interrupted {
@@ -91,16 +92,15 @@ pub(crate) fn text_source_of(corpus: &CorpusArgs, template: &str) -> String {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "figures for people go to stderr")]
 fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
     if set.unlabelled > 0 {
-        eprintln!("warning: {} rows have no `{}` and were left out", set.unlabelled, args.label);
+        remark(&format!("warning: {} rows have no `{}` and were left out", set.unlabelled, args.label));
     }
     if set.without_split > 0 {
-        eprintln!("warning: {} labelled rows name no part of the split and were left out", set.without_split);
+        remark(&format!("warning: {} labelled rows name no part of the split and were left out", set.without_split));
     }
     let convergence = &fitting.fit.convergence;
-    eprintln!(
+    remark(&format!(
         "logistic regression on {} rows × {}, {} classes, C = {}{}: converged after {} iterations",
         set.rows_of(TRAIN).len(),
         set.matrix.ncols(),
@@ -108,17 +108,17 @@ fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
         fitting.c,
         fitting.choice.as_ref().map_or(String::new(), |choice| format!(" (chosen on {})", choice.on)),
         convergence.iterations,
-    );
+    ));
     let figure = |value: f64| format!("{value:.4}");
     let row = |part: &PartReport| {
         vec![part.part.clone(), part.rows.to_string(), figure(part.accuracy), figure(part.f1_macro)]
     };
     let rows: Vec<Vec<String>> = fitting.parts.iter().map(row).collect();
-    eprint!("{}", table::layout(&SUMMARY, &rows, 40));
+    remark(table::layout(&SUMMARY, &rows, 40).trim_end());
     for part in fitting.parts.iter().filter(|part| part.unknown_labels > 0) {
-        eprintln!("warning: {} rows of {} have a label that no train row has", part.unknown_labels, part.part);
+        remark(&format!("warning: {} rows of {} have a label that no train row has", part.unknown_labels, part.part));
     }
-    eprintln!("head: {}", args.output.display());
+    remark(&format!("head: {}", args.output.display()));
 }
 
 const SUMMARY: [&str; 4] = ["part", "rows", "accuracy", "f1_macro"];

@@ -131,7 +131,6 @@ pub(super) struct RowKind {
 #[derive(Debug, Default)]
 pub struct Progress {
     rows: AtomicU64,
-    computed: AtomicU64,
     tokens: AtomicU64,
     bytes: AtomicU64,
     read_rows: AtomicU64,
@@ -142,11 +141,6 @@ impl Progress {
     /// Rows finished so far: embedded or found in the cache.
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
-    }
-
-    /// Rows computed so far.
-    pub fn computed(&self) -> u64 {
-        self.computed.load(Ordering::Relaxed)
     }
 
     /// Tokens computed so far, padding not counted.
@@ -171,7 +165,6 @@ impl Progress {
 
     pub(super) fn add_computed(&self, rows: u64, tokens: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
-        self.computed.fetch_add(rows, Ordering::Relaxed);
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 

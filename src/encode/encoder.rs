@@ -70,6 +70,10 @@ impl OpenEncoder for BundleEncoder {
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
         let session = EncoderSession::open(&runtime, &options)?;
+        if session.dim() != self.dim() {
+            let what = format!("the graph gives {} numbers a text, bundle.toml says {}", session.dim(), self.dim());
+            return Err(Error::unhealthy(what));
+        }
         let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
         let origin = PartOrigin {
             provider: session.provider().to_owned(),

@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 
@@ -85,7 +85,8 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     let clocks = PrepareClocks::default();
     let inference = StageClock::default();
     let keep = sink.is_some();
-    let mut finisher = Finisher { job, sink, account: Account::default(), write: StageClock::default() };
+    let mut finisher =
+        Finisher { job, sink, account: Account::default(), write: StageClock::default(), cut_short: false };
     let (to_infer, prepared) = sync_channel::<Prepared>(0);
     let (to_finish, inferred) = sync_channel::<Inferred>(0);
     let result = std::thread::scope(|scope| {
@@ -95,7 +96,7 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
         drop(inferred);
         // The first stage to fail hangs up on its neighbours, which then end without an error of their own.
         let inferred = join(infer);
-        join(prepare).and(inferred).and(finished)
+        join(prepare).and_then(|cut_short| inferred.and(finished).map(|()| cut_short))
     });
     if let Some(cache) = job.cache {
         let closed = if result.is_ok() && !job.stopped() { cache.finish() } else { cache.close_part() };
@@ -103,12 +104,12 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
             closed?;
         }
     }
-    result?;
+    let cut_short = result?;
     let mut account = finisher.account;
-    if account.rows == 0 && !job.stopped() {
+    if account.rows == 0 && !cut_short && !finisher.cut_short {
         return Err(Error::EmptyCorpus { files: job.corpus.files().len() });
     }
-    account.interrupted = job.stopped();
+    account.interrupted = cut_short || finisher.cut_short;
     account.stages.read = clocks.read.seconds();
     account.stages.tokenize = clocks.tokenize.seconds();
     account.stages.open = clocks.open.seconds();
@@ -119,6 +120,14 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     Ok(account)
 }
 
+/// How often the age of the open part is looked at while no window comes.
+const LOOK_AFTER_PARTS: Duration = Duration::from_secs(1);
+
+/// Lets the cache close a part that is old enough.
+fn tick(job: &EncodeJob<'_>) -> Result<(), Error> {
+    Ok(job.cache.map_or(Ok(()), EmbeddingCache::tick)?)
+}
+
 /// A window with what was computed for it.
 struct Inferred {
     window: Window,
@@ -126,15 +135,23 @@ struct Inferred {
     provider: Option<String>,
 }
 
-fn prepare_all(job: &EncodeJob<'_>, clocks: &PrepareClocks, to_infer: SyncSender<Prepared>) -> Result<(), Error> {
+fn prepare_all(job: &EncodeJob<'_>, clocks: &PrepareClocks, to_infer: SyncSender<Prepared>) -> Result<bool, Error> {
     let mut preparer = Preparer::new(job, clocks);
+    let sent = send_windows(&mut preparer, &to_infer);
+    // Hanging up is what ends the next stage.
+    drop(to_infer);
+    // Rows that were rejected before an error are worth knowing, too.
+    let cut_short = preparer.finish();
+    sent.and(cut_short)
+}
+
+fn send_windows(preparer: &mut Preparer<'_>, to_infer: &SyncSender<Prepared>) -> Result<(), Error> {
     while let Some(window) = preparer.next_window()? {
         if to_infer.send(window).is_err() {
             break;
         }
     }
-    drop(to_infer);
-    preparer.finish()
+    Ok(())
 }
 
 fn infer_all(
@@ -154,7 +171,15 @@ fn infer_all(
         keep,
     };
     let mut machinery: Option<Machinery> = None;
-    for Prepared { window, machinery: opened } in prepared {
+    loop {
+        let Prepared { window, machinery: opened } = match prepared.recv_timeout(LOOK_AFTER_PARTS) {
+            Ok(prepared) => prepared,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                tick(job)?;
+                continue;
+            }
+        };
         if let Some(opened) = opened {
             if let Some(cache) = job.cache {
                 cache.set_origin(opened.origin.clone())?;
@@ -165,13 +190,14 @@ fn infer_all(
             Some(machinery) => run_window(&window, machinery, &context)?,
             None => Computed::default(),
         };
+        tick(job)?;
         let provider = machinery.as_ref().map(|machinery| machinery.origin.provider.clone());
         if to_finish.send(Inferred { window, computed, provider }).is_err() {
             break;
         }
     }
-    // Hanging up is what ends the last stage.
-    drop(to_finish);
+    // Hanging up is what ends the stages on both sides.
+    drop((prepared, to_finish));
     Ok(())
 }
 
@@ -181,6 +207,8 @@ struct Finisher<'a, 'b> {
     sink: Option<&'b mut dyn Sink>,
     account: Account,
     write: StageClock,
+    /// Whether a window was left unfinished.
+    cut_short: bool,
 }
 
 impl Finisher<'_, '_> {
@@ -204,6 +232,7 @@ impl Finisher<'_, '_> {
         self.account.repeated += window.repeated;
         self.account.add_tokens(computed.useful_tokens, computed.padded_tokens);
         let whole = metas.len() == window.papers.len();
+        self.cut_short |= !whole;
         if let (Some(sink), true) = (&mut self.sink, whole) {
             let papers = std::mem::take(&mut window.papers);
             let embeddings = Array2::from_shape_vec((papers.len(), dim), embeddings)

@@ -95,6 +95,7 @@ pub(super) struct Preparer<'a> {
     /// Keys of the windows that may still be under way, newest last: they count as cached.
     under_way: Vec<Vec<Key>>,
     next_window: usize,
+    cut_short: bool,
     clocks: &'a PrepareClocks,
 }
 
@@ -118,6 +119,7 @@ impl<'a> Preparer<'a> {
             tokenizer: None,
             under_way: Vec::new(),
             next_window: FIRST_WINDOW.min(job.options.window),
+            cut_short: false,
             clocks,
         }
     }
@@ -129,7 +131,11 @@ impl<'a> Preparer<'a> {
         let mut window = Window::new();
         let texts = self.read(&mut window)?;
         self.clocks.read.add(started.elapsed());
-        if self.job.stopped() || (window.papers.is_empty() && window.rejected == 0) {
+        if window.papers.is_empty() && window.rejected == 0 && !self.job.stopped() {
+            return Ok(None);
+        }
+        if self.job.stopped() {
+            self.cut_short = true;
             return Ok(None);
         }
         let machinery = self.tokenize(&mut window, &texts)?;
@@ -137,10 +143,10 @@ impl<'a> Preparer<'a> {
         Ok(Some(Prepared { window, machinery }))
     }
 
-    /// Closes the rejects file.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    /// Closes the rejects file. Says whether the run was stopped before the end of the corpus.
+    pub(super) fn finish(self) -> Result<bool, Error> {
         self.rejects.finish()?;
-        Ok(())
+        Ok(self.cut_short)
     }
 
     /// Fills the window with papers and says where each vector comes from. Gives the texts to compute.

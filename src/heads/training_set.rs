@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 use super::Error;
 use crate::encode::{EmbeddedWindow, Sink, SinkError};
@@ -133,11 +133,6 @@ impl TrainingSet {
     /// The rows with these numbers: embeddings and classes.
     pub fn select(&self, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
         (self.matrix.select(ndarray::Axis(0), rows), rows.iter().map(|&row| self.labels[row]).collect())
-    }
-
-    /// All embeddings.
-    pub fn view(&self) -> ArrayView2<'_, f32> {
-        self.matrix.view()
     }
 }
 
