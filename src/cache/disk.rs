@@ -10,16 +10,14 @@ use tempfile::NamedTempFile;
 
 use crate::durable;
 
-/// Opens a temporary file in `folder`.
+/// Opens a temporary file in `folder`, locked until it is closed.
 pub(super) fn create(folder: &Path) -> io::Result<NamedTempFile> {
     reach("create")?;
-    tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).tempfile_in(folder)
+    durable::create_locked(folder, TEMPORARY_PREFIX)
 }
 
 /// Start of a temporary file's name.
 pub(super) const TEMPORARY_PREFIX: &str = ".part-";
-/// End of a temporary file's name.
-pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Writes all of `bytes`.
 pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -30,7 +28,7 @@ pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 /// Makes the file readable like any file of the user, and its content durable.
 pub(super) fn sync_file(file: &File) -> io::Result<()> {
     reach("sync file")?;
-    set_ordinary_mode(file)?;
+    durable::set_ordinary_mode(file)?;
     file.sync_all()
 }
 
@@ -63,18 +61,6 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// Temporary files are private (0600); a part is readable like any file that the user makes (0644).
-#[cfg(unix)]
-fn set_ordinary_mode(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_ordinary_mode(_: &File) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(not(test))]

@@ -1,15 +1,14 @@
 //! A part while it is written: a temporary file, hashed on the way, that gets its name from its own content.
 //!
-//! Must not know Arrow. Invariant: the temporary file is locked for as long as its owner lives, so that whoever can
-//! lock one knows that the owner is gone; no process id, no clock.
+//! Must not know Arrow. Invariant: the temporary file is locked for as long as its owner lives, see `durable`.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::disk;
+use crate::durable;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -28,7 +27,7 @@ struct HashedFile {
 
 impl PendingPart {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
-        let file = create_locked(folder)?;
+        let file = disk::create(folder)?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, HashedFile { file, hasher: blake3::Hasher::new() });
         Ok(Self { writer, folder: folder.to_owned() })
     }
@@ -67,36 +66,15 @@ impl Write for HashedFile {
     }
 }
 
-/// Between making the file and locking it, another process may take it for an orphan and remove it: then once more.
-/// Where the file system has no locks, nobody can take it for an orphan either.
-fn create_locked(folder: &Path) -> io::Result<NamedTempFile> {
-    loop {
-        let file = disk::create(folder)?;
-        if file.as_file().lock().is_err() || file.path().exists() {
-            return Ok(file);
-        }
-    }
-}
-
 /// Removes the temporary files in `folder` whose owner is gone. What cannot be looked at or removed stays.
 pub(super) fn remove_orphans(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !(name.starts_with(disk::TEMPORARY_PREFIX) && name.ends_with(disk::TEMPORARY_SUFFIX)) {
-            continue;
-        }
-        if let Ok(file) = File::options().write(true).open(entry.path())
-            && file.try_lock().is_ok()
-            && let Err(error) = disk::remove(&entry.path())
-        {
-            tracing::debug!(path = %entry.path().display(), %error, "an orphaned temporary file stays");
-        }
-    }
+    durable::remove_orphans(folder, disk::TEMPORARY_PREFIX, disk::remove);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
