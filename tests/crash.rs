@@ -17,16 +17,25 @@ use offprint::encode::{
     encode_corpus,
 };
 use offprint::output::{EmbeddingOutputOptions, EmbeddingSink, embedding_writer};
-use offprint::paper::{Corpus, CorpusOptions, Template};
+use offprint::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use offprint::runtime::{Batch, EmbeddingMatrix, RunBatch};
 
-const KILLS: u32 = 30;
-const PAPERS: usize = 6_000;
+const KILLS: usize = 30;
+const PAPERS: usize = 8_000;
 const DIM: usize = 16;
-const BUDGET: usize = 512;
-const PART: Duration = Duration::from_millis(60);
+/// Tokens of every text: its words, which are all of one number, and the two special ones.
+const TOKENS: usize = 12;
+/// Rows of a batch, at most: all texts are equally long.
+const ROWS: usize = 8;
+const BUDGET: usize = ROWS * TOKENS;
+const PART: Duration = Duration::from_millis(20);
 /// A batch takes at least this long, which bounds how many fit into a part.
 const BATCH: Duration = Duration::from_millis(2);
+/// A run is killed when it has computed fewer rows than this, chosen at random. Their mean is nearly twice
+/// what a kill may lose, so that a run which kept nothing would be found out, however slow the machine is.
+const ROWS_OF_A_RUN: usize = 400;
+/// The kill itself comes up to this much later, so that it hits any moment of a batch and of closing a part.
+const LATER: Duration = Duration::from_millis(30);
 
 #[test]
 fn killed_runs_go_on_to_the_same_bytes() {
@@ -37,26 +46,34 @@ fn killed_runs_go_on_to_the_same_bytes() {
     let whole = fill(undisturbed.path());
     assert_eq!((whole.embedded, whole.cached), (PAPERS as u64, 0));
 
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let log = folder.path().join("computed.log");
     for _ in 0..KILLS {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+        let enough = computed(&log) + random.below(ROWS_OF_A_RUN);
         let mut child = child(folder.path());
-        sleep(Duration::from_millis(20 + random % 180));
+        while computed(&log) < enough && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(1));
+        }
+        sleep(Duration::from_micros(random.below(LATER.as_micros() as usize) as u64));
         child.kill().unwrap();
-        child.wait().unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.code().is_none_or(|code| code == 0), "a run failed before it was killed: {status}");
     }
+    let killed = computed(&log);
     let last = fill(folder.path());
     assert!(last.cached > 0, "the killed runs left nothing: {last:?}");
     assert_eq!(last.rows, PAPERS as u64);
     let bytes = |folder: &Path| fs::read(folder.join("out.parquet")).unwrap();
     assert_eq!(bytes(folder.path()), bytes(undisturbed.path()));
 
-    let computed = fs::metadata(folder.path().join("computed.log")).unwrap().len() as usize;
-    let batches_of_a_part = (PART.as_millis() / BATCH.as_millis()) as usize + 1;
-    let lost = KILLS as usize * batches_of_a_part * largest_batch();
-    assert!(computed <= PAPERS + lost, "{computed} papers computed, allowed {PAPERS} + {lost}");
+    // The part under way, the batch that made it old enough, the one before its clock started and the one that is
+    // computed but not kept yet. Nothing is computed while a part is written.
+    let batches_of_a_kill = (PART.as_millis() / BATCH.as_millis()) as usize + 3;
+    let allowed = KILLS * batches_of_a_kill * ROWS;
+    let lost = computed(&log).saturating_sub(PAPERS);
+    println!("{killed} papers computed by {KILLS} killed runs, {} by the last; {lost} lost", last.embedded);
+    assert!(lost <= allowed, "{lost} papers computed more than once, allowed {allowed}");
+    assert!(2 * killed > 3 * allowed, "{killed} papers computed by killed runs are too few to tell");
 
     let report = verify(&folder.path().join("cache")).unwrap();
     assert!(report.damaged.is_empty(), "{report:?}");
@@ -81,26 +98,37 @@ fn child(folder: &Path) -> std::process::Child {
         .unwrap()
 }
 
-/// The shortest text has three tokens.
-fn largest_batch() -> usize {
-    BUDGET / 3
+/// Rows computed so far, by all runs.
+fn computed(log: &Path) -> usize {
+    fs::metadata(log).map_or(0, |metadata| metadata.len() as usize)
+}
+
+/// Marsaglia's xorshift: the same numbers in every run of the test.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
 }
 
 fn write_corpus(path: &Path) {
     let mut file = File::create(path).unwrap();
     for n in 0..PAPERS {
-        let words = 1 + (n * 7_919) % 60;
-        let title: Vec<String> = (0..words).map(|word| format!("w{}", (n * 31 + word * 17) % 9_973)).collect();
-        writeln!(file, r#"{{"id": "p{n}", "title": "p{n} {}"}}"#, title.join(" ")).unwrap();
+        let words: Vec<String> = (0..TOKENS - 3).map(|word| format!("w{}", (n * 31 + word * 17) % 9_973)).collect();
+        writeln!(file, r#"{{"id": "p{n}", "text": "p{n} {}"}}"#, words.join(" ")).unwrap();
     }
 }
 
 fn fill(folder: &Path) -> Account {
-    let corpus =
-        Corpus::open(&[folder.join("papers.jsonl").to_str().unwrap().to_owned()], CorpusOptions::default()).unwrap();
+    let options = CorpusOptions { fields: FieldMap { text: Some("text".into()), ..FieldMap::default() }, limit: None };
+    let corpus = Corpus::open(&[folder.join("papers.jsonl").to_str().unwrap().to_owned()], options).unwrap();
     let space = Space { fingerprint: "f".repeat(64), dim: DIM, fields: [("kind".into(), "stub".into())].into() };
     let cache = EmbeddingCache::open(&folder.join("cache"), &space).unwrap().with_part_age(PART);
-    let encoder = Slow { inner: StubEncoder { dim: DIM, max_length: 64 }, log: folder.join("computed.log") };
+    let encoder = Slow { inner: StubEncoder { dim: DIM, max_length: TOKENS }, log: folder.join("computed.log") };
     let job = EncodeJob {
         corpus: &corpus,
         encoder: &encoder,
@@ -108,7 +136,7 @@ fn fill(folder: &Path) -> Account {
         options: EncodeOptions {
             template: Template::ModelCard,
             sep: "[SEP]".into(),
-            budget: TokenBudget::new(BUDGET, 64).unwrap(),
+            budget: TokenBudget::new(BUDGET, TOKENS).unwrap(),
             window: 1_000,
         },
         rejects: folder.join("rejects.jsonl"),
@@ -149,6 +177,8 @@ struct SlowSession {
 
 impl RunBatch for SlowSession {
     fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, offprint::runtime::Error> {
+        assert_eq!(batch.columns, TOKENS, "the bound above counts on texts of one length");
+        assert!(batch.rows <= ROWS, "a batch of {} rows", batch.rows);
         sleep(BATCH);
         self.log.write_all(&vec![b'.'; batch.rows]).unwrap();
         self.session.run(batch)
