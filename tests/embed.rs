@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Workplace, tiny_bundle};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, UInt32Type};
+use common::{Workplace, read_parquet, tiny_bundle, tiny_checkpoint};
 
 const CORPUS: &str = r#"{"id": "a", "title": "Coral reefs", "abstract": "Heat waves bleach corals."}
 {"id": "b", "title": "Only a title"}
@@ -67,9 +69,10 @@ fn files_folders_globs_and_gzip_are_read_in_the_order_given() {
 }
 
 #[test]
-fn npy_and_jsonl_have_the_same_numbers() {
+fn every_format_has_the_same_numbers() {
     let place = Workplace::new();
-    place.write("papers.jsonl", CORPUS);
+    let long = format!("{{\"id\": \"e\", \"title\": \"Long\", \"abstract\": \"{}\"}}\n", "galaxy ".repeat(99).trim());
+    place.write("papers.jsonl", format!("{CORPUS}{long}"));
     let with = |output: &str, more: &[&str]| {
         let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", output];
         args.extend(more);
@@ -78,7 +81,7 @@ fn npy_and_jsonl_have_the_same_numbers() {
     with("x.npy", &[]);
     with("x.jsonl", &["--jsonl-id-key", "paper_id"]);
     with("x.parquet", &[]);
-    assert_eq!(place.read("x.ids.txt"), "a\nb\nc\nd\n");
+    assert_eq!(place.read("x.ids.txt"), "a\nb\nc\nd\ne\n");
     let npy = std::fs::read(place.path("x.npy")).unwrap();
     let numbers: Vec<f32> = place
         .read("x.jsonl")
@@ -94,7 +97,28 @@ fn npy_and_jsonl_have_the_same_numbers() {
         .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
         .collect();
     assert_eq!(body, numbers);
-    assert!(std::fs::metadata(place.path("x.parquet")).unwrap().len() > 0);
+
+    let (mut ids, mut embeddings, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    for batch in read_parquet(&place.path("x.parquet")) {
+        assert_eq!(batch.num_columns(), 4);
+        ids.extend(batch["id"].as_string::<i32>().iter().map(|id| id.unwrap().to_owned()));
+        let vectors = batch["embedding"].as_fixed_size_list().values();
+        embeddings.extend(vectors.as_primitive::<Float32Type>().values().iter().map(|x| x.to_bits()));
+        let numbers = |name: &str| batch[name].as_primitive::<UInt32Type>().values().to_vec();
+        counts.extend(numbers("n_tokens").into_iter().zip(numbers("n_dropped")));
+    }
+    assert_eq!(ids, ["a", "b", "c", "d", "e"]);
+    assert_eq!(embeddings, body.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+    let reef = "Coral reefs[SEP]Heat waves bleach corals.";
+    let galaxies = format!("Long[SEP]{}", "galaxy ".repeat(99).trim());
+    assert_eq!(counts, [reef, "Only a title[SEP]", "[SEP]", reef, &galaxies].map(tokens_and_dropped));
+}
+
+/// Tokens that the tiny checkpoint's 37 places hold of a text, and tokens that are too many, by the tokenizer itself.
+fn tokens_and_dropped(text: &str) -> (u32, u32) {
+    let tokenizer = tokenizers::Tokenizer::from_file(tiny_checkpoint().join("tokenizer.json")).unwrap();
+    let all = tokenizer.encode(text, true).unwrap().len() as u32;
+    (all.min(37), all.saturating_sub(37))
 }
 
 #[test]

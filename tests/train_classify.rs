@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Workplace, minilm_bundle, root, tiny_bundle, tiny_checkpoint};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use common::{Workplace, minilm_bundle, read_parquet, root, tiny_bundle, tiny_checkpoint};
 
 const TOPICS: [(&str, &str); 3] =
     [("reef", "coral ocean fish"), ("alloy", "steel copper lattice"), ("parser", "grammar syntax token")];
@@ -32,6 +34,21 @@ fn train(place: &Workplace, more: &[&str]) -> common::Said {
 
 fn lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Id, label and probability of every row of `p.parquet`.
+fn predictions_of_parquet(place: &Workplace) -> Vec<(String, String, f32)> {
+    let mut rows = Vec::new();
+    for batch in read_parquet(&place.path("p.parquet")) {
+        assert_eq!(batch.num_columns(), 3);
+        let text = |name: &str| batch[name].as_string::<i32>();
+        let (ids, labels) = (text("id"), text("label"));
+        let probabilities = batch["probability"].as_primitive::<Float32Type>();
+        rows.extend(
+            (0..batch.num_rows()).map(|n| (ids.value(n).into(), labels.value(n).into(), probabilities.value(n))),
+        );
+    }
+    rows
 }
 
 #[test]
@@ -68,6 +85,14 @@ fn a_head_is_trained_and_classifies_in_every_format() {
     assert!(csv.starts_with("id,label,probability,label_2,probability_2,year\n"), "{csv}");
     assert_eq!(csv.lines().count(), 91);
     classify("p.parquet", &[]);
+    let of_jsonl: Vec<(String, String, f32)> = rows
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            (text("id"), text("label"), row["probability"].as_f64().unwrap() as f32)
+        })
+        .collect();
+    assert_eq!(predictions_of_parquet(&place), of_jsonl);
 
     classify("u.jsonl", &["--min-probability", "1"]);
     assert!(lines(&place.read("u.jsonl")).iter().all(|row| row["label"] == "unknown"));

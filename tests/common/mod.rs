@@ -122,6 +122,20 @@ pub fn tiny_bundle() -> &'static str {
     BUNDLE.get_or_init(|| export(&tiny_checkpoint(), &["--pooling", "mean", "--normalize"]))
 }
 
+/// The bundle of one of the checkpoints in `tests/data/tiny-bert`, as its reference vectors are made: `cls` says how in
+/// flags, `mean` by its own modules.
+pub fn tiny_reference_bundle(name: &str) -> String {
+    let args: &[&str] = if name == "cls" { &["--pooling", "cls", "--no-normalize"] } else { &[] };
+    export(&root().join("tests/data/tiny-bert").join(name), args)
+}
+
+/// The batches of a Parquet file.
+pub fn read_parquet(path: &Path) -> Vec<arrow_array::RecordBatch> {
+    let file = fs::File::open(path).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    reader.build().unwrap().map(Result::unwrap).collect()
+}
+
 /// The bundle of the real MiniLM by its recipe, exported once for each test program.
 pub fn minilm_bundle() -> Option<&'static str> {
     static BUNDLE: OnceLock<Option<String>> = OnceLock::new();
