@@ -144,6 +144,18 @@ fn rejected_rows_are_named_and_decide_the_status() {
 }
 
 #[test]
+fn a_row_that_comes_twice_is_kept_and_mentioned() {
+    let place = Workplace::new();
+    place.write("a.jsonl", "{\"id\": \"a\", \"title\": \"one\"}\n");
+    place.write("b.jsonl", "{\"id\": \"b\", \"title\": \"two\"}\n{\"id\": \"a\", \"title\": \"one\"}\n");
+    let args = ["embed", "--model", tiny_bundle(), "a.jsonl", "b.jsonl", "-o", "x.jsonl", "--json"];
+    let said = place.run(&args, 0);
+    assert_eq!(said.json()["repeated"], 1);
+    assert_eq!(ids_of_jsonl(&place.read("x.jsonl"), "doc_id"), ["a", "b", "a"]);
+    said.expect(&["warning: 1 rows came more than once with the same id and text"]);
+}
+
+#[test]
 fn a_text_field_is_used_as_it_is() {
     let place = Workplace::new();
     place.write("a.jsonl", r#"{"id": "a", "sentence": "Coral reefs[SEP]Heat waves bleach corals."}"#);
