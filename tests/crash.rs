@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
@@ -65,6 +65,7 @@ fn killed_runs_go_on_to_the_same_bytes() {
     assert_eq!(last.rows, PAPERS as u64);
     let bytes = |folder: &Path| fs::read(folder.join("out.parquet")).unwrap();
     assert_eq!(bytes(folder.path()), bytes(undisturbed.path()));
+    assert_eq!(orphans(folder.path()), Vec::<PathBuf>::new(), "the next run removes what killed ones left");
 
     // The part under way, the batch that made it old enough, the one before its clock started and the one that is
     // computed but not kept yet. Nothing is computed while a part is written.
@@ -101,6 +102,16 @@ fn child(folder: &Path) -> std::process::Child {
 /// Rows computed so far, by all runs.
 fn computed(log: &Path) -> usize {
     fs::metadata(log).map_or(0, |metadata| metadata.len() as usize)
+}
+
+/// Temporary files in the folder and below it: of outputs, and of parts of the cache.
+fn orphans(folder: &Path) -> Vec<PathBuf> {
+    let is_temporary = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(".offprint-") || name.ends_with(".tmp")
+    };
+    let pattern = folder.join("**").join(".*");
+    glob::glob(pattern.to_str().unwrap()).unwrap().map(Result::unwrap).filter(is_temporary).collect()
 }
 
 /// Marsaglia's xorshift: the same numbers in every run of the test.
@@ -153,7 +164,7 @@ fn fill(folder: &Path) -> Account {
 /// A stub whose batches take their time and leave a byte for every row in a log that outlives a kill.
 struct Slow {
     inner: StubEncoder,
-    log: std::path::PathBuf,
+    log: PathBuf,
 }
 
 impl OpenEncoder for Slow {
