@@ -147,9 +147,6 @@ fn print_quality(args: &ClassifyArgs, measured: Option<&PartReport>, labelled: u
     if let Some(output) = &args.output {
         remark(&format!("predictions: {}", output.display()));
     }
-    if let Some(report) = &args.encode.report {
-        remark(&format!("report: {}", report.join("report.html").display()));
-    }
 }
 
 fn report(counts: &[(String, u64)], measured: Option<&PartReport>) -> Report {

@@ -10,7 +10,7 @@ use offprint::cache::{EmbeddingCache, Space, miss_reason};
 use offprint::encode::{Account, BundleEncoder, EncodeJob, EncodeOptions, Progress, Sink, TokenBudget, encode_corpus};
 use offprint::model::Bundle;
 use offprint::paper::{Corpus, Template};
-use offprint::report::{Report, Section};
+use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::{ProviderChoice, default_threads};
 
 use super::encode_args::EncodeArgs;
@@ -131,6 +131,7 @@ impl<'a> Run<'a> {
         let Some(folder) = &self.args.report else { return Ok(()) };
         report.push(account_section(account));
         report.write(folder)?;
+        remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
     }
 }
