@@ -78,6 +78,12 @@ fn child_that_is_measured() {
     }
 }
 
+/// Rows are looked for in one part after the other: the million gets longer parts, so that it has hundreds of them and
+/// not thousands.
+fn part_age(rows: u64) -> Duration {
+    if rows <= 100_000 { PART } else { 5 * PART }
+}
+
 /// Encodes `rows` short papers to a file and gives the largest growth of anonymous memory meanwhile.
 fn grown(folder: &Path, rows: u64) -> u64 {
     let papers = folder.join("papers.jsonl");
@@ -90,7 +96,7 @@ fn grown(folder: &Path, rows: u64) -> u64 {
     let watch = Peak::start();
     let corpus = Corpus::open(&[papers.to_str().unwrap().to_owned()], CorpusOptions::default()).unwrap();
     let space = Space { fingerprint: "f".repeat(64), dim: DIM, fields: [("kind".into(), "stub".into())].into() };
-    let cache = EmbeddingCache::open(&folder.join("cache"), &space).unwrap().with_part_age(PART);
+    let cache = EmbeddingCache::open(&folder.join("cache"), &space).unwrap().with_part_age(part_age(rows));
     let job = EncodeJob {
         corpus: &corpus,
         encoder: &StubEncoder { dim: DIM, max_length: 64 },
