@@ -11,7 +11,7 @@ use offprint::encode::{Account, BundleEncoder, EncodeJob, EncodeOptions, Progres
 use offprint::model::Bundle;
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
-use offprint::runtime::{ProviderChoice, default_threads};
+use offprint::runtime::{Machine, ProviderChoice, default_threads};
 
 use super::encode_args::EncodeArgs;
 use super::progress::{Size, watched};
@@ -130,6 +130,13 @@ impl<'a> Run<'a> {
     pub(crate) fn write_report(&self, mut report: Report, account: &Account) -> Result<()> {
         let Some(folder) = &self.args.report else { return Ok(()) };
         report.push(account_section(account));
+        let manifest = &self.bundle().manifest;
+        report.push_environment("encoder", manifest.source.name.as_str());
+        report.push_environment("pooling", manifest.pooling.to_string());
+        report.push_environment("max length", manifest.max_length);
+        report.push_environment("fingerprint", self.bundle().fingerprint().hash());
+        report.push_environment("processor", Machine::read().cpu_summary());
+        report.push_environment("threads", self.encoder.threads);
         report.write(folder)?;
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())

@@ -130,6 +130,8 @@ fn summary(part: &PartReport) -> Vec<Cell> {
 fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
     let mut report = Report::new(&format!("Head for {}", args.label));
     let summaries = fitting.parts.iter().map(summary).collect();
+    report.push_environment("C", fitting.c);
+    report.push_environment("train rows", set.rows_of(TRAIN).len());
     report.push(Section::table("Quality", &SUMMARY, summaries));
     if let Some(choice) = &fitting.choice {
         let bars = choice.path.points.iter().map(|point| (format!("C = {}", point.c), point.mean));
