@@ -62,16 +62,16 @@ def fit(rows, labels, c, tight):
     return model, time.perf_counter() - start
 
 
-def coefficient_distance(head, tight):
-    """Largest difference of a coefficient from the optimum, relative to the largest coefficient; None for other labels."""
+def distances(head, tight):
+    """Largest difference of a coefficient, and of an intercept, from the optimum, relative to the largest of its kind;
+    None for other labels."""
     coefficients, intercepts, labels = head
     if labels is None or set(labels) != set(tight.classes_) or coefficients.shape != tight.coef_.shape:
-        return None
+        return None, None
     order = [labels.index(label) for label in tight.classes_] if len(labels) > 2 else [0]
     sign = 1.0 if len(labels) > 2 or list(labels) == list(tight.classes_) else -1.0
-    own = numpy.concatenate([coefficients[order].ravel(), intercepts[order]]) * sign
-    best = numpy.concatenate([tight.coef_.ravel(), tight.intercept_])
-    return float(numpy.abs(own - best).max() / numpy.abs(best).max())
+    pairs = [(coefficients[order], tight.coef_), (intercepts[order], tight.intercept_)]
+    return tuple(float(numpy.abs(own * sign - best).max() / numpy.abs(best).max()) for own, best in pairs)
 
 
 def figures(truth, predicted):
@@ -102,13 +102,15 @@ def measure(arguments, name, folder):
     usual, usual_seconds = fit(rows[train], labels[train], arguments.c, tight=False)
     tight, _ = fit(rows[train], labels[train], arguments.c, tight=True)
     peer = figures(labels[test], usual.predict(rows[test]))
+    coefficients, intercepts = distances(read_head(head), tight)
     return {
         "rows": {"train": int(train.sum()), "test": int(test.sum()), "classes": len(usual.classes_)},
         "offprint": dict(own, train_seconds_all_cached=train_seconds),
         "scikit-learn": dict(peer, fit_seconds=usual_seconds, iterations=int(usual.n_iter_.max())),
         "scikit-learn tight": figures(labels[test], tight.predict(rows[test])),
         "f1_macro_points_below": (peer["f1_macro"] - own["f1_macro"]) * 100,
-        "coefficient_distance": coefficient_distance(read_head(head), tight),
+        "coefficient_distance": coefficients,
+        "intercept_distance": intercepts,
         "coefficient_distance_of_usual_fit": float(numpy.abs(usual.coef_ - tight.coef_).max() / numpy.abs(tight.coef_).max()),
     }
 
