@@ -35,7 +35,7 @@ impl TokenBudget {
 }
 
 /// The batches of one window.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchPlan {
     /// Positions in the window, batch by batch; the longest texts first.
     pub batches: Vec<Vec<usize>>,

@@ -44,6 +44,7 @@ pub(super) struct Prepared {
 }
 
 /// Rows ready to be run.
+#[derive(Default)]
 pub(super) struct Window {
     pub papers: Vec<Paper>,
     pub kinds: Vec<RowKind>,
@@ -58,24 +59,6 @@ pub(super) struct Window {
     /// Corpus bytes on disk that were read when the window was opened and closed.
     pub start_bytes: u64,
     pub end_bytes: u64,
-}
-
-impl Window {
-    fn new() -> Self {
-        Self {
-            papers: Vec::new(),
-            kinds: Vec::new(),
-            keys: Vec::new(),
-            sources: Vec::new(),
-            encodings: Vec::new(),
-            compute_keys: Vec::new(),
-            plan: BatchPlan { batches: Vec::new(), padded_tokens: 0, useful_tokens: 0 },
-            rejected: 0,
-            repeated: 0,
-            start_bytes: 0,
-            end_bytes: 0,
-        }
-    }
 }
 
 /// Enough of a text's hash to tell whether two rows with one id have the same text.
@@ -128,7 +111,7 @@ impl<'a> Preparer<'a> {
     /// compute brings the sessions that compute them.
     pub(super) fn next_window(&mut self) -> Result<Option<Prepared>, Error> {
         let started = Instant::now();
-        let mut window = Window::new();
+        let mut window = Window::default();
         let texts = self.read(&mut window)?;
         self.clocks.read.add(started.elapsed());
         if window.papers.is_empty() && window.rejected == 0 && !self.job.stopped() {

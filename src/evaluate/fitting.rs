@@ -1,5 +1,6 @@
 //! A head is fitted on the `train` rows of a corpus, with C given or chosen, and measured on every part of the split.
 
+use ndarray::Array2;
 use serde::Serialize;
 
 use super::error::Error;
@@ -76,7 +77,7 @@ pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting
     let (c, choice) = match strength {
         Strength::Fixed(c) => (*c, None),
         Strength::Grid(grid) => {
-            let choice = choose(set, grid)?;
+            let choice = choose(set, (&train, &x, &y), grid)?;
             (choice.path.chosen, Some(choice))
         }
     };
@@ -86,13 +87,11 @@ pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting
 }
 
 /// Chooses C on `dev` where there is one, else by cross-validation on `train`.
-fn choose(set: &TrainingSet, grid: &[f64]) -> Result<Choice, Error> {
-    let train = set.rows_of(TRAIN);
+fn choose(set: &TrainingSet, (train, x, y): (&[usize], &Array2<f32>, &[usize]), grid: &[f64]) -> Result<Choice, Error> {
     let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| set.labels[row] < set.classes.trained).collect();
     if dev.is_empty() {
-        let (x, y) = set.select(&train);
-        let folds = stratified_folds(&y, FOLDS, SEED)?;
-        let path = choose_c(x.view(), &y, &folds, grid, f1_macro)?;
+        let folds = stratified_folds(y, FOLDS, SEED)?;
+        let path = choose_c(x.view(), y, &folds, grid, f1_macro)?;
         return Ok(Choice { on: format!("{FOLDS}-fold on {TRAIN}"), path });
     }
     let rows: Vec<usize> = train.iter().chain(&dev).copied().collect();
