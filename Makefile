@@ -36,10 +36,11 @@ build: check-rust ## Build the program in release mode
 venv: check-python ## Fetch ONNX Runtime's shared library and the MiniLM weights into .venv, pinned and hash-checked
 	@$(SETUP)
 
-oracle-venv: check-python ## Make .venv-oracle with torch, transformers, scikit-learn and others for comparisons (several GB)
+oracle-venv: check-python ## Make .venv-oracle and .venv-peers with torch, transformers, fastembed and others for comparisons (several GB)
 	@sh export/oracle/setup.sh
+	@sh export/oracle/peers.sh
 
-bench-side-by-side: check-python check-rust venv build ## Measure against sentence-transformers and scikit-learn (DATA=folder; after make oracle-venv)
+bench-side-by-side: check-python check-rust venv build ## Measure against sentence-transformers, fastembed, optimum and scikit-learn (DATA=folder; after make oracle-venv)
 	@ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$$($(SETUP) --print runtime)}" \
 	$(ORACLE_PYTHON) benches/side_by_side/run.py --program $(OFFPRINT) $(if $(DATA),--data $(DATA))
 	@ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$$($(SETUP) --print runtime)}" \

@@ -1,22 +1,39 @@
-"""offprint against sentence-transformers: same texts, same weights, fp32, same number of threads, same maximum length.
+"""offprint against its peers: same texts, same weights, fp32, same number of threads, same maximum length.
 
-Every repeat runs each side once, in a process of its own, in alternating order. sentence-transformers' seconds are those
-of a warmed-up `encode` on texts in memory; offprint's are those of the whole run, from reading the corpus over opening
-the model to the finished file. Model load is reported apart for both. Writes one JSON object with all raw runs.
+First each peer's best batch size is searched on some of the texts. Then every repeat runs each side once, in a process
+of its own, the peers at their default batch size and at their best; the order turns around with every repeat. Peers'
+seconds are those of a warmed-up encode on texts in memory; offprint's are those of the whole run, from reading the
+corpus over opening the model to the finished file. Ratios are taken within a repeat; the interval is Student's 95 % of
+their logarithms. Writes one JSON object with all raw runs, and prints the table of the README.
 
     make bench-side-by-side DATA=folder
-    .venv-oracle/bin/python benches/side_by_side/run.py --data folder --set arxiv_cs_primary --limit 600 --batch-sizes 32,4
+    .venv-oracle/bin/python benches/side_by_side/run.py --data folder --limit 600 --peers fastembed,optimum
 """
 
 import argparse
 import hashlib
-import sys
+import math
+import statistics
 import tempfile
 from pathlib import Path
 
 import common
 
 MAX_LENGTH = 256
+# By peer: where it is installed, which exported model it loads, and the batch size it has unless told otherwise.
+# optimum itself has no loop; 1 is the default of the pipelines that its documentation builds on.
+PEERS = {
+    "sentence-transformers": (".venv-oracle", None, 32),
+    "sentence-transformers onnx": (".venv-peers/optimum", "onnx", 32),
+    "sentence-transformers openvino": (".venv-peers/openvino", "openvino", 32),
+    "fastembed": (".venv-peers/fastembed", "onnx", 256),
+    "optimum": (".venv-peers/optimum", "onnx", 1),
+}
+# Who writes the exported models.
+EXPORTERS = {"onnx": "sentence-transformers onnx", "openvino": "sentence-transformers openvino"}
+SIZES = [1, 2, 4, 8, 16, 32, 64]
+# Two-sided 95 % points of Student's distribution, by degrees of freedom.
+STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
 def parse():
@@ -24,9 +41,10 @@ def parse():
     common.add_arguments(parser)
     parser.add_argument("--set", default="arxiv_cs_primary", help="labelled set (default arxiv_cs_primary); without --data the sample papers")
     parser.add_argument("--limit", type=int, default=600, help="texts at most; 0 = all (default 600)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--batch-sizes", default="32", help="batch sizes of sentence-transformers, the first is compared with (default 32, its own default)")
-    parser.add_argument("--skip-cache", action="store_true", help="leave out the run that is all cache hits")
+    parser.add_argument("--repeats", type=int, default=5, choices=range(2, 11), metavar="2..10")
+    parser.add_argument("--peers", default=",".join(PEERS), help="which of them, comma-separated (default all)")
+    parser.add_argument("--probe", type=int, default=100, help="texts on which a peer's best batch size is searched (default 100)")
+    parser.add_argument("--venvs", type=Path, default=common.ROOT, help="folder that holds .venv-oracle and .venv-peers (default: the project's)")
     return parser.parse_args()
 
 
@@ -58,28 +76,69 @@ def run_offprint(arguments, corpus, out, cache):
     }
 
 
-def run_peer(arguments, source, corpus, batch_size, compare):
-    command = [sys.executable, Path(__file__).resolve().parent / "st_worker.py", "--model", source, "--corpus", corpus]
-    command += ["--threads", arguments.threads, "--batch-size", batch_size, "--max-length", MAX_LENGTH]
-    result, wall, _ = common.run_measured(command + (["--compare", compare] if compare else []), arguments.threads)
-    return dict(result, wall_seconds=wall)
+class Peers:
+    """Starts workers, each with the Python and the model that its peer needs."""
+
+    def __init__(self, arguments, checkpoint, folder):
+        self.arguments, self.checkpoint, self.folder = arguments, checkpoint, folder
+        self.names = arguments.peers.split(",")
+        for name in self.names:
+            if name not in PEERS:
+                common.fail(f"there is no peer `{name}`", f"known are {', '.join(PEERS)}")
+            if not self.python(name).is_file():
+                common.fail(f"`{self.python(name)}` does not exist", "make oracle-venv")
+        for kind in {PEERS[name][1] for name in self.names} - {None}:
+            self.work(EXPORTERS[kind], checkpoint, "--prepare", folder / kind)
+
+    def python(self, name):
+        return self.arguments.venvs / PEERS[name][0] / "bin" / "python"
+
+    def work(self, name, model, *rest):
+        command = [self.python(name), Path(__file__).resolve().parent / "worker.py", "--peer", name, "--model", model]
+        command += ["--threads", self.arguments.threads, "--max-length", MAX_LENGTH]
+        return common.run_measured([*command, *rest], self.arguments.threads)
+
+    def encode(self, name, corpus, sizes, *rest):
+        """The worker's answer, with the wall time of its process."""
+        kind = PEERS[name][1]
+        model = self.folder / kind if kind else self.checkpoint
+        sizes = ",".join(str(size) for size in sizes)
+        result, wall, _ = self.work(name, model, "--corpus", corpus, "--batch-sizes", sizes, *rest)
+        return dict(result, wall_seconds=wall)
+
+    def best_size(self, name, corpus):
+        """Each size three times in turn; the one with the least median, and all seconds."""
+        trials = [self.encode(name, corpus, SIZES, "--limit", self.arguments.probe)["seconds"] for _ in range(3)]
+        seconds = {size: statistics.median(trial[str(size)] for trial in trials) for size in SIZES}
+        best = min(SIZES, key=seconds.get)
+        print(f"  {name}: best batch size {best}", flush=True)
+        return best, seconds
 
 
-def interleave(arguments, source, corpus, folder, sizes):
+def interleave(arguments, peers, corpus, sides):
     """All runs by side; the order turns around with every repeat."""
-    runs = {"offprint": []}
-    runs.update({f"sentence-transformers batch {size}": [] for size in sizes})
-    vectors = folder / "vectors.npy"
+    runs = {label: [] for label in ["offprint", *sides]}
+    vectors = peers.folder / "vectors.npy"
     for repeat in range(arguments.repeats):
-        sides = [("offprint", None)] + [(f"sentence-transformers batch {size}", size) for size in sizes]
         # The first repeat starts with offprint, so that its vectors are there to compare with.
-        for side, size in sides if repeat % 2 == 0 else reversed(sides):
-            if size is None:
-                runs[side].append(run_offprint(arguments, corpus, vectors, None))
+        for label in runs if repeat % 2 == 0 else reversed(runs):
+            if label == "offprint":
+                run = run_offprint(arguments, corpus, vectors, None)
             else:
-                runs[side].append(run_peer(arguments, source, corpus, size, vectors if repeat == 0 else None))
-            print(f"  repeat {repeat + 1}: {side}: {runs[side][-1]['seconds']:.2f} s", flush=True)
+                name, size = sides[label]
+                run = peers.encode(name, corpus, [size], *(["--compare", vectors] if repeat == 0 else []))
+                run["seconds"] = run["seconds"][str(size)]
+            runs[label].append(run)
+            print(f"  repeat {repeat + 1}: {label}: {run['seconds']:.2f} s", flush=True)
     return runs
+
+
+def ratio(own, other):
+    """How many times the other's seconds ours are: geometric mean over the repeats, with its 95 % interval."""
+    logs = [math.log(b / a) for a, b in zip(own, other)]
+    center, spread = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    half = STUDENT[len(logs) - 1] * spread
+    return {"ratio": math.exp(center), "low": math.exp(center - half), "high": math.exp(center + half)}
 
 
 def all_hits(arguments, corpus, folder):
@@ -89,17 +148,50 @@ def all_hits(arguments, corpus, folder):
     hits = [run_offprint(arguments, corpus, out, cache) for _ in range(5)]
     if any(hit["cached"] != hit["rows"] for hit in hits):
         common.fail("a run after filling the cache still computed something", "look at `offprint cache stat`")
+    median = statistics.median(hit["seconds"] for hit in hits)
     return {
         "fill_seconds": fill["seconds"],
         "hit_seconds": common.summary([hit["seconds"] for hit in hits]),
         "hit_wall_seconds": common.summary([hit["wall_seconds"] for hit in hits]),
+        "speedup": fill["seconds"] / median,
     }
+
+
+def side_summary(label, runs, texts):
+    """What the table has of one side."""
+    own = [run["seconds"] for run in runs["offprint"]]
+    seconds = [run["seconds"] for run in runs[label]]
+    found = {
+        "seconds": common.summary(seconds),
+        "papers_per_second": texts / statistics.median(seconds),
+        "load_seconds": statistics.median(run["load_seconds"] for run in runs[label]),
+        "peak_mib": max(run["peak_bytes"] for run in runs[label]) / 2**20,
+    }
+    if label != "offprint":
+        first = runs[label][0]
+        found.update(offprint_is_faster_by=ratio(own, seconds), versions=first["versions"], agreement=first["agreement"])
+    return found
+
+
+def table(sides):
+    """Markdown, fastest last: what the README shows."""
+    lines = ["| side | batch | papers/s | offprint is faster by (95 %) | peak memory | largest difference |", "|---|---|---|---|---|---|"]
+    for label, side in sorted(sides.items(), key=lambda entry: entry[1]["papers_per_second"]):
+        name, _, size = label.partition(" at ")
+        if label == "offprint":
+            faster, difference = "", ""
+        else:
+            by = side["offprint_is_faster_by"]
+            clear = "" if by["low"] > 1 or by["high"] < 1 else " (not clear)"
+            faster = f"{by['ratio']:.2f} × ({by['low']:.2f}–{by['high']:.2f}){clear}"
+            difference = f"{side['agreement']['max_abs_difference']:.0e}"
+        lines.append(f"| {name} | {size} | {side['papers_per_second']:.1f} | {faster} | {side['peak_mib']:,.0f} MiB | {difference} |")
+    return lines
 
 
 def main():
     arguments = parse()
-    sizes = [int(size) for size in arguments.batch_sizes.split(",")]
-    source = common.prepare(arguments)
+    checkpoint = common.prepare(arguments)
     name, texts = texts_of(arguments)
     machine = common.machine()
     print(f"{len(texts)} texts of {name}, {arguments.threads} threads, {arguments.repeats} repeats")
@@ -107,38 +199,35 @@ def main():
         folder = Path(folder)
         corpus = folder / "corpus.jsonl"
         common.write_corpus(corpus, texts)
-        runs = interleave(arguments, source, corpus, folder, sizes)
-        cache = None if arguments.skip_cache else all_hits(arguments, corpus, folder)
+        peers = Peers(arguments, checkpoint, folder)
+        searched = {peer: peers.best_size(peer, corpus) for peer in peers.names}
+        sides = {}
+        for peer, (best, _) in searched.items():
+            default = PEERS[peer][2]
+            sides[f"{peer} at {default} (default)"] = (peer, default)
+            if best != default:
+                sides[f"{peer} at {best} (best)"] = (peer, best)
+        runs = interleave(arguments, peers, corpus, sides)
+        cache = all_hits(arguments, corpus, folder)
 
-    peers = [side for side in runs if side != "offprint"]
-    medians = {side: common.summary([run["seconds"] for run in runs[side]])["median"] for side in runs}
+    summaries = {label: side_summary(label, runs, len(texts)) for label in runs}
     result = {
-        "what": "offprint against sentence-transformers, texts to vectors, fp32",
+        "what": "texts to vectors, fp32: offprint and its peers",
         "command": common.shown_command(),
         "machine": machine,
         "threads": arguments.threads,
         "max_length": MAX_LENGTH,
         "offprint": common.program_version(arguments.program),
-        "peer_versions": runs[peers[0]][0]["versions"],
         "corpus": {"name": name, "texts": len(texts), "sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest()},
-        "seconds": {side: common.summary([run["seconds"] for run in runs[side]]) for side in runs},
-        "papers_per_second": {side: len(texts) / medians[side] for side in runs},
-        "load_seconds": {side: common.summary([run["load_seconds"] for run in runs[side]]) for side in runs},
-        "peak_mib": {side: max(run["peak_bytes"] for run in runs[side]) / 2**20 for side in runs},
-        "speedup": {side: medians[side] / medians["offprint"] for side in peers},
-        "agreement": runs[peers[0]][0]["agreement"],
+        "batch_size_search": {peer: {"texts": arguments.probe, "best": best, "median_seconds": seconds} for peer, (best, seconds) in searched.items()},
+        "sides": summaries,
         "padding_share": runs["offprint"][0]["padding_share"],
         "provider": runs["offprint"][0]["provider"],
-        "cache": cache and dict(cache, speedup=cache["fill_seconds"] / cache["hit_seconds"]["median"]),
+        "cache": cache,
         "runs": runs,
     }
-    print(f"\n{'side':34} {'papers/s':>9} {'ratio':>6} {'load s':>7} {'peak MiB':>9}")
-    for side in runs:
-        ratio = medians[side] / medians["offprint"]
-        print(f"{side:34} {len(texts) / medians[side]:9.1f} {1 / ratio:6.2f} {result['load_seconds'][side]['median']:7.2f} {result['peak_mib'][side]:9.0f}")
-    print(f"agreement: {result['agreement']}")
-    if cache:
-        print(f"all cache hits: {result['cache']['speedup']:.0f} x faster than computing")
+    print("\n" + "\n".join(table(summaries)))
+    print(f"all cache hits: {cache['speedup']:.0f} x faster than computing")
     common.write_result(arguments.out or common.RESULTS / f"side-by-side-{Path(name).stem}.json", result)
 
 
