@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command as Process;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 
 use super::*;
@@ -23,20 +24,31 @@ fn leaves(command: &Command, path: &[String]) -> Vec<(Vec<String>, Command)> {
     command.get_subcommands().flat_map(|below| leaves(below, &here)).collect()
 }
 
-/// The variables, each with a flag that it sets.
-fn twins() -> BTreeMap<String, Arg> {
-    let leaves = leaves(&command_line(), &[]);
-    leaves.iter().flat_map(|(_, command)| command.get_arguments()).filter_map(|f| Some((twin(f)?, f.clone()))).collect()
+/// The variables, each with a command and a flag of it that it sets.
+fn twins() -> BTreeMap<String, (Vec<String>, Arg)> {
+    let mut twins = BTreeMap::new();
+    for (path, command) in leaves(&command_line(), &[]) {
+        for flag in command.get_arguments() {
+            if let Some(variable) = twin(flag) {
+                twins.insert(variable, (path.clone(), flag.clone()));
+            }
+        }
+    }
+    twins
 }
 
-/// A value that the flag takes, by its own parser or by its list of values.
-fn value(flag: &Arg) -> &'static str {
+/// A value that an argument of the command behind `path` takes.
+fn value(path: &[String], argument: &Arg) -> &'static str {
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        return "1";
+    }
     let takes = |value: &&&str| {
-        let command = Command::new("try").arg(flag.clone().required(false).long("x").num_args(1));
-        let found = with_twins(command).try_get_matches_from(["try", &format!("--x={value}")]);
-        found.is_ok() || matches!(flag.get_action(), ArgAction::SetTrue)
+        let word = argument.get_long().map_or((**value).to_owned(), |long| format!("--{long}={value}"));
+        let words = [path, &[word]].concat();
+        let refused = command_line().try_get_matches_from(words).err().map(|error| error.kind());
+        !matches!(refused, Some(ErrorKind::InvalidValue | ErrorKind::ValueValidation))
     };
-    VALUES.iter().find(takes).unwrap_or_else(|| panic!("no value for {flag}: add one to VALUES"))
+    VALUES.iter().find(takes).unwrap_or_else(|| panic!("no value for {argument}: add one to VALUES"))
 }
 
 #[test]
@@ -49,13 +61,13 @@ fn every_flag_has_a_twin_that_works() {
         assert!(twins.contains_key(flag), "{flag}");
     }
     assert!(!twins.contains_key("OFFPRINT_NO_NORMALIZE") && !twins.contains_key("OFFPRINT_HELP"));
-    for (variable, flag) in twins {
+    for (variable, (path, flag)) in twins {
         let mut child = Process::new(std::env::current_exe().unwrap());
         child.args(["--exact", "cli::environment::tests::every_flag_has_a_twin_that_works", "--nocapture"]);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFPRINT_")) {
             child.env_remove(name);
         }
-        let said = child.env(ASKED, &variable).env(&variable, value(&flag)).output().unwrap();
+        let said = child.env(ASKED, &variable).env(&variable, value(&path, &flag)).output().unwrap();
         assert!(said.status.success(), "{variable}: {}", String::from_utf8_lossy(&said.stdout));
         assert!(String::from_utf8_lossy(&said.stdout).contains("1 passed"), "{variable}: the child ran no test");
     }
@@ -70,7 +82,7 @@ fn look_for(variable: &str) {
         for other in command.get_arguments().filter(|other| other.is_required_set() && other.get_id() != flag.get_id())
         {
             words.extend(other.get_long().map(|long| format!("--{long}")));
-            words.push(value(other).to_owned());
+            words.push(value(&path, other).to_owned());
         }
         let matches = with_twins(command_line()).try_get_matches_from(&words);
         let matches = matches.unwrap_or_else(|error| panic!("{words:?}: {error}"));

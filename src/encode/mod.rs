@@ -16,6 +16,7 @@ mod prepare;
 mod sample;
 mod texts;
 mod tokenizer;
+mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
