@@ -5,7 +5,7 @@ use clap::Args;
 use clap_complete::Shell;
 
 use super::say::say;
-use super::{Status, command_line};
+use super::{Status, visible_command_line};
 
 /// Print the completions for a shell
 ///
@@ -22,7 +22,7 @@ pub(crate) struct CompletionsArgs {
 
 pub(crate) fn run(args: &CompletionsArgs) -> Result<Status> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command_line(), "offprint", &mut script);
+    clap_complete::generate(args.shell, &mut visible_command_line(), "offprint", &mut script);
     say(String::from_utf8(script)?.trim_end())?;
     Ok(Status::Done)
 }

@@ -19,10 +19,14 @@ fn with_twin(flag: Arg) -> Arg {
         ArgAction::SetTrue => flag.value_parser(BoolishValueParser::new()),
         _ => flag,
     };
-    if std::env::var_os(&name).is_some_and(|value| value.is_empty()) {
-        return flag;
-    }
-    flag.env(name).hide_env(true)
+    let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());
+    if is_empty || opposite_is_given(&flag) { flag } else { flag.env(name).hide_env(true) }
+}
+
+/// Whether `--no-FLAG` stands on the command line: clap would take the two for a contradiction.
+fn opposite_is_given(flag: &Arg) -> bool {
+    let opposite = flag.get_long().map(|long| format!("--no-{long}"));
+    opposite.is_some_and(|opposite| std::env::args_os().any(|argument| argument == *opposite))
 }
 
 /// The name of the variable that sets a flag.

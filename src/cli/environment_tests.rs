@@ -48,7 +48,10 @@ fn value(path: &[String], argument: &Arg) -> &'static str {
         let refused = command_line().try_get_matches_from(words).err().map(|error| error.kind());
         !matches!(refused, Some(ErrorKind::InvalidValue | ErrorKind::ValueValidation))
     };
-    VALUES.iter().find(takes).unwrap_or_else(|| panic!("no value for {argument}: add one to VALUES"))
+    VALUES
+        .iter()
+        .find(takes)
+        .unwrap_or_else(|| panic!("no value for {path:?} {}: add one to VALUES", argument.get_id()))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use offprint::durable;
 
 use super::say::{remark, say};
-use super::{Status, command_line};
+use super::{Status, visible_command_line};
 
 /// Print the manual page, or write the pages of all commands into a folder
 ///
@@ -22,7 +22,7 @@ pub(crate) struct ManArgs {
 }
 
 pub(crate) fn run(args: &ManArgs) -> Result<Status> {
-    let mut command = command_line().disable_help_subcommand(true);
+    let mut command = visible_command_line().disable_help_subcommand(true);
     command.build();
     match &args.folder {
         None => say(page(&command)?.trim_end())?,
@@ -47,7 +47,7 @@ fn write_pages(command: &Command, folder: &Path) -> Result<usize> {
     durable::replace_file(&path, page(command)?.as_bytes())
         .with_context(|| format!("could not write `{}`", path.display()))?;
     let mut pages = 1;
-    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+    for below in command.get_subcommands() {
         pages += write_pages(below, folder)?;
     }
     Ok(pages)

@@ -103,6 +103,14 @@ fn command_line() -> clap::Command {
     Cli::command().mut_subcommand("check", |check| check.mut_arg("corpus", |corpus| corpus.required(false)))
 }
 
+/// What completions and manual pages tell of: everything but the hidden commands.
+fn visible_command_line() -> clap::Command {
+    let all = command_line();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let program = clap::Command::new("offprint").version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_help(AFTER_HELP);
+    program.subcommand_required(true).subcommands(visible)
+}
+
 /// Parses, runs, reports.
 pub(crate) fn main() -> ExitCode {
     if let Err(error) = signals::survive_file_size_limits() {
