@@ -190,6 +190,17 @@ fn streams_that_are_closed_from_the_start_do_no_harm() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_stdout_is_an_error() {
+    let place = Workplace::new();
+    for args in [&["doctor"][..], &["cache", "stat", "--json"], &["completions", "zsh"], &["man"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let said = Said::new(program(&place, args).stdout(full).stderr(Stdio::piped()).output().unwrap(), 2);
+        said.expect(&["error: could not write to standard output", "cause: No space left on device"]);
+    }
+}
+
+#[test]
 fn colours_are_for_people_alone() {
     let place = Workplace::new();
     let stderr = |variables: &[(&str, &str)], args: &[&str]| {

@@ -90,7 +90,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     Stop::on_signals()?.end_at_once();
     let (source, texts) = texts(args, &bundle)?;
     let encoder = |threads| BundleEncoder { bundle: bundle.clone(), ort_lib: args.ort_lib.clone(), provider, threads };
-    let encoders: Vec<BundleEncoder> = thread_counts(args.threads).into_iter().map(encoder).collect();
+    let counts = thread_counts(args.threads);
+    rayon::ThreadPoolBuilder::new().num_threads(counts[0]).build_global().context("could not start the threads")?;
+    let encoders: Vec<BundleEncoder> = counts.into_iter().map(encoder).collect();
     let threaded: Vec<Threaded<'_>> = encoders
         .iter()
         .map(|encoder| Threaded { threads: encoder.threads, encoder: encoder as &dyn OpenEncoder })
