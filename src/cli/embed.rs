@@ -34,7 +34,7 @@ pub(crate) struct EmbedArgs {
     #[command(flatten)]
     compress: CompressArgs,
 
-    /// Write JSONL as this benchmark reads it: `doc_id` (also the default) or `paper_id` as the id's key
+    /// Write JSONL as this benchmark reads it: scirepeval wants the id under `doc_id`, scidocs under `paper_id`
     #[arg(long, value_name = "BENCHMARK", conflicts_with = "jsonl_id_key", help_heading = "Output")]
     jsonl_for: Option<JsonlConsumer>,
 

@@ -13,6 +13,8 @@ mod matrix;
 mod matrix_header;
 mod parquet;
 mod predictions;
+#[cfg(test)]
+mod round_trip_tests;
 mod sinks;
 #[cfg(test)]
 mod tests;
