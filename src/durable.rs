@@ -5,7 +5,7 @@
 //! owner is gone and may remove it; no process id, no clock.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -35,10 +35,10 @@ impl PendingFile {
         &self.target
     }
 
-    /// The file itself, for writers that seek; flushes what was buffered so far.
-    pub fn file_mut(&mut self) -> io::Result<&mut File> {
+    /// Brings what was written so far to the disk, so that [`PendingFile::publish`] needs no more space for it.
+    pub fn sync(&mut self) -> io::Result<()> {
         self.writer.flush()?;
-        Ok(self.writer.get_mut().as_file_mut())
+        self.writer.get_ref().as_file().sync_all()
     }
 
     /// Flushes, syncs, renames over the target and syncs the folder. The mode is that of an ordinary new file.
@@ -59,6 +59,13 @@ impl Write for PendingFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+impl Seek for PendingFile {
+    /// Flushes what was buffered so far.
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(position)
     }
 }
 
@@ -89,6 +96,14 @@ pub fn replace_folder(built: &Path, target: &Path) -> io::Result<()> {
         fs::rename(built, target)?;
     }
     sync_folder(folder)
+}
+
+/// Removes a file for good; one that is not there is no error.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.and_then(|()| sync_folder(parent(path))),
+    }
 }
 
 /// Makes a rename or a removal in `folder` survive a power loss.

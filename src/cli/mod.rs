@@ -2,6 +2,7 @@
 //! report. Only this folder prints, and only it knows clap.
 
 mod cache;
+mod cache_export;
 mod check;
 mod classify;
 mod completions;
@@ -13,6 +14,7 @@ mod environment;
 mod error;
 mod export;
 mod man;
+mod output_args;
 mod places;
 mod progress;
 mod run;
