@@ -1,14 +1,15 @@
 //! Embeddings as NumPy's `.npy` (format 1.0, little-endian f32, C order) and their ids as lines beside it.
 //!
 //! The header has room for any row count and is written again at the end; data starts at a multiple of 64 bytes, so
-//! that the file can be mapped. Row n of the matrix is line n of the ids. The ids are put into place first.
+//! that the file can be mapped. Row n of the matrix is line n of the ids. The ids are put into place first, after an
+//! older matrix was removed.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::embeddings::{EmbeddingRow, WriteEmbeddings, check_length};
 use super::error::Error;
-use crate::durable::PendingFile;
+use crate::durable::{PendingFile, disk};
 
 /// Magic, version, header length (2 bytes) and a header padded to this many bytes in all.
 const HEADER_BYTES: usize = 128;
@@ -38,9 +39,8 @@ impl NpyEmbeddings {
 
     fn try_finish(&mut self) -> io::Result<()> {
         let header = header(self.rows, self.dim);
-        let file = self.matrix.file_mut()?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&header)
+        self.matrix.seek(SeekFrom::Start(0))?;
+        self.matrix.write_all(&header)
     }
 }
 
@@ -61,6 +61,8 @@ impl WriteEmbeddings for NpyEmbeddings {
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
         let (matrix, ids) = (self.matrix.target().to_owned(), self.ids.target().to_owned());
         self.try_finish().map_err(|source| Error::Write { path: matrix.clone(), source })?;
+        // A matrix of an earlier run must never stand beside the ids of this one.
+        disk::remove(&matrix).map_err(|source| Error::Write { path: matrix.clone(), source })?;
         self.ids.publish().map_err(|source| Error::Write { path: ids, source })?;
         self.matrix.publish().map_err(|source| Error::Write { path: matrix, source })
     }
