@@ -2,6 +2,7 @@
 //! report. Only this folder prints, and only it knows clap.
 
 mod cache;
+mod cache_export;
 mod classify;
 mod corpus_args;
 mod doctor;
@@ -9,6 +10,7 @@ mod embed;
 mod encode_args;
 mod error;
 mod export;
+mod output_args;
 mod places;
 mod progress;
 mod run;

@@ -36,12 +36,17 @@ impl TemporaryFile {
         }
     }
 
+    /// Makes what was written so far outlive a loss of power, though not yet under its name.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        reach("sync", &self.place)?;
+        self.file.as_file().sync_all()
+    }
+
     /// Syncs, renames over `target` and syncs the folder; on failure before the rename the file is removed. The mode is
     /// that of an ordinary new file.
     pub(crate) fn publish(self, target: &Path) -> io::Result<()> {
-        reach("sync", &self.place)?;
         set_ordinary_mode(self.file.as_file())?;
-        self.file.as_file().sync_all()?;
+        self.sync()?;
         reach("rename", target)?;
         self.file.persist(target).map_err(|error| error.error)?;
         sync_folder(parent(target))

@@ -40,6 +40,12 @@ impl PendingFile {
         &self.target
     }
 
+    /// Brings what was written so far to the disk, so that [`PendingFile::publish`] needs no more space for it.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.writer.flush()?;
+        self.writer.get_ref().sync()
+    }
+
     /// Flushes, syncs, renames over the target and syncs the folder. The mode is that of an ordinary new file.
     pub fn publish(self) -> io::Result<()> {
         let file = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -100,6 +106,12 @@ fn replace_in_two_steps(built: &Path, target: &Path) -> io::Result<()> {
         return Err(error);
     }
     disk::sync_folder(parent(target))
+}
+
+/// Removes a file for good; one that is not there is no error.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    disk::remove(path)?;
+    disk::sync_folder(parent(path))
 }
 
 /// The folder that holds `path`; `.` for a bare name.

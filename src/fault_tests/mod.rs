@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::{EmbeddingCache, MergeScope, stat, verify};
 use crate::durable::fail_points::{Step, Watch, asked_to_die, die_in_child};
+use crate::output::ids_path;
 use work::Work;
 
 /// Files by their path in the folder of a work.
@@ -113,8 +114,9 @@ fn assert_whole(work: Work, folder: &Path, expected: &Files, step: &Step) {
         assert!(is_new || is_old || is_first_lines, "half of {} after: {step}", path.display());
         met.insert(path, is_new);
     }
-    if let (Some(matrix), Some(ids)) = (met.get(Path::new("out.npy")), met.get(Path::new("out.ids.txt"))) {
-        assert_eq!(matrix, ids, "rows of one run under the ids of another after: {step}");
+    let matrix = met.iter().find(|(path, _)| ids_path(path).is_some());
+    if let (Some((_, matrix)), Some(ids)) = (matrix, met.get(Path::new(work::IDS))) {
+        assert_eq!(matrix, ids, "rows of one run beside the ids of another after: {step}");
     }
     let cache = folder.join(work::CACHE);
     if cache.exists() {

@@ -13,7 +13,7 @@ use crate::graph::{ExportOptions, write_bundle};
 use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
 use crate::model::Pooling;
 use crate::output::{EmbeddingOutputOptions, EmbeddingSink, PredictionOptions, PredictionSink};
-use crate::output::{embedding_writer, prediction_writer};
+use crate::output::{embedding_writer, ids_path, prediction_writer};
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use crate::report::{Report, Section};
 
@@ -21,6 +21,8 @@ use crate::report::{Report, Section};
 pub(super) const CACHE: &str = "cache";
 pub(super) const CORPUS: &str = "papers.jsonl";
 pub(super) const REJECTS: &str = "rejects.jsonl";
+/// The ids of any matrix.
+pub(super) const IDS: &str = "out.ids.txt";
 /// Where a bundle is built; of no worth to anybody.
 pub(super) const WORKSHOP: &str = "work";
 /// Where a child reads which work it has to do.
@@ -41,10 +43,14 @@ pub(super) enum Work {
     Export,
 }
 
-pub(super) const ALL: [Work; 9] = [
+pub(super) const ALL: [Work; 13] = [
     Work::Embed("out.parquet"),
     Work::Embed("out.npy"),
+    Work::Embed("out.safetensors"),
+    Work::Embed("out.fbin"),
     Work::Embed("out.jsonl"),
+    Work::Embed("out.jsonl.gz"),
+    Work::Embed("out.jsonl.zst"),
     Work::Classify("out.jsonl"),
     Work::Classify("out.csv"),
     Work::Classify("out.parquet"),
@@ -63,8 +69,8 @@ impl Work {
             Self::Embed(out) | Self::Classify(out) => {
                 write_corpus(&folder.join(CORPUS));
                 old(out);
-                if out == "out.npy" {
-                    old("out.ids.txt");
+                if ids_path(Path::new(out)).is_some() {
+                    old(IDS);
                 }
             }
             Self::SaveHead => old("x.head"),

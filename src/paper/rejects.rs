@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Rejection;
 use super::error::Error;
-use crate::durable::{PendingFile, disk, parent};
+use crate::durable::{PendingFile, disk, parent, remove_file};
 
 const REJECTED_KEYS: [&str; 4] = ["file", "line", "id", "reason"];
 
@@ -92,8 +92,7 @@ fn remove_rejects_file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => return Ok(()),
     }
-    disk::remove(path)?;
-    disk::sync_folder(parent(path))
+    remove_file(path)
 }
 
 fn starts_like_rejects(file: &File) -> io::Result<bool> {
