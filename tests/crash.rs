@@ -154,7 +154,7 @@ fn fill(folder: &Path) -> Account {
         stop: &AtomicBool::new(false),
         progress: &Progress::default(),
     };
-    let options = EmbeddingOutputOptions { jsonl_id_key: "doc_id".into(), fingerprint: "stub".into() };
+    let options = EmbeddingOutputOptions { fingerprint: "stub".into(), ..Default::default() };
     let mut sink = EmbeddingSink::new(embedding_writer(&folder.join("out.parquet"), DIM, &options).unwrap());
     let account = encode_corpus(&job, Some(&mut sink)).unwrap();
     sink.finish().unwrap();
