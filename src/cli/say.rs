@@ -4,16 +4,17 @@
 use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::{Context, Result};
 
 /// Writes a line to stdout.
 ///
 /// A reader who went away (`offprint doctor | head -1`) is no failure: what is left of the work is done, and its status
 /// stays. Unlike `println!` it gives any other error back.
-pub(crate) fn say(text: &str) -> io::Result<()> {
+pub(crate) fn say(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => result.context("could not write to stdout"),
     }
 }
 
