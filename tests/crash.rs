@@ -135,7 +135,10 @@ fn write_corpus(path: &Path) {
 }
 
 fn fill(folder: &Path) -> Account {
-    let options = CorpusOptions { fields: FieldMap { text: Some("text".into()), ..FieldMap::default() }, limit: None };
+    let options = CorpusOptions {
+        fields: FieldMap { text: Some("text".into()), ..FieldMap::default() },
+        ..CorpusOptions::default()
+    };
     let corpus = Corpus::open(&[folder.join("papers.jsonl").to_str().unwrap().to_owned()], options).unwrap();
     let space = Space { fingerprint: "f".repeat(64), dim: DIM, fields: [("kind".into(), "stub".into())].into() };
     let cache = EmbeddingCache::open(&folder.join("cache"), &space).unwrap().with_part_age(PART);

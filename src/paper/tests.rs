@@ -14,7 +14,8 @@ use serde_json::json;
 use super::csv::CsvRows;
 use super::fields::FieldPlan;
 use super::jsonl::JsonlRows;
-use super::source::{Lines, RowSource};
+use super::lines::Lines;
+use super::source::RowSource;
 use super::{Corpus, CorpusOptions, Error, FieldMap, Paper, PaperText, Row};
 
 struct Folder(tempfile::TempDir);
@@ -39,7 +40,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn open(paths: &[&Path], fields: FieldMap) -> Result<Corpus, Error> {
     let inputs: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    Corpus::open(&inputs, CorpusOptions { fields, limit: None })
+    Corpus::open(&inputs, CorpusOptions { fields, ..CorpusOptions::default() })
 }
 
 fn rows(path: &Path, fields: FieldMap) -> Vec<Row> {
@@ -197,7 +198,7 @@ fn a_named_id_field_must_be_there() {
 
 #[test]
 fn title_and_abstract_may_be_one_field() {
-    let fields = with(|fields| fields.abstract_text = "title".to_owned());
+    let fields = with(|fields| fields.abstract_text = Some("title".to_owned()));
     assert_eq!(summary(&rows_of("x.jsonl", b"{\"title\": \"T\"}", fields)), ["1 row:1 \"T\"|\"T\""]);
 }
 
@@ -320,7 +321,7 @@ fn progress_ends_at_the_size_on_disk_and_a_limit_stops_early() {
     assert_eq!(progress.load(Ordering::Relaxed), corpus.total_bytes());
     let inputs = [one.display().to_string()];
     let limited = |limit| {
-        let options = CorpusOptions { fields: FieldMap::default(), limit: Some(limit) };
+        let options = CorpusOptions { limit: Some(limit), ..CorpusOptions::default() };
         Corpus::open(&inputs, options).unwrap().rows().count()
     };
     assert_eq!([limited(0), limited(2), limited(9)], [0, 2, 3]);
@@ -342,13 +343,13 @@ fn bounded(source: &mut dyn RowSource) -> Vec<String> {
 
 #[test]
 fn a_row_at_the_bound_is_read_and_a_longer_one_is_passed_over() {
-    let plan = || Arc::new(FieldPlan::new(&FieldMap::default()));
+    let plan = || Arc::new(FieldPlan::new(&FieldMap::default(), None));
     let long = "the row is longer than 14 bytes, the most that is read";
     let bytes = b"{\"title\":\"1\"}\n{\"title\":\"12\"}\n{\"title\":\"1\"}";
     let got = bounded(&mut JsonlRows::new(Lines::of_bytes(bytes, 13), plan()));
     assert_eq!(got, ["1 read".to_owned(), format!("2 {}", long.replace("14", "13")), "3 read".to_owned()]);
     let bytes = b"title\n12345678901234\n123456789012345\n\"two\nlines\"\n\"1234567\n12345678";
-    let got = bounded(&mut CsvRows::open(Lines::of_bytes(bytes, 14), &plan()).unwrap());
+    let got = bounded(&mut CsvRows::open(Lines::of_bytes(bytes, 14), &plan(), b',').unwrap());
     let unclosed = "test:6: a quoted field of this row is never closed".to_owned();
     assert_eq!(got, ["2 read".to_owned(), format!("3 {long}"), "4 read".to_owned(), unclosed]);
 }
