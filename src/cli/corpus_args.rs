@@ -60,7 +60,7 @@ pub(crate) struct CorpusArgs {
 const SCHEMA_HELP: &str = "\
 The dump that the corpus is, whose fields are then known; the flags below win over it
 
-  arxiv             arXiv metadata (Kaggle): id, title and abstract with their line breaks unfolded
+  arxiv             arXiv metadata (Kaggle, .json or .jsonl): id, title and abstract, line breaks unfolded
                     labels: category (the first, cs.CL), archive (cs)
   s2ag              Semantic Scholar papers and abstracts: corpusid, title, abstract
                     labels: field (the first field of study)

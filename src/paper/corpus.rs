@@ -71,7 +71,7 @@ impl Corpus {
     /// user named and that none of the first 10,000 rows of any file has; neither title nor abstract likewise.
     pub fn open(inputs: &[String], options: CorpusOptions) -> Result<Self, Error> {
         let CorpusOptions { fields, schema, input_format, limit, shard } = options;
-        let rules = FormatRules { input_format, json_object: schema == Some(Schema::SpecterMetadata) };
+        let rules = FormatRules { input_format, json: schema.and_then(Schema::json_files) };
         let files = corpus_files(inputs, rules)?;
         let inputs = files.iter().map(|path| Input::open(path, rules)).collect::<Result<Vec<_>, _>>()?;
         let plan = Arc::new(FieldPlan::new(&fields, schema));

@@ -10,8 +10,7 @@ use std::str::FromStr;
 use super::error::Error;
 
 /// Endings that [`FormatRules::of_name`] knows, for messages.
-pub(super) const KNOWN_FORMATS: &str =
-    ".jsonl, .ndjson, .csv, .tsv (each also with .gz or .zst), .parquet; with the schema `specter-metadata` .json, too";
+pub(super) const KNOWN_FORMATS: &str = ".jsonl, .ndjson, .csv, .tsv (each also with .gz or .zst), .parquet; with the schemas `arxiv` and `specter-metadata` .json, too";
 
 /// Values of `--input-format`, for messages.
 pub(super) const KNOWN_INPUT_FORMATS: &str = "jsonl, csv, tsv, parquet";
@@ -104,8 +103,8 @@ pub(super) struct Format {
 pub(super) struct FormatRules {
     /// For inputs whose name says nothing.
     pub(super) input_format: Option<InputFormat>,
-    /// Whether a `.json` file is one object of rows.
-    pub(super) json_object: bool,
+    /// What a `.json` file is, where the schema says it: arXiv's is JSON Lines, SPECTER's one object of rows.
+    pub(super) json: Option<RowFormat>,
 }
 
 impl FormatRules {
@@ -124,7 +123,7 @@ impl FormatRules {
             "csv" => RowFormat::Csv,
             "tsv" => RowFormat::Tsv,
             "parquet" if compression == Compression::None => RowFormat::Parquet,
-            "json" if self.json_object => RowFormat::JsonObject,
+            "json" => self.json?,
             _ => return None,
         };
         Some(Format { rows, compression })
@@ -137,7 +136,7 @@ impl FormatRules {
         }
         let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
         if text.starts_with(b"{") {
-            return if self.json_object { RowFormat::JsonObject } else { RowFormat::Jsonl };
+            return self.json.unwrap_or(RowFormat::Jsonl);
         }
         let header = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
         if header.contains(&b'\t') { RowFormat::Tsv } else { RowFormat::Csv }
@@ -158,9 +157,10 @@ mod tests {
         assert_eq!(of("b.tsv.zst"), Some((RowFormat::Tsv, Compression::Zstd)));
         assert_eq!(of("b.parquet"), Some((RowFormat::Parquet, Compression::None)));
         assert_eq!(["b.json", "b.gz", "csv", "b.parquet.gz", "b.zst"].map(of), [None; 5]);
-        let rules = FormatRules { json_object: true, ..rules };
+        let rules = FormatRules { json: Some(RowFormat::JsonObject), ..rules };
         let format = rules.of_name(Path::new("metadata.json.zst")).unwrap();
         assert_eq!((format.rows, format.compression), (RowFormat::JsonObject, Compression::Zstd));
+        assert_eq!(rules.of_text(b"{"), RowFormat::JsonObject);
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(of("id,title\n1\t2"), RowFormat::Csv);
         assert_eq!(of("id\ttitle, and more\n"), RowFormat::Tsv);
         assert_eq!(of(""), RowFormat::Csv);
-        let told = FormatRules { input_format: Some(InputFormat::Tsv), json_object: false };
+        let told = FormatRules { input_format: Some(InputFormat::Tsv), json: None };
         assert_eq!(told.of_text(b"{"), RowFormat::Tsv);
         assert_eq!(Compression::of_bytes(b"\x1f\x8b\x08"), Compression::Gzip);
         assert_eq!(Compression::of_bytes(b"\x28\xb5\x2f\xfd\x00"), Compression::Zstd);

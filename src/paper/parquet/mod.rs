@@ -5,10 +5,12 @@
 //! error like any other.
 
 mod columns;
+mod compact;
 mod pages;
 mod values;
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,6 +100,7 @@ impl ParquetRows {
     pub(super) fn open(file: File, name: Arc<str>, reading: &Reading) -> Result<Self, Error> {
         let place = Place { file: name, row: 0 };
         let size = file.metadata().map_err(|source| place.broken(source.into()))?.len();
+        place.guard(|| check_depth(&file, size))?;
         let metadata = place.guard(|| ParquetMetaDataReader::new().parse_and_finish(&file))?;
         let columns = place.guard(|| Columns::new(metadata.file_metadata().schema_descr(), &reading.plan))?;
         let rows = metadata.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum();
@@ -173,6 +176,29 @@ impl ParquetRows {
         }
         self.given += bytes as u64;
         Ok(cells)
+    }
+}
+
+/// The library reads a schema group within group on the stack, however deep it is.
+fn check_depth(mut file: &File, size: u64) -> Result<(), ParquetError> {
+    const DEEPEST: usize = 100;
+    const TAIL: u64 = 8;
+    let Some(tail) = size.checked_sub(TAIL) else { return Ok(()) };
+    let mut end = [0; TAIL as usize];
+    file.seek(SeekFrom::Start(tail))?;
+    file.read_exact(&mut end)?;
+    let [a, b, c, d, magic @ ..] = end;
+    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+    let Some(start) = tail.checked_sub(length).filter(|_| magic == *b"PAR1") else { return Ok(()) };
+    let mut footer = Vec::new();
+    file.seek(SeekFrom::Start(start))?;
+    file.take(length).read_to_end(&mut footer)?;
+    match compact::schema_depth(&footer) {
+        Some(depth) if depth <= DEEPEST => Ok(()),
+        Some(depth) => {
+            Err(ParquetError::General(format!("the schema is nested {depth} deep, expected {DEEPEST} at most")))
+        }
+        None => Err(ParquetError::General("the schema in the footer cannot be read".to_owned())),
     }
 }
 

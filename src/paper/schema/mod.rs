@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::Error;
+use super::format::RowFormat;
 use super::json_object::KEY;
 pub(super) use text::{LabelRule, TextRule, label, text};
 
@@ -126,6 +127,15 @@ impl Schema {
     /// All schemas.
     pub const ALL: [Self; 6] =
         [Self::Arxiv, Self::S2ag, Self::Openalex, Self::PubmedJsonl, Self::Scirepeval, Self::SpecterMetadata];
+
+    /// What the dump's files with the ending `.json` are.
+    pub(super) fn json_files(self) -> Option<RowFormat> {
+        match self {
+            Self::Arxiv => Some(RowFormat::Jsonl),
+            Self::SpecterMetadata => Some(RowFormat::JsonObject),
+            _ => None,
+        }
+    }
 
     pub(super) fn mapping(self) -> &'static Mapping {
         match self {
