@@ -64,8 +64,8 @@ impl Place {
         Error::Parquet { file: self.file.to_string(), row: self.row, source }
     }
 
-    /// Runs what the library does. It asserts some of what a file says (that the offset of a column is not below zero,
-    /// for one); what is asserted and not checked here before becomes an error, not the end of the program.
+    /// Runs what the library does. It panics on some damaged data (one damaged file in some ten thousand, over bits that
+    /// do not last for the rows); that becomes an error, not the end of the program.
     fn guard<T>(&self, work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(result) => result.map_err(|source| self.broken(source)),
