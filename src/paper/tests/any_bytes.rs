@@ -139,8 +139,10 @@ fn damaged(good: &[u8], sequence: &mut Sequence) -> Vec<u8> {
     bytes
 }
 
+/// `OFFPRINT_DAMAGE=N` tries N times as many.
 #[test]
 fn damaged_files_of_every_format_end_in_rows_or_an_error() {
+    let factor: usize = std::env::var("OFFPRINT_DAMAGE").map_or(1, |factor| factor.parse().unwrap());
     let files = [
         ("pandas.jsonl", "x.jsonl", 300),
         ("pandas.csv", "x.csv", 300),
@@ -158,7 +160,7 @@ fn damaged_files_of_every_format_end_in_rows_or_an_error() {
         let good = fs::read(fixture(file)).unwrap();
         let mut sequence = Sequence(0x9e37_79b9_7f4a_7c15 ^ (seed as u64 + 1));
         assert!(!good.is_empty());
-        for _ in 0..times {
+        for _ in 0..times * factor {
             read_to_the_end(name, &damaged(&good, &mut sequence));
         }
     }
