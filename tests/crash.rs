@@ -249,7 +249,7 @@ fn fill(folder: &Path, output: &str) -> Account {
         stop: &AtomicBool::new(false),
         progress: &Progress::default(),
     };
-    let options = EmbeddingOutputOptions { jsonl_id_key: "doc_id".into(), fingerprint: "stub".into() };
+    let options = EmbeddingOutputOptions { fingerprint: "stub".into(), ..EmbeddingOutputOptions::default() };
     let mut sink =
         EmbeddingSink::new(embedding_writer(&folder.join(format!("{output}.parquet")), DIM, &options).unwrap());
     let account = encode_corpus(&job, Some(&mut sink)).unwrap();

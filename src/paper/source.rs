@@ -66,7 +66,10 @@ pub(super) fn open(input: &Input, reading: &Reading) -> Result<Opened, Error> {
     let watch = Watch::new(path, &file, seen)?;
     let rows = match format_of(path, &mut file, reading.rules)? {
         (RowFormat::Parquet, _) => Box::new(ParquetRows::open(file, input.name(), reading)?),
-        (rows, compression) => read_text(Some(rows), compression, Box::new(file), input.name(), reading)?,
+        // What is added to the file from now on belongs to a later run.
+        (rows, compression) => {
+            read_text(Some(rows), compression, Box::new(file.take(seen.size)), input.name(), reading)?
+        }
     };
     Ok(Opened { rows, watch: Some(watch) })
 }
