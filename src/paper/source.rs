@@ -66,9 +66,10 @@ pub(super) fn open(input: &Input, reading: &Reading) -> Result<Opened, Error> {
     let watch = Watch::new(path, &file, seen)?;
     let rows = match format_of(path, &mut file, reading.rules)? {
         (RowFormat::Parquet, _) => Box::new(ParquetRows::open(file, input.name(), reading)?),
-        // What is added to the file from now on belongs to a later run.
         (rows, compression) => {
-            read_text(Some(rows), compression, Box::new(file.take(seen.size)), input.name(), reading)?
+            // What is added to the file from now on belongs to a later run.
+            let packed = Packed { bytes: Box::new(file.take(seen.size)), compression, file: input.name() };
+            read_text(Some(rows), packed, reading)?
         }
     };
     Ok(Opened { rows, watch: Some(watch) })
@@ -92,18 +93,21 @@ fn open_stream(stream: &Arc<Stream>, reading: &Reading) -> Result<Box<dyn RowSou
         return Ok(Box::new(ParquetRows::open(file, Arc::clone(&stream.name), reading)?));
     }
     let bytes = if reading.only_look { stream.look()? } else { stream.take()? };
-    read_text(None, stream.compression, bytes, Arc::clone(&stream.name), reading)
+    let packed = Packed { bytes, compression: stream.compression, file: Arc::clone(&stream.name) };
+    read_text(None, packed, reading)
+}
+
+/// A text as it lies on the disk or comes through a pipe.
+struct Packed {
+    bytes: Box<dyn Read + Send>,
+    compression: Compression,
+    /// For messages.
+    file: Arc<str>,
 }
 
 /// Opens a text; without a format it is told by its first bytes.
-fn read_text(
-    rows: Option<RowFormat>,
-    compression: Compression,
-    bytes: Box<dyn Read + Send>,
-    file: Arc<str>,
-    reading: &Reading,
-) -> Result<Box<dyn RowSource>, Error> {
-    let mut text = unpacked(bytes, compression, file, reading)?;
+fn read_text(rows: Option<RowFormat>, packed: Packed, reading: &Reading) -> Result<Box<dyn RowSource>, Error> {
+    let mut text = unpacked(packed, reading)?;
     let rows = match rows {
         Some(rows) => rows,
         None => {
@@ -124,12 +128,8 @@ fn read_text(
     })
 }
 
-fn unpacked(
-    bytes: Box<dyn Read + Send>,
-    compression: Compression,
-    file: Arc<str>,
-    reading: &Reading,
-) -> Result<TextBytes, Error> {
+fn unpacked(packed: Packed, reading: &Reading) -> Result<TextBytes, Error> {
+    let Packed { bytes, compression, file } = packed;
     let taken = Arc::new(AtomicU64::new(0));
     let counted = Counted { inner: bytes, progress: Arc::clone(&reading.progress), taken: Arc::clone(&taken) };
     let raw = BufReader::with_capacity(READ_BUFFER, counted);

@@ -235,3 +235,38 @@ fn a_schema_of_a_hundred_thousand_groups_is_refused() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.ends_with("the schema is nested 100001 deep, expected 100 at most"), "{source}");
 }
+
+/// A Parquet file with one column `title`, by the library's own writer.
+fn titles(titles: &[&str]) -> Vec<u8> {
+    use arrow_array::{ArrayRef, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::file::properties::WriterProperties;
+    let column: ArrayRef = Arc::new(StringArray::from(titles.to_vec()));
+    let batch = RecordBatch::try_from_iter([("title", column)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn a_parquet_row_above_the_bound_is_rejected_and_a_page_above_it_is_an_error() {
+    let folder = Folder::new();
+    let long = "x".repeat(70 << 20);
+    let path = folder.write("x.parquet", &titles(&["A", &long, "B"]));
+    let expected = [
+        "1 row:1 \"A\"|None",
+        "2 -: the row is longer than 67108864 bytes, the most that is read",
+        "3 row:3 \"B\"|None",
+    ];
+    assert_eq!(summary(&rows(&path, FieldMap::default())), expected);
+    let path = folder.write("y.parquet", &titles(&[&"x".repeat(260 << 20)]));
+    assert!(fs::metadata(&path).unwrap().len() < 1 << 20);
+    let error = open(&[&path], FieldMap::default()).unwrap_err().to_string();
+    let start = format!("{}: column `title` has a page of ", path.display());
+    assert!(error.starts_with(&start) && error.ends_with(" with 1 values, expected at most 256 MiB"), "{error}");
+}
