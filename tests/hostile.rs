@@ -189,6 +189,8 @@ mutations_of!(
     space,
     jsonl,
     csv,
+    tsv,
+    parquet,
     report
 );
 

@@ -67,7 +67,8 @@ pub(super) fn open(input: &Input, reading: &Reading) -> Result<Opened, Error> {
     let rows = match format_of(path, &mut file, reading.rules)? {
         (RowFormat::Parquet, _) => Box::new(ParquetRows::open(file, input.name(), reading)?),
         (rows, compression) => {
-            let packed = Packed { bytes: Box::new(file), compression, file: input.name() };
+            // What is added to the file from now on belongs to a later run.
+            let packed = Packed { bytes: Box::new(file.take(seen.size)), compression, file: input.name() };
             read_text(Some(rows), packed, reading)?
         }
     };

@@ -12,6 +12,7 @@ use offprint::encode::Tokenizer;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::heads::Head;
 use offprint::model::{Bundle, Checkpoint, Pooling, Recipe, WeightsFile};
+use offprint::output::{Prediction, PredictionOptions, prediction_writer};
 use offprint::paper::{Corpus, CorpusOptions};
 use offprint::report::{Report, Section};
 
@@ -56,6 +57,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "space", file: "0123456789abcdef/space.json", prepare: cache_folder, read: cache, memory: TREE },
     Target { name: "jsonl", file: "papers.jsonl", prepare: jsonl_file, read: jsonl, memory: (100, MIB) },
     Target { name: "csv", file: "papers.csv", prepare: csv_file, read: csv, memory: (100, MIB) },
+    Target { name: "tsv", file: "papers.tsv", prepare: tsv_file, read: tsv, memory: (100, MIB) },
+    Target { name: "parquet", file: "papers.parquet", prepare: parquet_file, read: parquet, memory: (100, MIB) },
     Target { name: "report", file: "report.json", prepare: report_file, read: report, memory: TREE },
 ];
 
@@ -199,6 +202,37 @@ fn jsonl_file(folder: &Path) {
 fn csv_file(folder: &Path) {
     let rows = "id,title,abstract,year\na,\"Coral, reefs\",\"Heat\nwaves \"\"rise\"\"\",2020\nb,only,,\nc,three\n\"d\",x,y,z\n";
     fs::write(folder.join("papers.csv"), rows).unwrap();
+}
+
+fn tsv_file(folder: &Path) {
+    fs::write(folder.join("papers.tsv"), "id\ttitle\tabstract\na\tCoral reefs\tHeat\nb\tonly\t\nc\n").unwrap();
+}
+
+/// Predictions with the fields of papers carried along are a corpus as well.
+fn parquet_file(folder: &Path) {
+    let names = ["title", "abstract"].map(str::to_owned).to_vec();
+    let options = PredictionOptions { kept_names: names, ..PredictionOptions::default() };
+    let mut writer = prediction_writer(&folder.join("papers.parquet"), &options).unwrap();
+    for paper in 0..40 {
+        let kept = [format!("Paper {paper}"), "coral reefs and heat waves".repeat(paper % 5)];
+        let prediction = Prediction {
+            id: format!("p{paper}"),
+            label: "yes".to_owned(),
+            probability: 0.5,
+            ranked: Vec::new(),
+            kept: kept.map(|text| Some(text.into())).to_vec(),
+        };
+        writer.write(&prediction).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn tsv(folder: &Path) -> Outcome {
+    corpus(&folder.join("papers.tsv"))
+}
+
+fn parquet(folder: &Path) -> Outcome {
+    corpus(&folder.join("papers.parquet"))
 }
 
 fn jsonl(folder: &Path) -> Outcome {
