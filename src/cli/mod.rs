@@ -17,6 +17,7 @@ mod self_check;
 mod signals;
 mod table;
 mod train;
+mod units;
 
 use std::process::ExitCode;
 
