@@ -1,4 +1,4 @@
-//! The cache in a rough world: ten writers, a folder removed under a run, one that may only be read, damage of any kind.
+//! The cache in a rough world: ten writers, a folder removed under a run, one that may only be read.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,8 +10,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use offprint::cache::{CACHE_FORMAT, Damage, EmbeddingCache, Error, MergeScope, Space, stat, verify, verify_watched};
-use rows::{append, assert_held, damage, fill, parts, space};
+use offprint::cache::{CACHE_FORMAT, EmbeddingCache, Error, MergeScope, Space, stat, verify};
+use rows::{append, assert_held, fill, parts, space};
 
 #[test]
 fn a_run_of_many_small_parts_merges_them_as_it_goes() {
@@ -98,83 +98,6 @@ fn a_folder_that_cannot_be_made_anew_is_named_and_the_rows_stay_in_memory() {
     fs::remove_file(&cache_root).unwrap();
     cache.close_part().unwrap();
     assert_held(&EmbeddingCache::open(&cache_root, &space()).unwrap(), 0..10);
-}
-
-#[test]
-fn verify_names_every_kind_of_damage_and_goes_on() {
-    let root = tempfile::tempdir().unwrap();
-    fill(root.path(), "any", 0..60, 10);
-    let [flipped, cut, empty, folder, ..] = &parts(root.path())[..] else { panic!("six parts") };
-
-    let bytes = fs::read(cut).unwrap();
-    damage(flipped);
-    fs::write(cut, &bytes[..bytes.len() / 2]).unwrap();
-    fs::write(empty, "").unwrap();
-    fs::remove_file(folder).unwrap();
-    fs::create_dir(folder).unwrap();
-    let space_folder = root.path().join("f00d");
-    for name in ["notes.txt", "abc.arrow", &format!("{}.arrow.bak", "0".repeat(64))] {
-        fs::write(space_folder.join(name), "mine").unwrap();
-    }
-    let mut seen = Vec::new();
-    let report = verify_watched(root.path(), &mut |read, total| seen.push((read, total))).unwrap();
-    assert!(!report.is_sound());
-    let find = |path: &Path| report.damaged.iter().find(|part| part.path == *path).unwrap();
-    assert!(matches!(find(flipped).damage, Damage::Content { .. }));
-    assert_eq!(find(flipped).rows_lost, Some(10));
-    assert_eq!((find(cut).rows_lost, find(empty).rows_lost), (None, None));
-    assert_eq!(report.damaged.len(), 3);
-    for part in &report.damaged {
-        assert!(part.moved_to.as_ref().unwrap().is_file() && !part.path.exists());
-    }
-    assert_eq!(report.unreadable.len(), 1);
-    assert_eq!(report.unreadable[0].path, *folder);
-    assert_eq!((report.parts, report.rows), (6, 20));
-    let foreign: Vec<_> = report.foreign.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(foreign, [&format!("{}.arrow.bak", "0".repeat(64)), "abc.arrow", "notes.txt"]);
-    assert!(report.foreign.iter().all(|path| path.exists()));
-    assert!(seen.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 == pair[1].1));
-    assert_eq!(seen.last().unwrap().0, report.bytes, "all bytes were announced");
-    let json = serde_json::to_value(&report).unwrap();
-    assert!(json["unreadable"][0]["reason"].as_str().unwrap().starts_with("could not map cache part `"), "{json}");
-    let again = verify(root.path()).unwrap();
-    assert_eq!((again.damaged.len(), again.unreadable.len(), again.rows), (0, 1, 20));
-}
-
-#[test]
-fn a_part_that_cannot_be_set_aside_is_still_named() {
-    let root = tempfile::tempdir().unwrap();
-    fill(root.path(), "any", 0..10, 10);
-    damage(&parts(root.path())[0]);
-    fs::write(root.path().join("f00d/damaged"), "no folder").unwrap();
-    let report = verify(root.path()).unwrap();
-    assert_eq!((report.damaged.len(), &report.damaged[0].moved_to), (1, &None));
-    assert!(parts(root.path())[0].exists());
-}
-
-#[test]
-fn rows_of_a_space_whose_description_is_missing_or_damaged_are_found_by_the_next_run() {
-    for broken in [None, Some("{"), Some(r#"{"format": 1}"#)] {
-        let root = tempfile::tempdir().unwrap();
-        fill(root.path(), "any", 0..30, 10);
-        let file = root.path().join("f00d/space.json");
-        match broken {
-            None => fs::remove_file(&file).unwrap(),
-            Some(text) => fs::write(&file, text).unwrap(),
-        }
-        if broken.is_some() {
-            let error = EmbeddingCache::open(root.path(), &space()).unwrap_err();
-            assert!(error.hint().unwrap().contains("offprint cache verify"), "{error}");
-        }
-        assert!(stat(root.path()).unwrap().spaces.is_empty());
-        let report = verify(root.path()).unwrap();
-        let [found] = &report.undescribed[..] else { panic!("{report:?}") };
-        assert_eq!((found.parts, found.moved_to.is_some()), (3, broken.is_some()));
-        assert_eq!((report.damaged.len(), report.is_sound()), (0, false));
-        let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
-        assert_held(&cache, 0..30);
-        assert!(verify(root.path()).unwrap().is_sound());
-    }
 }
 
 #[test]

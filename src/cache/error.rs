@@ -167,6 +167,11 @@ impl Error {
         matches!(self, Self::Io { source, .. } if refused.contains(&source.kind()))
     }
 
+    /// Whether the system said that a file or folder is not there.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Turns a system error into one that says what was tried on what.
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

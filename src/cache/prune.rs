@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -114,7 +114,11 @@ pub fn prune(root: &Path, options: &PruneOptions) -> Result<PruneReport, Error> 
         let limit = options.keep_bytes.unwrap_or(0);
         for space in chosen {
             if report.bytes_left > limit || options.keep_bytes.is_none() {
-                remove_space(root, space, &mut report)?;
+                match remove_space(root, space, &mut report) {
+                    // Another prune was faster.
+                    Err(error) if error.is_missing() && !space.path.exists() => report.bytes_left -= space.bytes,
+                    removed => removed?,
+                }
             }
         }
     }
@@ -185,7 +189,8 @@ fn remove_space(root: &Path, space: &Candidate, report: &mut PruneReport) -> Res
     let claims = (stamp::claim_alone(&space.path).map_err(Error::io("lock", &space.path))?, merge::lock(&space.path)?);
     let (Some(alone), Some(merging)) = claims else { return keep(report, KeepReason::InUse) };
     if !report.dry_run {
-        let aside = root.join(format!("{ASIDE_PREFIX}{}", space.fingerprint));
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        let aside = root.join(format!("{ASIDE_PREFIX}{}-{}-{nanos}", space.fingerprint, std::process::id()));
         disk::move_aside(&space.path, &aside)
             .and_then(|()| disk::sync_folder(root))
             .map_err(Error::io("remove", &space.path))?;

@@ -178,8 +178,12 @@ pub(super) fn scan(root: &Path) -> Result<Vec<SpaceFolder>, Error> {
             continue;
         }
         let space = read(&path).map(|space| space.filter(|space| space.fingerprint == fingerprint));
-        if matches!(space, Ok(None)) && folder::part_paths(&path)?.is_empty() {
-            continue;
+        if matches!(space, Ok(None)) {
+            match folder::part_paths(&path) {
+                Err(error) if error.is_missing() => continue,
+                Ok(paths) if paths.is_empty() => continue,
+                listed => drop(listed?),
+            }
         }
         found.push(SpaceFolder { path, fingerprint, space });
     }

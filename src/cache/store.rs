@@ -183,16 +183,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Tries to claim a folder that a removal takes away at the same moment.
-const CLAIMS: usize = 20;
+const CLAIMS: usize = 100;
 
 /// Makes the folder of a space where it is missing, and marks it as in use.
 pub(super) fn claim(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse>), Error> {
-    let mut folder = space.prepare(root)?;
-    for _ in 0..CLAIMS {
+    for _ in 1..CLAIMS {
+        let folder = match space.prepare(root) {
+            Err(error) if error.is_missing() => continue,
+            prepared => prepared?,
+        };
         match InUse::claim(&folder) {
-            Some(in_use) if !in_use.is_of(&folder) => folder = space.prepare(root)?,
-            claimed => return Ok((folder, claimed)),
+            Some(in_use) if in_use.is_of(&folder) => return Ok((folder, Some(in_use))),
+            None if folder.is_dir() => return Ok((folder, None)),
+            // It was removed between two steps.
+            _ => {}
         }
     }
-    Ok((folder, None))
+    Ok((space.prepare(root)?, None))
 }

@@ -56,6 +56,15 @@ pub fn fill(root: &Path, cpu: &str, rows: impl IntoIterator<Item = u32>, chunk: 
     }
 }
 
+/// Two parts as two processes write them that do not know of each other.
+pub fn write_overlapping(root: &Path, rows: [std::ops::Range<u32>; 2]) {
+    let handles = [0, 1].map(|_| EmbeddingCache::open(root, &space()).unwrap());
+    for (cache, rows) in handles.iter().zip(rows) {
+        append(cache, rows);
+        cache.close_part().unwrap();
+    }
+}
+
 /// The parts in the space's folder, by name.
 pub fn parts(root: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join("f00d")).unwrap().map(|entry| entry.unwrap().path());
