@@ -19,6 +19,9 @@ const CHUNK: usize = 512;
 /// Mapped parts, by ascending name.
 pub(super) type Parts = Arc<Vec<Arc<Part>>>;
 
+/// Takes one row of a walk; an error ends it.
+pub type VisitRow<'a, E> = dyn FnMut(&Key, &[f32], &RowMeta) -> Result<(), E> + 'a;
+
 /// All rows that a handle can read.
 #[derive(Debug)]
 pub(super) struct State {
@@ -158,7 +161,7 @@ impl EmbeddingCache {
     ///
     /// # Errors
     /// The first one that `visit` gives, which ends the walk.
-    pub fn for_each_row<E>(&self, visit: &mut dyn FnMut(&Key, &[f32], &RowMeta) -> Result<(), E>) -> Result<(), E> {
+    pub fn for_each_row<E>(&self, visit: &mut VisitRow<'_, E>) -> Result<(), E> {
         let parts = self.read().parts.clone();
         let mut last = None;
         for (part, place) in Ascending::of(&parts) {

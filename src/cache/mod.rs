@@ -47,6 +47,7 @@ mod crash_tests;
 pub use error::{Damage, Error};
 pub use join::{JoinReport, JoinedSpace, LeftOut, merge_caches};
 pub use key::{Key, RowMeta};
+pub use lookup::VisitRow;
 pub use merge::{MergeReport, MergeScope};
 pub use prune::{KeepReason, KeptSpace, PruneOptions, PruneReport, PrunedSpace, prune};
 pub use space::{PartOrigin, Space, miss_reason, spaces};

@@ -24,8 +24,9 @@ pub(super) const OPEN_PART_BYTES: usize = 64 << 20;
 /// The embeddings of one encoder, by the text they were computed from. Shared between threads by reference; any number
 /// of handles, in any number of processes, may work on one folder.
 ///
-/// What other processes add is seen when the handle is opened and after [`EmbeddingCache::finish`] or
-/// [`EmbeddingCache::merge`]. Dropping a handle writes nothing: rows since the last closed part are lost, as in a kill.
+/// What other processes add is seen when the handle is opened, after [`EmbeddingCache::finish`] or
+/// [`EmbeddingCache::merge`], and when one of them merged parts of this handle. Dropping a handle writes nothing: rows
+/// since the last closed part are lost, as in a kill. While a handle lives, its space is not pruned.
 #[derive(Debug)]
 pub struct EmbeddingCache {
     pub(super) space: Space,
