@@ -31,7 +31,7 @@ impl EmbeddingCache {
         if due { self.close_and_tidy() } else { Ok(()) }
     }
 
-    /// Closes the part, and merges some small ones where there are many. That part of the work is at most 1 GiB: a short
+    /// Closes the part, and merges some small ones where there are many. That part of the work is under 2 GiB: a short
     /// pause for the thread that does it, none for the others.
     pub(super) fn close_and_tidy(&self) -> Result<(), Error> {
         self.close_part()?;

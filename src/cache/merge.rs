@@ -37,8 +37,8 @@ pub enum MergeScope {
     /// Those below 16 MiB, and larger ones (to 1 GiB) that are at most twice as large as all the smaller together: so a
     /// row is written again a number of times that grows with the logarithm of the cache, and the number of parts too.
     Small,
-    /// The smallest of those that [`MergeScope::Small`] takes, as far as they have 1 GiB together: what a run does between
-    /// two of its parts.
+    /// The smallest of those that [`MergeScope::Small`] takes, until they have 1 GiB together, so less than 2 GiB: what a
+    /// run does between two of its parts.
     Bounded,
     /// All of them: one part per origin is left, without duplicate keys.
     All,
@@ -152,13 +152,15 @@ fn small_count(sizes: &[u64]) -> usize {
     taken
 }
 
-/// How many of the smallest parts have at most 1 GiB together, sizes ascending.
+/// How many of the smallest parts it takes to have 1 GiB together, sizes ascending: what they become is large, and not
+/// merged once more.
 fn bounded_count(sizes: &[u64]) -> usize {
-    let sums = sizes.iter().scan(0_u64, |sum, size| {
-        *sum = sum.saturating_add(*size);
-        Some(*sum)
+    let mut sum = 0_u64;
+    let enough = sizes.iter().position(|size| {
+        sum = sum.saturating_add(*size);
+        sum >= LARGE_BYTES
     });
-    sums.take_while(|sum| *sum <= LARGE_BYTES).count()
+    enough.map_or(sizes.len(), |index| index + 1)
 }
 
 /// Sets aside the parts whose content is not what their name says; the others.
@@ -252,10 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bounded_merge_takes_at_most_one_gibibyte() {
+    fn a_bounded_merge_takes_what_becomes_large_and_no_more() {
         assert_eq!(bounded_count(&[]), 0);
+        assert_eq!(bounded_count(&[64 * MIB; 10]), 10);
         assert_eq!(bounded_count(&[64 * MIB; 100]), 16);
-        assert_eq!(bounded_count(&[MIB, LARGE_BYTES - MIB, 1]), 2);
-        assert_eq!(bounded_count(&[MIB, LARGE_BYTES]), 1);
+        assert_eq!(bounded_count(&[63 * MIB; 100]), 17, "so that the merged part is left alone from then on");
+        assert_eq!(bounded_count(&[MIB, LARGE_BYTES - 1, LARGE_BYTES - 1]), 2);
     }
 }
