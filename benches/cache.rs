@@ -72,10 +72,13 @@ fn bench_read(criterion: &mut Criterion) {
                 bencher.iter(|| keys.iter().filter(|key| cache.contains(black_box(key))).count());
             });
         }
+        for (name, keys) in [("hits at once", &present), ("misses at once", &absent)] {
+            group.bench_function(id(name), |bencher| bencher.iter(|| cache.contains_all(black_box(keys))));
+        }
         group.throughput(Throughput::Bytes(ROWS * DIM as u64 * 4));
         let mut matrix = vec![0.0; present.len() * DIM];
         group.bench_function(id("matrix"), |bencher| {
-            bencher.iter(|| cache.copy_rows(&present, black_box(&mut matrix)));
+            bencher.iter(|| cache.copy_rows(present.iter().copied().zip(black_box(&mut matrix).chunks_exact_mut(DIM))));
         });
         group.finish();
     }

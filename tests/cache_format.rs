@@ -9,6 +9,8 @@ use offprint::cache::{CACHE_FORMAT, EmbeddingCache, Key, MergeScope, PartOrigin,
 
 const DIM: usize = 5;
 const ROWS: u32 = 12;
+/// Rows that two machines computed.
+const TWICE: u32 = 4;
 const FINGERPRINT: &str = "0123456789abcdef";
 
 fn fixture() -> PathBuf {
@@ -29,11 +31,11 @@ fn meta(row: u32) -> RowMeta {
     RowMeta { n_tokens: 2 + row, n_dropped: row % 4, title_cut: row.is_multiple_of(5) }
 }
 
-/// Rows `from..to` as one part.
-fn write(root: &Path, rows: std::ops::Range<u32>) {
+/// Rows `from..to` as one part, computed on this processor.
+fn write(root: &Path, cpu: &str, rows: std::ops::Range<u32>) {
     let cache = EmbeddingCache::open(root, &space()).unwrap();
     let origin =
-        PartOrigin { provider: "CPUExecutionProvider".into(), runtime_version: "1.25.0".into(), cpu: "any".into() };
+        PartOrigin { provider: "CPUExecutionProvider".into(), runtime_version: "1.25.0".into(), cpu: cpu.into() };
     cache.set_origin(origin).unwrap();
     for row in rows {
         cache.append(Key::of_text(&format!("paper {row}")), &embedding(row), meta(row)).unwrap();
@@ -52,8 +54,9 @@ fn a_cache_of_format_1_is_read() {
         fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
     }
     let report = verify(root.path()).unwrap();
-    assert_eq!((report.parts, report.rows, report.damaged.len()), (2, ROWS.into(), 0));
-    assert_eq!(stat(root.path()).unwrap().spaces[0].fields, space().fields);
+    assert_eq!((report.parts, report.rows, report.is_sound()), (3, (ROWS + TWICE).into(), true));
+    let found = &stat(root.path()).unwrap().spaces[0];
+    assert_eq!((&found.fields, found.duplicate_keys), (&space().fields, TWICE.into()));
     let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
     for _ in 0..2 {
         let mut into = vec![0.0; DIM];
@@ -62,7 +65,7 @@ fn a_cache_of_format_1_is_read() {
             assert_eq!(into, embedding(row));
         }
         cache.merge(MergeScope::All).unwrap();
-        assert_eq!((cache.parts(), cache.len()), (1, ROWS as usize));
+        assert_eq!((cache.parts(), cache.len()), (2, (ROWS + TWICE) as usize), "one part for each origin");
     }
 }
 
@@ -70,6 +73,17 @@ fn a_cache_of_format_1_is_read() {
 #[test]
 #[ignore = "writes tests/data/cache-v1"]
 fn write_the_fixture() {
-    write(&fixture(), 0..7);
-    write(&fixture(), 7..ROWS);
+    write(&fixture(), "any", 0..7);
+    write(&fixture(), "any", 7..ROWS);
+    // Another origin, and keys that another part has too.
+    let folder = fixture().join(FINGERPRINT);
+    let known = tempfile::tempdir().unwrap();
+    write(known.path(), "another", 5..9);
+    for entry in fs::read_dir(known.path().join(FINGERPRINT)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "arrow") {
+            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    fs::remove_file(folder.join("last-used")).unwrap();
 }

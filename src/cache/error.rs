@@ -54,6 +54,35 @@ pub enum Error {
         /// One per differing field.
         differences: Vec<String>,
     },
+    /// The folder went away while a run used it.
+    #[error("cache folder `{}` was removed or replaced while this run used it", path.display())]
+    FolderRemoved {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder to merge from is no cache.
+    #[error("there is no cache in `{}`", path.display())]
+    NoCache {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A cache is to be merged into itself.
+    #[error("`{}` is the cache that is merged into", path.display())]
+    SameCache {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing says what a prune may remove.
+    #[error("nothing was said that may be removed from the cache")]
+    NothingSelected,
+    /// The beginning of a fingerprint that is that of several.
+    #[error("fingerprint `{prefix}` fits {} encoders: {}", fits.len(), fits.join(", "))]
+    PrefixUnclear {
+        /// As given.
+        prefix: String,
+        /// The fingerprints that begin so.
+        fits: Vec<String>,
+    },
     /// A fingerprint that cannot name a folder.
     #[error("fingerprint `{fingerprint}` cannot name a cache folder, expected 1 to 128 letters, digits, `-` or `_`")]
     Fingerprint {
@@ -100,11 +129,47 @@ impl Error {
             Self::PartDamaged { .. } => Some(
                 "`offprint cache verify` sets damaged parts aside; their rows are computed again when asked for".into(),
             ),
-            Self::SpaceFile { path, .. } | Self::Format { path, .. } => path.parent().map(|folder| {
+            Self::SpaceFile { path, .. } => Some(format!(
+                "`offprint cache verify` sets `{}` aside; the rows are still there, and the next run with their bundle \
+                 writes the file again and finds them",
+                path.display()
+            )),
+            Self::Format { path, got } if *got > CACHE_FORMAT => path.parent().map(|folder| {
+                format!(
+                    "a newer offprint wrote it: use that one, choose another `--cache-dir`, or remove `{}` to compute its \
+                     rows again",
+                    folder.display()
+                )
+            }),
+            Self::Format { path, .. } => path.parent().map(|folder| {
                 format!("choose another `--cache-dir`, or remove `{}` to compute its rows again", folder.display())
             }),
+            Self::NoCache { .. } => Some("give the folder that `--cache-dir` named when it was filled".into()),
+            Self::SameCache { .. } => Some("give other caches, or none to make few parts of many".into()),
+            Self::NothingSelected => Some(
+                "`--encoder FINGERPRINT`, `--unused-for 90d`, `--keep-size 20GB` or `--damaged` say what may go; \
+                 `--dry-run` shows it first"
+                    .into(),
+            ),
+            Self::PrefixUnclear { .. } => Some("give more of its letters; `offprint cache stat` shows all".into()),
+            Self::FolderRemoved { .. } => Some(
+                "what was computed since is kept in a new one; what was computed before and lay in the old one is computed \
+                 again when next asked for"
+                    .into(),
+            ),
             _ => None,
         }
+    }
+
+    /// Whether the system refused for want of a permission.
+    pub(super) fn is_refusal(&self) -> bool {
+        let refused = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+        matches!(self, Self::Io { source, .. } if refused.contains(&source.kind()))
+    }
+
+    /// Whether the system said that a file or folder is not there.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// Turns a system error into one that says what was tried on what.
@@ -209,6 +274,17 @@ mod tests {
                 Error::NoSpace { root: "/c".into(), fingerprint: "ab".into() },
                 "there is no cache of encoder `ab` in `/c`",
             ),
+            (
+                Error::FolderRemoved { path: "/c/f".into() },
+                "cache folder `/c/f` was removed or replaced while this run used it",
+            ),
+            (Error::NoCache { path: "/c".into() }, "there is no cache in `/c`"),
+            (Error::SameCache { path: "/c".into() }, "`/c` is the cache that is merged into"),
+            (Error::NothingSelected, "nothing was said that may be removed from the cache"),
+            (
+                Error::PrefixUnclear { prefix: "a".into(), fits: vec!["ab".into(), "ac".into()] },
+                "fingerprint `a` fits 2 encoders: ab, ac",
+            ),
             (Error::RowLength { got: 3, expected: 4 }, "an embedding has 3 values, this cache holds embeddings of 4"),
         ];
         for (error, text) in texts {
@@ -239,5 +315,8 @@ mod tests {
         assert!(io_error(io::ErrorKind::PermissionDenied).hint().unwrap().contains("--no-cache"));
         assert!(io_error(io::ErrorKind::Interrupted).hint().is_none());
         assert!(Error::Dim { dim: 0 }.hint().is_none());
+        let format = |got| Error::Format { path: "/c/f/space.json".into(), got }.hint().unwrap();
+        assert!(format(CACHE_FORMAT + 1).starts_with("a newer offprint wrote it"));
+        assert!(format(0).starts_with("choose another `--cache-dir`, or remove `/c/f`"));
     }
 }

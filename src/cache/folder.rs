@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
+use super::merge::LOCK_FILE;
 use super::part::Part;
-use super::space::Space;
+use super::pending;
+use super::space::{SPACE_FILE, Space};
+use super::stamp::STAMP_FILE;
 use crate::durable::disk;
 
 /// Folder of the parts that were set aside, in that of their space.
-const DAMAGED_FOLDER: &str = "damaged";
+pub(super) const DAMAGED_FOLDER: &str = "damaged";
 
 /// Merges by other processes that may come between two listings, before a listing is taken as it is.
 const LISTINGS: usize = 20;
@@ -103,4 +106,20 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
 pub(super) fn set_aside_count(folder: &Path) -> Result<usize, Error> {
     let aside = folder.join(DAMAGED_FOLDER);
     if aside.exists() { part_paths(&aside).map(|paths| paths.len()) } else { Ok(0) }
+}
+
+/// What lies in the folder of a space and is nothing that a cache writes there.
+pub(super) fn foreign_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let parts = part_paths(folder)?;
+    let mut foreign = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let ours = pending::is_temporary(name) || [SPACE_FILE, STAMP_FILE, LOCK_FILE, DAMAGED_FOLDER].contains(&name);
+        if !ours && parts.binary_search(&path).is_err() {
+            foreign.push(path);
+        }
+    }
+    foreign.sort();
+    Ok(foreign)
 }

@@ -24,12 +24,12 @@ use super::space::{PartOrigin, Space};
 use super::writer::PartWriter;
 use crate::durable::disk;
 
-const LOCK_FILE: &str = ".merge.lock";
+pub(super) const LOCK_FILE: &str = ".merge.lock";
 
 /// A part below this is merged by every [`MergeScope::Small`] merge: writing so little again costs nothing.
 const TINY_BYTES: u64 = 16 << 20;
 /// A part of this size or more is left as it is by [`MergeScope::Small`].
-const LARGE_BYTES: u64 = 1 << 30;
+pub(super) const LARGE_BYTES: u64 = 1 << 30;
 
 /// Which parts a merge takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub enum MergeScope {
     /// Those below 16 MiB, and larger ones (to 1 GiB) that are at most twice as large as all the smaller together: so a
     /// row is written again a number of times that grows with the logarithm of the cache, and the number of parts too.
     Small,
+    /// The smallest of those that [`MergeScope::Small`] takes, until they have 1 GiB together, so less than 2 GiB: what a
+    /// run does between two of its parts.
+    Bounded,
     /// All of them: one part per origin is left, without duplicate keys.
     All,
 }
@@ -98,10 +101,9 @@ fn groups(folder: &Path, space: &Space, scope: MergeScope) -> Result<(Groups, Ve
     Ok((groups, skipped))
 }
 
-fn lock(folder: &Path) -> Result<Option<File>, Error> {
-    let path = folder.join(LOCK_FILE);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(Error::io("open", &path))?;
+/// The lock of those that merge, held until the file is dropped; `None` while another process has it.
+pub(super) fn lock(folder: &Path) -> Result<Option<File>, Error> {
+    let (path, file) = open_lock(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -109,12 +111,29 @@ fn lock(folder: &Path) -> Result<Option<File>, Error> {
     }
 }
 
+/// As [`lock`], but waits for it.
+pub(super) fn wait_for_lock(folder: &Path) -> Result<File, Error> {
+    let (path, file) = open_lock(folder)?;
+    file.lock().map_err(Error::io("lock", &path))?;
+    Ok(file)
+}
+
+fn open_lock(folder: &Path) -> Result<(PathBuf, File), Error> {
+    let path = folder.join(LOCK_FILE);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(Error::io("open", &path))?;
+    Ok((path, file))
+}
+
 /// The parts to merge, by ascending name; fewer than two if there is nothing to do.
 fn choose(mut parts: Vec<Arc<Part>>, scope: MergeScope) -> Vec<Arc<Part>> {
-    if scope == MergeScope::Small {
+    if scope != MergeScope::All {
         parts.sort_by_key(|part| part.bytes());
         let sizes: Vec<u64> = parts.iter().map(|part| part.bytes()).collect();
         parts.truncate(small_count(&sizes));
+        if scope == MergeScope::Bounded {
+            parts.truncate(bounded_count(&sizes));
+        }
         parts.sort_by(|a, b| a.path().cmp(b.path()));
     }
     parts
@@ -133,8 +152,19 @@ fn small_count(sizes: &[u64]) -> usize {
     taken
 }
 
+/// How many of the smallest parts it takes to have 1 GiB together, sizes ascending: what they become is large, and not
+/// merged once more.
+fn bounded_count(sizes: &[u64]) -> usize {
+    let mut sum = 0_u64;
+    let enough = sizes.iter().position(|size| {
+        sum = sum.saturating_add(*size);
+        sum >= LARGE_BYTES
+    });
+    enough.map_or(sizes.len(), |index| index + 1)
+}
+
 /// Sets aside the parts whose content is not what their name says; the others.
-fn sound(parts: Vec<Arc<Part>>, warnings: &mut Vec<Error>) -> Result<Vec<Arc<Part>>, Error> {
+pub(super) fn sound(parts: Vec<Arc<Part>>, warnings: &mut Vec<Error>) -> Result<Vec<Arc<Part>>, Error> {
     let mut kept = Vec::with_capacity(parts.len());
     for part in parts {
         match Part::check_content(part.path()).and_then(|()| part.check_order()) {
@@ -146,14 +176,14 @@ fn sound(parts: Vec<Arc<Part>>, warnings: &mut Vec<Error>) -> Result<Vec<Arc<Par
     Ok(kept)
 }
 
-struct Merged {
-    path: PathBuf,
-    rows: u64,
-    duplicates: u64,
+pub(super) struct Merged {
+    pub path: PathBuf,
+    pub rows: u64,
+    pub duplicates: u64,
 }
 
 /// Writes the rows of `parts`, which are by ascending name, as one part.
-fn write(folder: &Path, space: &Space, origin: &PartOrigin, parts: &[Arc<Part>]) -> io::Result<Merged> {
+pub(super) fn write(folder: &Path, space: &Space, origin: &PartOrigin, parts: &[Arc<Part>]) -> io::Result<Merged> {
     let mut writer = PartWriter::create(folder, space, origin)?;
     let (mut rows, mut duplicates) = (0, 0);
     let mut last = None;
@@ -171,7 +201,7 @@ fn write(folder: &Path, space: &Space, origin: &PartOrigin, parts: &[Arc<Part>])
 }
 
 /// Removes the sources of `merged`. It can be one of them, where one had all the rows of the others.
-fn remove_sources(folder: &Path, sources: &[Arc<Part>], merged: &Path) -> Result<(), Error> {
+pub(super) fn remove_sources(folder: &Path, sources: &[Arc<Part>], merged: &Path) -> Result<(), Error> {
     for source in sources.iter().filter(|source| source.path() != merged) {
         disk::remove(source.path()).map_err(Error::io("remove a merged part", source.path()))?;
     }
@@ -221,5 +251,14 @@ mod tests {
         assert_eq!(small_count(&[MIB, 200 * MIB]), 1);
         assert_eq!(small_count(&[600 * MIB, LARGE_BYTES - 1]), 2);
         assert_eq!(small_count(&[600 * MIB, LARGE_BYTES]), 0);
+    }
+
+    #[test]
+    fn a_bounded_merge_takes_what_becomes_large_and_no_more() {
+        assert_eq!(bounded_count(&[]), 0);
+        assert_eq!(bounded_count(&[64 * MIB; 10]), 10);
+        assert_eq!(bounded_count(&[64 * MIB; 100]), 16);
+        assert_eq!(bounded_count(&[63 * MIB; 100]), 17, "so that the merged part is left alone from then on");
+        assert_eq!(bounded_count(&[MIB, LARGE_BYTES - 1, LARGE_BYTES - 1]), 2);
     }
 }

@@ -11,6 +11,7 @@
 //! | `<fingerprint>/space.json` | the encoder's fingerprint fields and the dimension, for people and for misses that explain themselves |
 //! | `<fingerprint>/<64 hex digits>.arrow` | a part: an Arrow IPC file, uncompressed, named by the BLAKE3 of its bytes |
 //! | `<fingerprint>/damaged/` | parts that `verify` or a merge found changed on disk |
+//! | `<fingerprint>/last-used` | when a process last opened the space; locked by all that use it, so that `prune` leaves it |
 //! | `<fingerprint>/.merge.lock` | empty; held by the one process that merges. Filling the cache takes no lock |
 //!
 //! A part has the columns `key: FixedSizeBinary(16)` (strictly ascending through the file),
@@ -19,15 +20,21 @@
 //! streams, and the same rows of the same origin give the same bytes in whatever order they arrived. Buffers are
 //! 64-byte aligned and used straight from the mapped file.
 
+mod closing;
 mod error;
+mod filter;
 mod folder;
+mod join;
 mod key;
 mod layout;
+mod lookup;
 mod merge;
 mod part;
 mod pending;
+mod prune;
 mod rows;
 mod space;
+mod stamp;
 mod stat;
 mod store;
 mod verify;
@@ -37,12 +44,15 @@ mod writer;
 mod crash_tests;
 
 pub use error::{Damage, Error};
+pub use join::{JoinReport, JoinedSpace, LeftOut, merge_caches};
 pub use key::{Key, RowMeta};
+pub use lookup::VisitRow;
 pub use merge::{MergeReport, MergeScope};
+pub use prune::{KeepReason, KeptSpace, PruneOptions, PruneReport, PrunedSpace, prune};
 pub use space::{PartOrigin, Space, miss_reason, spaces};
 pub use stat::{CacheStat, SpaceStat, stat};
 pub use store::EmbeddingCache;
-pub use verify::{DamagedPart, VerifyReport, verify};
+pub use verify::{DamagedPart, UndescribedSpace, UnreadablePart, VerifyReport, verify, verify_watched};
 
 /// Version of what lies on disk. Whoever changes a part's columns, its order, or the key function raises it.
 pub const CACHE_FORMAT: u32 = 1;

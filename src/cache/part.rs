@@ -1,18 +1,20 @@
 //! One mapped part and the search in it. Must not know other parts.
 //!
 //! A part stays readable for as long as it is mapped, whatever happens to its name. Memory per part is one small
-//! record per 16 MiB batch; nothing per row.
+//! record per 16 MiB batch, and 2 bytes per row once so many keys were searched in vain that a filter pays.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow_buffer::Buffer;
 use memmap2::Mmap;
 
 use super::error::{Damage, Error};
+use super::filter::Filter;
 use super::key::{Key, RowMeta};
 use super::layout::{self, Batch};
 use super::space::{PartOrigin, Space};
@@ -28,7 +30,14 @@ pub(super) struct Part {
     batches: Vec<Batch>,
     /// The first key of each batch.
     first_keys: Vec<Key>,
+    /// Look-ups until the filter was made.
+    searches: AtomicUsize,
+    filter: OnceLock<Filter>,
 }
+
+/// Rows of a part for which one search is done before its filter is made: making it costs about as much as so many
+/// searches would, so that a short run on a large cache does not pay for it.
+const ROWS_PER_SEARCH: usize = 16;
 
 /// One row, in the mapped file.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +74,8 @@ impl Part {
             origin: layout.origin,
             batches: layout.batches,
             first_keys,
+            searches: AtomicUsize::new(0),
+            filter: OnceLock::new(),
         }))
     }
 
@@ -89,6 +100,25 @@ impl Part {
     pub fn find(&self, key: &Key) -> Option<Place> {
         let batch = self.first_keys.partition_point(|first| first <= key).checked_sub(1)?;
         search(self.batches[batch].keys(), &key.0).map(|row| Place { batch, row })
+    }
+
+    /// As [`Part::find`], but most keys that are not here are denied without a search, once there were many. A part
+    /// that is `alone` is searched at once: there, a filter would only tell what the search tells.
+    pub fn look_up(&self, key: &Key, alone: bool) -> Option<Place> {
+        if !alone {
+            let filter = self.filter.get().or_else(|| {
+                let searches = self.searches.fetch_add(1, Ordering::Relaxed);
+                (searches >= self.rows / ROWS_PER_SEARCH).then(|| self.filter.get_or_init(|| self.make_filter()))
+            });
+            if filter.is_some_and(|filter| !filter.may_hold(key)) {
+                return None;
+            }
+        }
+        self.find(key)
+    }
+
+    fn make_filter(&self) -> Filter {
+        Filter::of(self.rows, self.batches.iter().flat_map(Batch::keys))
     }
 
     /// The row at a place that [`Part::find`] or [`Part::next`] gave.
@@ -139,9 +169,22 @@ impl Part {
     /// Reads the file behind the part and compares its hash with its name. Reads rather than looks into the map, so
     /// that a failing disk gives an error and not a signal.
     pub fn check_content(path: &Path) -> Result<(), Damage> {
+        Self::check_content_watched(path, &mut |_| {})
+    }
+
+    /// As [`Part::check_content`]; `watch` hears now and then how many bytes were read.
+    pub fn check_content_watched(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<(), Damage> {
         let mut hasher = blake3::Hasher::new();
         let mut file = File::open(path).map_err(Damage::Unreadable)?;
-        io::copy(&mut file, &mut hasher).map_err(Damage::Unreadable)?;
+        let mut bytes = 0;
+        loop {
+            let read = io::copy(&mut (&mut file).take(WATCH_BYTES), &mut hasher).map_err(Damage::Unreadable)?;
+            bytes += read;
+            watch(bytes);
+            if read < WATCH_BYTES {
+                break;
+            }
+        }
         let got = hasher.finalize().to_hex();
         match path.file_stem() {
             Some(stem) if stem == got.as_str() => Ok(()),
@@ -149,6 +192,9 @@ impl Part {
         }
     }
 }
+
+/// Bytes that are hashed between two looks of a watcher.
+const WATCH_BYTES: u64 = 16 << 20;
 
 /// Finds `key` in ascending keys. They are hashes and so spread evenly: guessing the place from the value needs three
 /// or four looks (three or four pages) in a batch; every other look halves the range, whatever the keys are.

@@ -63,6 +63,11 @@ impl Write for HashedFile {
     }
 }
 
+/// Whether a file of this name in a cache is, or was left by, a writer.
+pub(super) fn is_temporary(name: &str) -> bool {
+    durable::is_temporary(name) || (name.starts_with(TEMPORARY_PREFIX) && name.ends_with(".tmp"))
+}
+
 /// Removes the temporary files in `folder` whose owner is gone. What cannot be looked at or removed stays.
 pub(super) fn remove_orphans(folder: &Path) {
     durable::remove_orphans(folder, TEMPORARY_PREFIX);

@@ -12,9 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::CACHE_FORMAT;
 use super::error::Error;
+use super::folder;
 use crate::durable::{self, disk};
 
-const SPACE_FILE: &str = "space.json";
+pub(super) const SPACE_FILE: &str = "space.json";
+
+/// Marks the folder of a cache.
+pub(super) const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 /// Read by backup tools, see <https://bford.info/cachedir/>.
 const CACHEDIR_TAG: &str =
@@ -61,7 +65,7 @@ impl Space {
     }
 
     /// What differs from `self` to `asked`, one `name: from -> to` per field.
-    fn differences(&self, asked: &Self) -> Vec<String> {
+    pub(super) fn differences(&self, asked: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.dim != asked.dim {
             found.push(format!("dim: {} -> {}", self.dim, asked.dim));
@@ -148,11 +152,19 @@ pub(super) fn find(root: &Path, fingerprint: &str) -> Result<Space, Error> {
         .ok_or_else(|| Error::NoSpace { root: root.to_owned(), fingerprint: fingerprint.to_owned() })
 }
 
-/// All spaces of a cache, by fingerprint. A folder that is not there has none; other folders in it are passed over.
-///
-/// # Errors
-/// An unreadable folder, or a `space.json` that is broken or of another format version.
-pub fn spaces(root: &Path) -> Result<Vec<Space>, Error> {
+/// A folder in a cache that is, or by its name and content was, that of a space.
+#[derive(Debug)]
+pub(super) struct SpaceFolder {
+    pub path: PathBuf,
+    /// Its name.
+    pub fingerprint: String,
+    /// What its `space.json` says; `None` where that file is missing, or speaks of another fingerprint, but parts are
+    /// there.
+    pub space: Result<Option<Space>, Error>,
+}
+
+/// All folders of spaces in a cache, by fingerprint. A cache that is not there has none; other folders are passed over.
+pub(super) fn scan(root: &Path) -> Result<Vec<SpaceFolder>, Error> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -160,15 +172,32 @@ pub fn spaces(root: &Path) -> Result<Vec<Space>, Error> {
     };
     let mut found = Vec::new();
     for entry in entries {
-        let folder = entry.map_err(Error::io("list", root))?.path();
-        if let Some(space) = read(&folder)?
-            && folder.file_name().is_some_and(|name| name == space.fingerprint.as_str())
-        {
-            found.push(space);
+        let path = entry.map_err(Error::io("list", root))?.path();
+        let Some(fingerprint) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        if check_fingerprint(&fingerprint).is_err() || !path.is_dir() {
+            continue;
         }
+        let space = read(&path).map(|space| space.filter(|space| space.fingerprint == fingerprint));
+        if matches!(space, Ok(None)) {
+            match folder::part_paths(&path) {
+                Err(error) if error.is_missing() => continue,
+                Ok(paths) if paths.is_empty() => continue,
+                listed => drop(listed?),
+            }
+        }
+        found.push(SpaceFolder { path, fingerprint, space });
     }
     found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
     Ok(found)
+}
+
+/// All spaces of a cache, by fingerprint. A folder that is not there has none; other folders in it are passed over, and
+/// so are those whose `space.json` is missing or broken or of another format version: [`super::verify`] names them.
+///
+/// # Errors
+/// An unreadable folder.
+pub fn spaces(root: &Path) -> Result<Vec<Space>, Error> {
+    Ok(scan(root)?.into_iter().filter_map(|folder| folder.space.ok().flatten()).collect())
 }
 
 /// Why a cache has nothing for `space`: the fields in which the nearest other encoder there differs from it,
@@ -186,7 +215,7 @@ pub fn miss_reason(root: &Path, space: &Space) -> Option<String> {
 /// may be a folder of the user's, where a `.gitignore` of ours would hide files.
 fn prepare_root(root: &Path) -> Result<(), Error> {
     disk::create_folders(root).map_err(Error::io("make cache folder", root))?;
-    let marks = [(".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)];
+    let marks = [(".gitignore", "*\n"), (CACHE_TAG, CACHEDIR_TAG)];
     for entry in fs::read_dir(root).map_err(Error::io("list", root))? {
         let name = entry.map_err(Error::io("list", root))?.file_name();
         // A process that died between the two marks left one of them, or a temporary file.

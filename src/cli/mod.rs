@@ -23,6 +23,7 @@ mod self_check;
 mod signals;
 mod table;
 mod train;
+mod units;
 mod version;
 
 use std::process::ExitCode;

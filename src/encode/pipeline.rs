@@ -224,9 +224,14 @@ impl Finisher<'_, '_> {
         let dim = self.job.encoder.dim();
         let mut embeddings = vec![0.0; if self.sink.is_some() { window.papers.len() * dim } else { dim }];
         let mut metas = Vec::with_capacity(window.papers.len());
+        let found = self.copy_cached(&window, &mut embeddings);
         for row in 0..window.papers.len() {
             let start = if self.sink.is_some() { row * dim } else { 0 };
-            if let Some(meta) = self.resolve(&window, &computed, row, &mut embeddings[start..start + dim])? {
+            let into = &mut embeddings[start..start + dim];
+            let known = found.get(row).copied().flatten();
+            if let Some(meta) =
+                known.map_or_else(|| self.resolve(&window, &computed, row, into), |meta| Ok(Some(meta)))?
+            {
                 let is_computed = matches!(window.sources[row], Source::Compute(_));
                 self.account.add_row(is_computed, window.kinds[row], meta);
                 self.job.progress.add_found(u64::from(!is_computed));
@@ -248,6 +253,22 @@ impl Finisher<'_, '_> {
         self.job.progress.set_bytes(window.end_bytes);
         self.write.add(started.elapsed());
         Ok(())
+    }
+
+    /// Copies the vectors of all rows that come from the cache to their places, if anybody wants vectors; what is known
+    /// of each row that was found, by row.
+    fn copy_cached(&self, window: &Window, embeddings: &mut [f32]) -> Vec<Option<RowMeta>> {
+        let (Some(cache), true) = (self.job.cache, self.sink.is_some()) else { return Vec::new() };
+        let mut found = vec![None; window.papers.len()];
+        let cached: Vec<usize> =
+            (0..found.len()).filter(|row| matches!(window.sources[*row], Source::Cached)).collect();
+        let places = embeddings.chunks_exact_mut(self.job.encoder.dim()).enumerate();
+        let wanted = places.filter(|(row, _)| matches!(window.sources[*row], Source::Cached));
+        let metas = cache.copy_rows(wanted.map(|(row, into)| (window.keys[row], into)));
+        for (row, meta) in cached.into_iter().zip(metas) {
+            found[row] = meta;
+        }
+        found
     }
 
     /// Copies the vector of a row; none if the run was stopped before it was computed.

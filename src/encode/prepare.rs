@@ -140,9 +140,8 @@ impl<'a> Preparer<'a> {
     /// Fills the window with papers and says where each vector comes from. Gives the texts to compute.
     fn read(&mut self, window: &mut Window) -> Result<Vec<Rendered>, Error> {
         window.start_bytes = self.bytes.load(Ordering::Relaxed);
-        let mut texts = Vec::new();
+        let mut rendered_texts = Vec::new();
         let mut text_bytes = 0;
-        let mut slots: HashMap<Key, usize> = HashMap::new();
         while window.papers.len() < self.next_window && text_bytes < WINDOW_BYTES && !self.job.stopped() {
             let paper = match self.rows.next().transpose()? {
                 Some(Row::Paper(paper)) => paper,
@@ -167,17 +166,9 @@ impl<'a> Preparer<'a> {
             window.kinds.push(RowKind { title_only: rendered.title_only, empty: rendered.empty });
             window.keys.push(key);
             window.papers.push(paper);
-            window.sources.push(match slots.get(&key) {
-                Some(&slot) => Source::Same(slot),
-                None if self.is_cached(&key) => Source::Cached,
-                None => {
-                    slots.insert(key, texts.len());
-                    window.compute_keys.push(key);
-                    texts.push(rendered);
-                    Source::Compute(texts.len() - 1)
-                }
-            });
+            rendered_texts.push(rendered);
         }
+        let texts = self.choose_sources(window, rendered_texts);
         window.end_bytes = self.bytes.load(Ordering::Relaxed);
         self.job.progress.add_read(window.papers.len() as u64 + window.rejected, window.end_bytes);
         if self.job.cache.is_some() {
@@ -192,9 +183,29 @@ impl<'a> Preparer<'a> {
         Ok(texts)
     }
 
-    fn is_cached(&self, key: &Key) -> bool {
-        let Some(cache) = self.job.cache else { return false };
-        self.under_way.iter().any(|keys| keys.binary_search(key).is_ok()) || cache.contains(key)
+    /// Says where each vector of the window comes from; the texts to compute.
+    fn choose_sources(&self, window: &mut Window, rendered: Vec<Rendered>) -> Vec<Rendered> {
+        let held = self.job.cache.map(|cache| cache.contains_all(&window.keys));
+        let mut texts = Vec::new();
+        let mut slots: HashMap<Key, usize> = HashMap::new();
+        for (row, rendered) in rendered.into_iter().enumerate() {
+            let key = window.keys[row];
+            window.sources.push(match slots.get(&key) {
+                Some(&slot) => Source::Same(slot),
+                None if held.as_ref().is_some_and(|held| held[row] || self.is_under_way(&key)) => Source::Cached,
+                None => {
+                    slots.insert(key, texts.len());
+                    window.compute_keys.push(key);
+                    texts.push(rendered);
+                    Source::Compute(texts.len() - 1)
+                }
+            });
+        }
+        texts
+    }
+
+    fn is_under_way(&self, key: &Key) -> bool {
+        self.under_way.iter().any(|keys| keys.binary_search(key).is_ok())
     }
 
     fn reject(&mut self, window: &mut Window, rejection: &Rejection) -> Result<(), Error> {
