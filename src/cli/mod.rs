@@ -9,6 +9,8 @@ mod embed;
 mod encode_args;
 mod error;
 mod export;
+mod hub;
+mod hub_progress;
 mod places;
 mod progress;
 mod run;
@@ -52,7 +54,7 @@ const ABOUT: &str = "Turns corpora of scientific papers into embeddings and labe
 
 const AFTER_HELP: &str = "\
 A first run:
-  offprint export --model CHECKPOINT -o BUNDLE         a Hugging Face folder becomes one ready graph
+  offprint export --model CHECKPOINT -o BUNDLE         a Hugging Face folder or id becomes one ready graph
   offprint embed --model BUNDLE papers.jsonl           fills the embedding cache
   offprint train --model BUNDLE --label field papers.jsonl -o field.head
   offprint classify --model BUNDLE --head field.head new.jsonl -o predictions.jsonl

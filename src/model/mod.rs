@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod files;
 mod fingerprint;
+pub mod hub;
 mod identity;
 mod manifest;
 mod metadata;
