@@ -145,7 +145,7 @@ fn source(args: &ExportArgs) -> Result<ExportOptions> {
             None => Ok(ExportOptions::new(&folder)),
         },
         Found::Hub { id, recipe } => {
-            let mut wanted = Wanted::new(id, asked.unwrap_or(recipe), &args.hub)?;
+            let mut wanted = Wanted::new(id, asked.unwrap_or(recipe), &args.hub);
             wanted.pooling_known |= args.pooling.is_some();
             hub::checkpoint(&wanted, &places::cache_dir(args.cache_dir.as_deref())?)
         }

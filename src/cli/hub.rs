@@ -45,11 +45,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) fn new(id: HubId, recipe: Option<Recipe>, args: &HubArgs) -> Result<Self> {
+    pub(crate) fn new(id: HubId, recipe: Option<Recipe>, args: &HubArgs) -> Self {
         let pinned = recipe.as_ref().and_then(|recipe| recipe.revision.clone());
         let revision = args.revision.clone().or(pinned).unwrap_or_else(|| "main".to_owned());
         let pooling_known = recipe.as_ref().is_some_and(|recipe| recipe.pooling.is_some());
-        Ok(Self { id, revision, recipe, offline: args.offline, pooling_known })
+        Self { id, revision, recipe, offline: args.offline, pooling_known }
     }
 
     fn choices_known(&self) -> bool {

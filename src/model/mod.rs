@@ -18,6 +18,7 @@ mod metadata;
 mod recipe;
 mod safetensors;
 mod sentence;
+mod vocabulary;
 
 pub use bundle::{Bundle, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;

@@ -101,6 +101,12 @@ impl HubServer {
         self.state.lock().unwrap().models[0].files.insert(name.to_owned(), bytes.to_vec());
     }
 
+    /// A file more.
+    pub fn add(&self, name: &str, bytes: &[u8]) {
+        self.change(name, bytes);
+        self.list(name);
+    }
+
     /// Takes a file away.
     pub fn remove(&self, name: &str) {
         let model = &mut self.state.lock().unwrap().models[0];

@@ -247,7 +247,7 @@ fn refusal(url: String, status: u16, headers: &HeaderMap) -> Error {
 }
 
 /// A server's words: one line, no control characters, at most 200 characters.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 

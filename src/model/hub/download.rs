@@ -2,10 +2,10 @@
 //! and the rest asked for; no more is read than was announced.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::client::{Client, Method};
+use super::client::{Client, Method, one_line};
 use super::id::{is_commit, is_hex, is_safe_file};
 use super::store::{Store, failed};
 use super::{Error, Event, HubId, Observer};
@@ -75,7 +75,7 @@ impl Place<'_> {
         let wrong = |header: &'static str, got: Option<&str>, expected: &str| Error::Header {
             url: url.clone(),
             header,
-            got: got.map_or_else(|| "none".to_owned(), |got| format!("`{}`", got.escape_debug())),
+            got: got.map_or_else(|| "none".to_owned(), |got| format!("`{}`", one_line(got))),
             expected: expected.to_owned(),
         };
         if let Some(commit) = header("x-repo-commit").filter(|commit| *commit != self.commit) {
@@ -138,7 +138,7 @@ impl Place<'_> {
             let range = answer.headers.get("content-range").and_then(|value| value.to_str().ok()).unwrap_or("none");
             if !range.starts_with(&format!("bytes {have}-")) {
                 let expected = format!("bytes {have}-{}/{}", announced.size - 1, announced.size);
-                let got = format!("`{}`", range.escape_debug());
+                let got = format!("`{}`", one_line(range));
                 return Err(Error::Header { url: answer.url, header: "Content-Range", got, expected });
             }
         } else if have > 0 {
@@ -149,7 +149,12 @@ impl Place<'_> {
         let mut reported = received;
         let mut body = answer.body.as_reader();
         loop {
-            let read = body.read(&mut buffer).map_err(|error| self.client.broken(&answer.url, error.into()))?;
+            let read = match body.read(&mut buffer) {
+                Ok(read) => read,
+                // The other side went away before the announced end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                Err(error) => return Err(self.client.broken(&answer.url, error.into())),
+            };
             if read == 0 {
                 break;
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::client::Client;
+use super::client::{Client, one_line};
 use super::download::Place;
 use super::id::{check_revision, is_commit, is_hex};
 use super::plan::{ALWAYS_DECIDING, DECIDING, MODULES, Plan};
@@ -151,7 +151,7 @@ impl Hub {
             serde_json::from_slice(&bytes).map_err(|source| Error::Json { url: url.clone(), source })?;
         if !is_commit(&info.sha) || (is_commit(revision) && info.sha != revision) {
             let expected = if is_commit(revision) { revision } else { "40 hex digits" };
-            let got = format!("`{}`", info.sha.escape_debug());
+            let got = format!("`{}`", one_line(&info.sha));
             return Err(Error::Header { url, header: "the commit", got, expected: expected.to_owned() });
         }
         Ok((info.sha, info.siblings.into_iter().map(|sibling| sibling.rfilename).collect()))

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::client::one_line;
 use super::id::is_safe_file;
 use super::{Error, HubId};
 
@@ -110,7 +111,7 @@ impl Plan {
         let place = |file: String| {
             let full = format!("{prefix}{file}");
             if file.contains('/') || !is_safe_file(&file) || !listed.contains(&full) {
-                return Err(wrong(format!("names `{}`, which is no file of the model", file.escape_debug())));
+                return Err(wrong(format!("names `{}`, which is no file of the model", one_line(&file))));
             }
             Ok(full)
         };
