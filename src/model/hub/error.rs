@@ -1,6 +1,7 @@
 //! What can go wrong between asking for a model and having its files. Each message names the address or file and gives
 //! both values; a server's own words are cut short and kept to one line.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -193,21 +194,8 @@ pub enum Error {
         problem: String,
     },
     /// A file differs from the one that was downloaded first.
-    #[error("`{file}` of `{id}` has {what} {got}, `{lock}` has {expected} from the first download")]
-    Locked {
-        /// The lock file.
-        lock: PathBuf,
-        /// The model.
-        id: String,
-        /// The file in it.
-        file: String,
-        /// `SHA-256` or `size`.
-        what: &'static str,
-        /// What is here now.
-        got: String,
-        /// What was written down.
-        expected: String,
-    },
+    #[error("{0}")]
+    Locked(Box<Difference>),
     /// The lock file does not parse.
     #[error("`{path}` could not be understood")]
     LockSyntax {
@@ -238,6 +226,34 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+/// How a model differs from its entry in the lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The lock file.
+    pub lock: PathBuf,
+    /// The model.
+    pub id: String,
+    /// The file in it, or the revision.
+    pub file: String,
+    /// `SHA-256`, `size` or `commit`.
+    pub what: &'static str,
+    /// What is here now.
+    pub got: String,
+    /// What was written down.
+    pub expected: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lock, id, file, what, got, expected } = self;
+        write!(
+            formatter,
+            "`{file}` of `{id}` has {what} {got}, `{}` has {expected} from the first download",
+            lock.display()
+        )
+    }
 }
 
 impl Error {
@@ -286,10 +302,11 @@ impl Error {
             Self::Damaged { .. } => {
                 "run again to download it anew; if it lies in the hub's cache, remove it there first".to_owned()
             }
-            Self::Locked { lock, id, .. } => format!(
-                "if the change is right, remove the entry `{id}` from `{}`, or name another commit with `--revision`; \
+            Self::Locked(difference) => format!(
+                "if the change is right, remove the entry `{}` from `{}`, or name another commit with `--revision`; \
                  else remove the file from the hub's cache",
-                lock.display()
+                difference.id,
+                difference.lock.display()
             ),
             Self::Name { what: "model", .. } => {
                 "a model is a folder, a recipe's name or a hub id such as `allenai/specter2_base`".to_owned()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::store::{create_parent, failed, lock_file};
-use super::{Error, HubId};
+use super::{Difference, Error, HubId};
 use crate::durable;
 
 /// The file's name in the cache folder.
@@ -97,7 +97,7 @@ impl LockFile {
     /// Compares with what is written down; what is new is added. Several processes may do so at once.
     ///
     /// # Errors
-    /// [`Error::Locked`] for the first file that differs; then nothing is written.
+    /// [`Error::Locked`] with the first file that differs; then nothing is written.
     pub fn agree(&self, found: &LockedModel) -> Result<(), Error> {
         create_parent(&self.path)?;
         let _guard = lock_file(&self.path.with_file_name(GUARD_FILE), || {})?;
@@ -142,7 +142,8 @@ impl LockFile {
 
     fn differs(&self, found: &LockedModel, file: &str, what: &'static str, pair: (String, String)) -> Error {
         let (got, expected) = pair;
-        Error::Locked { lock: self.path.clone(), id: found.id.clone(), file: file.to_owned(), what, got, expected }
+        let (lock, id, file) = (self.path.clone(), found.id.clone(), file.to_owned());
+        Error::Locked(Box::new(Difference { lock, id, file, what, got, expected }))
     }
 
     fn read(&self) -> Result<Content, Error> {

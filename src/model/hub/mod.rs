@@ -15,7 +15,7 @@ mod plan;
 mod settings;
 mod store;
 
-pub use error::Error;
+pub use error::{Difference, Error};
 pub use fetch::{Hub, HubRequest, Snapshot};
 pub use id::HubId;
 pub use lock::{LOCK_FILE, LockFile, LockedFile, LockedModel};
