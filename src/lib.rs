@@ -17,3 +17,6 @@ pub mod output;
 pub mod paper;
 pub mod report;
 pub mod runtime;
+
+#[cfg(test)]
+mod fault_tests;

@@ -85,6 +85,31 @@ fn rows_are_found_before_and_after_they_are_written_and_by_the_next_run() {
 }
 
 #[test]
+fn a_walk_visits_every_key_once_in_ascending_order_and_can_be_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    write_overlapping(root.path(), [0..40, 25..60]);
+    let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
+    let mut seen: Vec<Key> = Vec::new();
+    let mut expected: Vec<(Key, u32)> = (0..60).map(|row| (key(row), row)).collect();
+    expected.sort();
+    cache
+        .for_each_row::<()>(&mut |key, values, found| {
+            let (expected_key, row) = expected[seen.len()];
+            assert_eq!((*key, values, *found), (expected_key, &embedding(row)[..], meta(row)));
+            seen.push(*key);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen.len(), 60);
+    let mut visits = 0;
+    let stopped = cache.for_each_row(&mut |_, _, _| {
+        visits += 1;
+        if visits == 7 { Err("full") } else { Ok(()) }
+    });
+    assert_eq!((stopped, visits), (Err("full"), 7));
+}
+
+#[test]
 fn a_run_that_is_all_hits_writes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let cache = EmbeddingCache::open(root.path(), &space()).unwrap();

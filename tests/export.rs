@@ -180,6 +180,28 @@ fn missing_files_are_named() {
 }
 
 #[test]
+fn what_sentence_transformers_would_do_to_a_text_is_done_or_refused() {
+    let place = Workplace::new();
+    let folder = copy(&place);
+    fs::write(folder.join("sentence_bert_config.json"), r#"{"do_lower_case": true}"#).unwrap();
+    let prompts = r#"{"prompts": {"topic": "classify: "}, "default_prompt_name": "topic"}"#;
+    fs::write(folder.join("config_sentence_transformers.json"), prompts).unwrap();
+    refuse(&place, &[]).expect(&["error: ", "puts the prompt `classify: `", "hint: `--template \"classify: {title}"]);
+
+    let template = "classify: {title}{sep}{abstract}";
+    let export = ["export", "--model", "checkpoint", "-o", "bundle", "--pooling", "mean", "--template", template];
+    place.run(&export, 0);
+    assert!(place.read("bundle/bundle.toml").contains(&format!("template = \"{template}\"")));
+    fs::remove_dir_all(place.path("bundle")).unwrap();
+
+    let path = folder.join("tokenizer.json");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"lowercase\":true"));
+    fs::write(&path, text.replace("\"lowercase\":true", "\"lowercase\":false")).unwrap();
+    refuse(&place, &[]).expect(&["error: ", "asks for lower case", "hint: give tokenizer.json a `Lowercase`"]);
+}
+
+#[test]
 fn a_graph_that_cannot_be_checked_leaves_nothing() {
     let place = Workplace::new();
     copy(&place);

@@ -1,6 +1,6 @@
 //! Promise: a hub id is as good as a folder. It is downloaded once, resumed, checked and pinned; the token goes to the hub
 //! alone; every failure says what to do; afterwards no network is needed. The hub of these tests runs in the test.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 mod hub_server;

@@ -1,6 +1,6 @@
 //! Promise: whatever the network or a server does during a download, the files are the announced ones or there is an
 //! error; nothing hangs, nothing is written elsewhere, and what arrived is not asked for again.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 mod hub_server;

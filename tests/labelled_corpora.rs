@@ -116,7 +116,11 @@ fn results_can_be_read_back_by_other_tools() {
     }
     for ending in ["parquet", "csv", "jsonl"] {
         let path = Path::new(&folder).join(format!("predictions.{ending}"));
-        let options = PredictionOptions { top_k: 2, kept_names: vec!["title".to_owned(), "year".to_owned()] };
+        let options = PredictionOptions {
+            top_k: 2,
+            kept_names: vec!["title".to_owned(), "year".to_owned()],
+            ..Default::default()
+        };
         let mut writer = prediction_writer(&path, &options).unwrap();
         for row in 0..10_000 {
             let ranked = vec![("a, \"b\"".to_owned(), 0.75), ("c".to_owned(), 0.1)];

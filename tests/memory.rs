@@ -111,7 +111,7 @@ fn grown(folder: &Path, rows: u64) -> u64 {
         stop: &AtomicBool::new(false),
         progress: &Progress::default(),
     };
-    let options = EmbeddingOutputOptions { jsonl_id_key: "doc_id".into(), fingerprint: "stub".into() };
+    let options = EmbeddingOutputOptions { fingerprint: "stub".into(), ..EmbeddingOutputOptions::default() };
     let mut sink = EmbeddingSink::new(embedding_writer(&folder.join("x.npy"), DIM, &options).unwrap());
     let account = encode_corpus(&job, Some(&mut sink)).unwrap();
     sink.finish().unwrap();

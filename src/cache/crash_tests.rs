@@ -5,11 +5,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
-use super::disk::fail_points::{self, Mode};
 use super::*;
+use crate::durable::fail_points::{Step, Watch, asked_to_die, die_in_child};
 
 const DIM: usize = 64;
 /// Enough for several writes per part.
@@ -64,33 +63,31 @@ fn fill(root: &Path) -> EmbeddingCache {
 }
 
 /// The steps of one `finish`: a part, then a merge of three.
-fn steps() -> Vec<&'static str> {
+fn steps() -> Vec<Step> {
     let root = tempfile::tempdir().unwrap();
     let cache = fill(root.path());
-    fail_points::plan(None);
+    let watch = Watch::count(root.path());
     cache.finish().unwrap();
-    let steps = fail_points::taken();
-    fail_points::plan(None);
-    steps
+    watch.taken()
 }
 
 #[test]
 fn every_step_is_watched() {
     let steps = steps();
-    let count = |name| steps.iter().filter(|step| **step == name).count();
-    assert_eq!((count("create"), count("sync file"), count("rename"), count("remove")), (2, 2, 2, 3), "{steps:?}");
+    let count = |name| steps.iter().filter(|step| step.action == name).count();
+    assert_eq!((count("create"), count("sync"), count("rename"), count("remove")), (2, 2, 2, 3), "{steps:?}");
     assert_eq!(count("sync folder"), 3, "after each rename, and after the removals");
     assert!(count("write") >= 6, "{steps:?}");
 }
 
 #[test]
 fn a_disk_that_refuses_any_step_loses_no_row() {
-    for step in 0..steps().len() {
+    for step in steps() {
         let root = tempfile::tempdir().unwrap();
         let cache = fill(root.path());
-        fail_points::plan(Some((step, Mode::Fail)));
+        let watch = Watch::fail_at(root.path(), &step);
         let outcome = cache.finish();
-        fail_points::plan(None);
+        drop(watch);
         let closed = outcome.is_ok();
         let warnings = cache.take_warnings();
         assert_eq!(warnings.len(), usize::from(closed), "a close fails, a merge warns (step {step})");
@@ -106,37 +103,29 @@ fn a_disk_that_refuses_any_step_loses_no_row() {
     }
 }
 
-const CHILD_ROOT: &str = "OFFPRINT_TEST_CRASH_ROOT";
-const CHILD_STEP: &str = "OFFPRINT_TEST_CRASH_STEP";
-
 /// Runs as a child of the test below; on its own it has nothing to do.
 #[test]
 fn child_that_dies() {
-    let (Ok(root), Ok(step)) = (std::env::var(CHILD_ROOT), std::env::var(CHILD_STEP)) else { return };
-    let cache = fill(Path::new(&root));
-    fail_points::plan(Some((step.parse().unwrap(), Mode::Die)));
+    let Some((root, step)) = asked_to_die() else { return };
+    let cache = fill(&root);
+    let _watch = Watch::die_at(&root, &step);
     cache.finish().unwrap();
 }
 
 #[test]
 fn a_process_that_dies_at_any_step_leaves_whole_parts_and_the_next_run_goes_on() {
     let steps = steps();
-    let closing = steps.iter().position(|step| *step == "sync folder").unwrap();
+    let closing = steps.iter().position(|step| step.action == "sync folder").unwrap();
     let mut merged_twice = 0;
-    for step in 0..steps.len() {
+    for (number, step) in steps.iter().enumerate() {
         let root = tempfile::tempdir().unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "cache::crash_tests::child_that_dies", "--test-threads=1"])
-            .env(CHILD_ROOT, root.path())
-            .env(CHILD_STEP, step.to_string())
-            .output()
-            .unwrap();
-        assert!(!child.status.success(), "the child was to die at step {step}");
+        let status = die_in_child("cache::crash_tests::child_that_dies", root.path(), step);
+        assert!(!status.success(), "the child was to die at step {step}");
         let left = temporary_files(root.path());
         let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
         assert_eq!(temporary_files(root.path()), 0, "step {step} left {left}");
         assert!(cache.take_warnings().is_empty());
-        let expected = if step < closing { 2 * ROWS / 3 } else { ROWS };
+        let expected = if number < closing { 2 * ROWS / 3 } else { ROWS };
         assert_eq!(held(&cache, 0..ROWS), expected as usize, "step {step}");
         assert!(verify(root.path()).unwrap().damaged.is_empty());
         merged_twice += usize::from(cache.len() > expected as usize);
@@ -153,9 +142,10 @@ fn a_failed_part_and_the_rows_after_it_are_both_written_later() {
     let root = tempfile::tempdir().unwrap();
     let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
     append(&cache, 0..10).unwrap();
-    fail_points::plan(Some((2, Mode::Fail)));
+    let step = Step { action: "write".into(), path: "f00d".into(), nth: 0 };
+    let watch = Watch::fail_at(root.path(), &step);
     cache.close_part().unwrap_err();
-    fail_points::plan(None);
+    drop(watch);
     append(&cache, 0..20).unwrap();
     cache.close_part().unwrap();
     assert_eq!((cache.parts(), cache.len()), (2, 20));

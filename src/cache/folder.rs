@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk;
 use super::error::Error;
 use super::part::Part;
 use super::space::Space;
+use crate::durable::disk;
 
 /// Folder of the parts that were set aside, in that of their space.
 const DAMAGED_FOLDER: &str = "damaged";
@@ -91,7 +91,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     let folder = crate::durable::parent(path);
     let aside = folder.join(DAMAGED_FOLDER);
     let target = aside.join(path.file_name().unwrap_or_default());
-    fs::create_dir_all(&aside)
+    disk::create_folders(&aside)
         .and_then(|()| disk::move_aside(path, &target))
         .and_then(|()| disk::sync_folder(&aside))
         .and_then(|()| disk::sync_folder(folder))

@@ -16,13 +16,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk;
 use super::error::{Damage, Error};
 use super::folder::{self, Listing};
 use super::key::Key;
 use super::part::{Part, Place};
 use super::space::{PartOrigin, Space};
 use super::writer::PartWriter;
+use crate::durable::disk;
 
 const LOCK_FILE: &str = ".merge.lock";
 

@@ -19,7 +19,6 @@
 //! streams, and the same rows of the same origin give the same bytes in whatever order they arrived. Buffers are
 //! 64-byte aligned and used straight from the mapped file.
 
-mod disk;
 mod error;
 mod folder;
 mod key;

@@ -5,11 +5,10 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use crate::durable::{self, disk::TemporaryFile};
 
-use super::disk;
-use crate::durable;
-
+/// Start of a temporary file's name.
+const TEMPORARY_PREFIX: &str = ".part-";
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes bytes, then becomes `<BLAKE3 of them>.arrow`. Dropped before that, it leaves nothing behind.
@@ -21,13 +20,13 @@ pub(super) struct PendingPart {
 
 #[derive(Debug)]
 struct HashedFile {
-    file: NamedTempFile,
+    file: TemporaryFile,
     hasher: blake3::Hasher,
 }
 
 impl PendingPart {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
-        let file = disk::create(folder)?;
+        let file = TemporaryFile::create(folder, TEMPORARY_PREFIX, folder)?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, HashedFile { file, hasher: blake3::Hasher::new() });
         Ok(Self { writer, folder: folder.to_owned() })
     }
@@ -37,9 +36,7 @@ impl PendingPart {
     pub(super) fn publish(self) -> io::Result<PathBuf> {
         let HashedFile { file, hasher } = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         let path = self.folder.join(format!("{}.arrow", hasher.finalize().to_hex()));
-        disk::sync_file(file.as_file())?;
-        disk::rename(file, &path)?;
-        disk::sync_folder(&self.folder)?;
+        file.publish(&path)?;
         Ok(path)
     }
 }
@@ -56,9 +53,9 @@ impl Write for PendingPart {
 
 impl Write for HashedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        disk::write(self.file.as_file_mut(), bytes)?;
-        self.hasher.update(bytes);
-        Ok(bytes.len())
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -68,7 +65,7 @@ impl Write for HashedFile {
 
 /// Removes the temporary files in `folder` whose owner is gone. What cannot be looked at or removed stays.
 pub(super) fn remove_orphans(folder: &Path) {
-    durable::remove_orphans(folder, disk::TEMPORARY_PREFIX, disk::remove);
+    durable::remove_orphans(folder, TEMPORARY_PREFIX);
 }
 
 #[cfg(test)]

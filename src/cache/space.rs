@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CACHE_FORMAT;
 use super::error::Error;
-use crate::durable;
+use crate::durable::{self, disk};
 
 const SPACE_FILE: &str = "space.json";
 
@@ -90,14 +90,14 @@ impl Space {
                 Err(Error::SpaceDiffers { path: folder, differences })
             };
         }
-        fs::create_dir_all(&folder).map_err(Error::io("make cache folder", &folder))?;
+        disk::create_folders(&folder).map_err(Error::io("make cache folder", &folder))?;
         let file = folder.join(SPACE_FILE);
         let content = SpaceFile { format: CACHE_FORMAT, space: self.clone() };
         let mut text =
             serde_json::to_string_pretty(&content).map_err(|source| Error::SpaceFile { path: file.clone(), source })?;
         text.push('\n');
         durable::replace_file(&file, text.as_bytes())
-            .and_then(|()| durable::sync_folder(root))
+            .and_then(|()| disk::sync_folder(root))
             .map_err(Error::io("write", &file))?;
         Ok(folder)
     }
@@ -182,14 +182,21 @@ pub fn miss_reason(root: &Path, space: &Space) -> Option<String> {
     differences.min_by_key(Vec::len).map(|found| found.join(", "))
 }
 
-/// Makes the cache folder. One that is new or empty is marked as a cache; one that has something in it may be a folder
-/// of the user's, where a `.gitignore` of ours would hide files.
+/// Makes the cache folder. One that holds nothing of anybody else's is marked as a cache; one that has something in it
+/// may be a folder of the user's, where a `.gitignore` of ours would hide files.
 fn prepare_root(root: &Path) -> Result<(), Error> {
-    fs::create_dir_all(root).map_err(Error::io("make cache folder", root))?;
-    let empty = fs::read_dir(root).map_err(Error::io("list", root))?.next().is_none();
-    if empty {
-        for (name, content) in [(".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)] {
-            let path = root.join(name);
+    disk::create_folders(root).map_err(Error::io("make cache folder", root))?;
+    let marks = [(".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)];
+    for entry in fs::read_dir(root).map_err(Error::io("list", root))? {
+        let name = entry.map_err(Error::io("list", root))?.file_name();
+        // A process that died between the two marks left one of them, or a temporary file.
+        if marks.iter().all(|(mark, _)| name != *mark) && !durable::is_temporary(&name.to_string_lossy()) {
+            return Ok(());
+        }
+    }
+    for (name, content) in marks {
+        let path = root.join(name);
+        if !path.exists() {
             durable::replace_file(&path, content.as_bytes()).map_err(Error::io("write", &path))?;
         }
     }

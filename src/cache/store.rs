@@ -13,7 +13,7 @@ use super::DEFAULT_PART_SECONDS;
 use super::error::Error;
 use super::folder::{self, Listing};
 use super::key::{Key, RowMeta};
-use super::merge::{self, MergeReport, MergeScope};
+use super::merge::{self, Ascending, MergeReport, MergeScope};
 use super::part::{Part, RowRef};
 use super::pending;
 use super::rows::Rows;
@@ -145,6 +145,23 @@ impl EmbeddingCache {
         let state = self.read();
         for (key, into) in keys.iter().zip(into.chunks_exact_mut(dim)) {
             state.with_row(key, |row| into.copy_from_slice(row.embedding)).ok_or(*key)?;
+        }
+        Ok(())
+    }
+
+    /// Walks the rows on disk by ascending key, each key once: of two parts with one key, that with the smaller name
+    /// counts, as in a look-up. Rows that are only in memory are not visited. Holds no lock: rows may come meanwhile.
+    ///
+    /// # Errors
+    /// The first one that `visit` gives, which ends the walk.
+    pub fn for_each_row<E>(&self, visit: &mut dyn FnMut(&Key, &[f32], &RowMeta) -> Result<(), E>) -> Result<(), E> {
+        let parts = self.read().parts.clone();
+        let mut last = None;
+        for (part, place) in Ascending::of(&parts) {
+            let row = parts[part].row(place);
+            if last.replace(row.key) != Some(row.key) {
+                visit(&row.key, row.embedding, &row.meta)?;
+            }
         }
         Ok(())
     }

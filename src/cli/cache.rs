@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use offprint::cache::{CacheStat, VerifyReport, stat, verify};
 
+use super::cache_export::{self, ExportArgs};
 use super::say::say;
 use super::{Status, places};
 
@@ -19,6 +20,7 @@ pub(crate) enum CacheCommand {
     ///
     /// Exit status 1 if anything was damaged; the rows of a damaged part are computed again when next asked for.
     Verify(CacheArgs),
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -29,11 +31,11 @@ pub(crate) struct CacheArgs {
 
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl CacheArgs {
-    fn root(&self) -> Result<PathBuf> {
+    pub(super) fn root(&self) -> Result<PathBuf> {
         Ok(places::embeddings_dir(&places::cache_dir(self.cache_dir.as_deref())?))
     }
 }
@@ -59,6 +61,7 @@ pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
             }
             Ok(if report.damaged.is_empty() { Status::Done } else { Status::CheckFailed })
         }
+        CacheCommand::Export(args) => cache_export::run(args),
     }
 }
 

@@ -11,6 +11,7 @@ use offprint::report::{Cell, Report, Section};
 
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
+use super::output_args::CompressArgs;
 use super::run::Run;
 use super::say::{remark, say};
 use super::train::{push_part, text_source_of};
@@ -35,9 +36,13 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, help_heading = "Head")]
     allow_encoder_change: bool,
 
-    /// Where predictions go, in the order of the corpus: .jsonl, .csv or .parquet [default: only the table]
+    /// Where predictions go, in the order of the corpus: .jsonl or .csv (each also with .gz or .zst) or .parquet
+    /// [default: only the table]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    compress: CompressArgs,
 
     /// Also give the K most probable labels of each paper
     #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Output")]
@@ -69,7 +74,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     let head = Head::load(&args.head)?;
     let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
     check_head(args, &head, &run)?;
-    let options = PredictionOptions { top_k: args.top_k, kept_names };
+    let options = PredictionOptions { top_k: args.top_k, kept_names, compression: args.compress.compress };
     let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
     let mut sink = PredictionSink::new(head, writer, args.top_k)
         .with_min_probability(args.min_probability)

@@ -29,8 +29,8 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "N")]
     pub max_batch_tokens: Option<usize>,
 
-    /// Threads of the graph; tokenization, which runs beside it, uses as many [default: the cores, or what the cgroup
-    /// quota allows]
+    /// Threads that compute, tokenization included; files are read and written beside them [default: the cores, or what
+    /// the cgroup quota allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 

@@ -44,8 +44,9 @@ pub(crate) struct ExportArgs {
     pooling: Option<Pooling>,
 
     /// Scale every vector to length 1 [default: as modules.json says, else not]
-    #[arg(long, overrides_with = "no_normalize")]
-    normalize: bool,
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          overrides_with = "no_normalize", hide_possible_values = true)]
+    normalize: Option<bool>,
 
     /// Keep vectors as the encoder makes them
     #[arg(long)]
@@ -127,9 +128,9 @@ fn options(args: &ExportArgs) -> Result<ExportOptions> {
     options.pooling = args.pooling.or(options.pooling);
     options.max_length = args.max_length.or(options.max_length);
     options.precision = args.precision;
-    if args.normalize || args.no_normalize {
-        options.normalize = Some(args.normalize);
-    }
+    // `--no-normalize` overrules what comes from the environment; `--normalize` behind it has overridden it already.
+    let normalize = if args.no_normalize { Some(false) } else { args.normalize };
+    options.normalize = normalize.or(options.normalize);
     Ok(options)
 }
 
@@ -156,7 +157,8 @@ fn source(args: &ExportArgs) -> Result<ExportOptions> {
 fn check_in_child(bundle: &Path, ort_lib: Option<&Path>) -> Result<EncoderCheck> {
     let program = std::env::current_exe().context("could not find this program to check the graph with")?;
     let mut command = Command::new(program);
-    command.arg("self-check").arg(bundle);
+    // What it says becomes a part of our own message, which has its own colours.
+    command.arg("self-check").arg(bundle).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
     if let Some(library) = ort_lib {
         command.arg("--ort-lib").arg(library);
     }
@@ -185,7 +187,7 @@ fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         manifest.template,
     ));
     remark(&format!(
-        "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e} of the norm",
+        "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
         check.texts, check.norms.0, check.norms.1, check.batch_delta
     ));
 }

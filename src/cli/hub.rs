@@ -112,7 +112,7 @@ pub(crate) fn checkpoint(wanted: &Wanted, cache_dir: &Path) -> Result<ExportOpti
     if let Some(recipe) = &wanted.recipe {
         recipe.verify(&folder)?;
         if let Some(note) = &recipe.note {
-            remark(&format!("recipe {}: {note}", recipe.name));
+            remark(&format!("note: recipe {}: {note}", recipe.name));
         }
     }
     Ok(wanted.options(&folder, &commit))

@@ -2,15 +2,21 @@
 //! report. Only this folder prints, and only it knows clap.
 
 mod cache;
+mod cache_export;
+mod check;
 mod classify;
+mod completions;
 mod corpus_args;
 mod doctor;
 mod embed;
 mod encode_args;
+mod environment;
 mod error;
 mod export;
 mod hub;
 mod hub_progress;
+mod man;
+mod output_args;
 mod places;
 mod progress;
 mod run;
@@ -19,12 +25,15 @@ mod self_check;
 mod signals;
 mod table;
 mod train;
+mod version;
 
 use std::process::ExitCode;
 
+use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use error::user_error;
+use say::remark;
 
 /// How a command ended; errors are status 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +68,18 @@ A first run:
   offprint train --model BUNDLE --label field papers.jsonl -o field.head
   offprint classify --model BUNDLE --head field.head new.jsonl -o predictions.jsonl
 
-Flags with a value can be set by an environment variable, and most switches: --max-batch-tokens is OFFPRINT_MAX_BATCH_TOKENS.
+Every flag can be set by an environment variable: --max-batch-tokens is OFFPRINT_MAX_BATCH_TOKENS; a switch takes 1 or 0.
 Exit status: 0 done, 1 an asked check failed, 2 could not (also: rows were rejected without --allow-rejects),
 130 / 143 stopped by SIGINT / SIGTERM.";
 
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
 #[derive(Debug, Parser)]
-#[command(name = "offprint", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 120)]
+#[command(name = "offprint", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 120, styles = STYLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -76,16 +91,39 @@ enum Command {
     Embed(embed::EmbedArgs),
     Train(train::TrainArgs),
     Classify(classify::ClassifyArgs),
+    Check(check::CheckArgs),
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     #[command(hide = true)]
     SelfCheck(self_check::SelfCheckArgs),
 }
 
+/// The whole command line, without what the environment says.
+fn command_line() -> clap::Command {
+    // Only `check` brings texts of its own.
+    Cli::command().mut_subcommand("check", |check| check.mut_arg("corpus", |corpus| corpus.required(false)))
+}
+
+/// What completions and manual pages tell of: everything but the hidden commands.
+fn visible_command_line() -> clap::Command {
+    let all = command_line();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let program = clap::Command::new("offprint").version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_help(AFTER_HELP);
+    program.subcommand_required(true).subcommands(visible)
+}
+
 /// Parses, runs, reports.
 pub(crate) fn main() -> ExitCode {
-    let command = with_environment(Cli::command());
+    if let Err(error) = signals::survive_file_size_limits() {
+        remark(&format!("warning: a file-size limit will end this program without a message: {error}"));
+    }
+    let mut command = environment::with_twins(command_line());
+    if version::is_asked_at_length() {
+        command = command.long_version(version::at_length());
+    }
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     start_log();
     let result = match cli.command {
@@ -93,8 +131,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Cache(command) => cache::run(&command),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::SelfCheck(args) => self_check::run(&args),
     };
     match result {
@@ -105,19 +146,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Gives every flag of every command its `OFFPRINT_*` twin.
-fn with_environment(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|arg| match arg.get_long() {
-        // A pair of opposite switches would clash with a twin of either.
-        Some(long) if !matches!(long, "help" | "version" | "normalize" | "no-normalize") => {
-            let name = format!("OFFPRINT_{}", long.replace('-', "_").to_uppercase());
-            arg.env(name).hide_env(true)
-        }
-        _ => arg,
-    });
-    command.mut_subcommands(with_environment)
 }
 
 /// Messages of ONNX Runtime and of the libraries below go to stderr where `OFFPRINT_LOG` asks for them.

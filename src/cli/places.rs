@@ -60,7 +60,7 @@ pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
 /// work than after them.
 pub(crate) fn check_outputs(corpus: &Corpus, output: Option<&Path>, rejects: &Path) -> Result<()> {
     let inputs: Vec<PathBuf> = corpus.files().iter().filter_map(|file| file.canonicalize().ok()).collect();
-    let ids = output.filter(|path| path.extension().is_some_and(|kind| kind == "npy")).map(output::ids_path);
+    let ids = output.and_then(output::ids_path);
     for path in output.into_iter().chain(ids.as_deref()).chain([rejects]) {
         if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
             let what = format!("`{}` is a file of the corpus and would be replaced", path.display());

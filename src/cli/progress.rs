@@ -32,7 +32,6 @@ pub(crate) fn watched<T>(progress: &Progress, size: Size, work: impl FnOnce() ->
             while ended.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
                 watcher.look();
             }
-            watcher.bar.finish_and_clear();
         });
         let result = work();
         drop(done);
@@ -40,24 +39,16 @@ pub(crate) fn watched<T>(progress: &Progress, size: Size, work: impl FnOnce() ->
     })
 }
 
+/// Looks at a run now and then.
 struct Watcher<'a> {
     progress: &'a Progress,
     size: Size,
-    started: Instant,
-    bar: ProgressBar,
-    estimated: bool,
-    next_line: Duration,
+    display: Display,
 }
 
 impl<'a> Watcher<'a> {
     fn new(progress: &'a Progress, size: Size) -> Self {
-        let target =
-            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(1_000), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}") {
-            bar.set_style(style);
-        }
-        Self { progress, size, started: Instant::now(), bar, estimated: false, next_line: LINE_EVERY }
+        Self { progress, size, display: Display::new() }
     }
 
     /// Share of the work that is done, 0 to 1.
@@ -68,25 +59,55 @@ impl<'a> Watcher<'a> {
     }
 
     fn look(&mut self) {
-        let elapsed = self.started.elapsed();
-        let share = self.share();
-        let seconds = elapsed.as_secs_f64();
-        let left = (share > 0.0).then(|| Duration::from_secs_f64(seconds * (1.0 - share) / share));
-        let line = format!(
-            "{} papers  {:.1} papers/s  {} tokens/s  {}",
-            HumanCount(self.progress.rows()),
-            self.progress.rows() as f64 / seconds,
+        let seconds = self.display.started.elapsed().as_secs_f64();
+        let rows = self.progress.rows();
+        let rates = format!(
+            "{} papers  {:.1} papers/s  {} tokens/s",
+            HumanCount(rows),
+            rows as f64 / seconds,
             HumanCount((self.progress.tokens() as f64 / seconds) as u64),
-            left.map_or("no estimate yet".into(), |left| format!("{} left", HumanDuration(left))),
+        );
+        let (rows, bytes) = self.progress.read();
+        let all = (rows as f64 * self.size.bytes as f64 / bytes.max(1) as f64) as u64;
+        let papers = HumanCount(self.size.limit.map_or(all, |limit| limit.min(all)));
+        self.display.show(self.share(), &rates, || format!("about {papers} papers, "));
+    }
+}
+
+/// Where the state of a long piece of work is shown. Whoever does the work tells it how far it is.
+pub(crate) struct Display {
+    started: Instant,
+    bar: ProgressBar,
+    estimated: bool,
+    next_line: Duration,
+}
+
+impl Display {
+    /// A bar on a terminal that can draw one.
+    pub(crate) fn new() -> Self {
+        let draws = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(1_000), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}") {
+            bar.set_style(style);
+        }
+        Self { started: Instant::now(), bar, estimated: false, next_line: LINE_EVERY }
+    }
+
+    /// Shows that the share `share` (0 to 1) is done, `what` is said about it, and how much time is left. Once, after
+    /// the first seconds, the end is foretold, with `size` (such as `about 3 papers, `) before it.
+    pub(crate) fn show(&mut self, share: f64, what: &str, size: impl FnOnce() -> String) {
+        let elapsed = self.started.elapsed();
+        let left = (share > 0.0).then(|| Duration::from_secs_f64(elapsed.as_secs_f64() * (1.0 - share) / share));
+        let line = format!(
+            "{what}  {}",
+            left.map_or("no estimate yet".into(), |left| format!("{} left", HumanDuration(left)))
         );
         self.bar.set_position((share * 1_000.0) as u64);
         self.bar.set_message(line.clone());
         if let (false, true, Some(left)) = (self.estimated, elapsed >= ESTIMATE_AFTER, left) {
             self.estimated = true;
-            let (rows, bytes) = self.progress.read();
-            let all = (rows as f64 * self.size.bytes as f64 / bytes.max(1) as f64) as u64;
-            let papers = HumanCount(self.size.limit.map_or(all, |limit| limit.min(all)));
-            self.say(&format!("estimate: about {papers} papers, {} from now", HumanDuration(left)));
+            self.say(&format!("estimate: {}{} from now", size(), HumanDuration(left)));
         }
         if self.bar.is_hidden() && elapsed >= self.next_line {
             self.next_line = elapsed + LINE_EVERY;
@@ -96,5 +117,11 @@ impl<'a> Watcher<'a> {
 
     fn say(&self, line: &str) {
         self.bar.suspend(|| remark(line));
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

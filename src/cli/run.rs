@@ -22,7 +22,7 @@ use super::{Status, places};
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
 const WINDOW: usize = 4_096;
 /// Padded tokens of a batch on the CPU provider: activations stay in the second-level cache.
-const CPU_BATCH_TOKENS: usize = 1_024;
+pub(crate) const CPU_BATCH_TOKENS: usize = 1_024;
 
 /// A bundle with its cache, ready for a corpus.
 pub(crate) struct Run<'a> {

@@ -5,6 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+/// Makes a write beyond a file-size limit an error that names the file; by default SIGXFSZ would end the program
+/// without a word.
+pub(crate) fn survive_file_size_limits() -> std::io::Result<()> {
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
+    Ok(())
+}
+
 /// The flag that the library watches, and which signal raised it.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {

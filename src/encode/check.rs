@@ -3,18 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Error, OpenEncoder, assemble};
-
-/// Texts of very different lengths, the empty one included.
-const TEXTS: [&str; 6] = [
-    "",
-    "Offprints",
-    "A short title[SEP]",
-    "Coral bleaching under repeated heat waves[SEP]We follow forty reefs over nine summers and find that recovery slows.",
-    "Sparse attention for long documents[SEP]Reading a whole paper at once costs quadratic time. We keep a window around \
-     every token and a few global ones, and lose little accuracy on three benchmarks of scientific text.",
-    "Δίκτυα, 神经网络 and naïve façades 🙂",
-];
+use super::composition::Composition;
+use super::invariance::{Meter, Subject, Threaded, differences};
+use super::texts::few_texts;
+use super::{Error, OpenEncoder};
+use crate::runtime::EmbeddingMatrix;
 
 /// Norms of a normalizing encoder may differ from 1 by this much: some rounding steps of f32.
 const NORM_TOLERANCE: f64 = 1e-5;
@@ -36,55 +29,49 @@ pub struct EncoderCheck {
 /// An encoder that cannot be opened or run, vectors of the wrong length, with NaN, with a norm that `normalized`
 /// forbids, that are all the same, or that depend on the batch.
 pub fn check_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<EncoderCheck, Error> {
-    let mut opened = encoder.open()?;
-    let pad_id = opened.tokenizer.pad_id();
-    let encodings: Vec<Encoding> =
-        opened.tokenizer.encode_all(&TEXTS.map(|text| (text, 0))).into_iter().collect::<Result<_, _>>()?;
-    let mut run = |texts: &[&Encoding]| -> Result<Vec<Vec<f32>>, Error> {
-        let session = opened.sessions.first_mut().expect("an opened encoder has a session");
-        let matrix = session.run(&assemble(texts, pad_id))?;
-        if matrix.dim != encoder.dim() || matrix.rows != texts.len() {
-            return Err(Error::unhealthy(format!(
-                "the graph gives {} × {} numbers for {} texts, expected {} × {}",
-                matrix.rows,
-                matrix.dim,
-                texts.len(),
-                texts.len(),
-                encoder.dim()
-            )));
-        }
-        Ok(matrix.data.chunks_exact(matrix.dim).map(<[f32]>::to_vec).collect())
-    };
-    let together = run(&encodings.iter().collect::<Vec<_>>())?;
-    let mut batch_delta: f64 = 0.0;
-    let mut norms = (f64::INFINITY, 0.0_f64);
-    for (encoding, vector) in encodings.iter().zip(&together) {
-        let alone = &run(&[encoding])?[0];
-        let norm = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        norms = (norms.0.min(norm), norms.1.max(norm));
-        let delta = alone.iter().zip(vector).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-        batch_delta = batch_delta.max(delta / norm.max(f64::MIN_POSITIVE));
-    }
-    let check = EncoderCheck { texts: TEXTS.len(), norms, batch_delta };
-    judge(&check, normalized, &together)?;
-    Ok(check)
+    let texts = few_texts();
+    let mut subject = Subject::open(Threaded { threads: 1, encoder }, texts)?;
+    let lengths = subject.lengths();
+    let mut nobody = |_| ();
+    let mut meter = Meter::unwatched(&mut nobody);
+    let mut run = |composition: Composition| subject.run(&composition.lay(&lengths, 0), &mut meter);
+    let alone = run(Composition::Alone)?;
+    let together = run(Composition::Batches(texts.len()))?;
+    let norms = check_norms(&alone, normalized)?;
+    check_variety(&alone)?;
+    let (rows, batch_delta) = differences(&alone, &together);
+    check_delta(rows.len(), batch_delta)?;
+    Ok(EncoderCheck { texts: texts.len(), norms, batch_delta })
 }
 
-fn judge(check: &EncoderCheck, normalized: bool, vectors: &[Vec<f32>]) -> Result<(), Error> {
-    let (least, largest) = check.norms;
+/// The smallest and the largest norm; an error where they are none, or are not 1 where `normalized` promises it.
+pub(super) fn check_norms(vectors: &EmbeddingMatrix, normalized: bool) -> Result<(f64, f64), Error> {
+    let norm = |row: usize| vectors.row(row).iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let norms = (0..vectors.rows).map(norm);
+    let (least, largest) =
+        norms.fold((f64::INFINITY, 0.0_f64), |(least, largest), norm| (least.min(norm), largest.max(norm)));
     if normalized && (least - 1.0).abs().max((largest - 1.0).abs()) > NORM_TOLERANCE {
         return Err(Error::unhealthy(format!("norms are {least} to {largest}, expected 1 (the bundle normalizes)")));
     }
     if !(least > 0.0 && largest.is_finite()) {
         return Err(Error::unhealthy(format!("norms are {least} to {largest}, expected positive finite numbers")));
     }
-    if vectors.windows(2).all(|pair| pair[0] == pair[1]) {
+    Ok((least, largest))
+}
+
+/// An error if all texts have the same vector.
+fn check_variety(vectors: &EmbeddingMatrix) -> Result<(), Error> {
+    if (1..vectors.rows).all(|row| vectors.row(row) == vectors.row(0)) {
         return Err(Error::unhealthy("all texts get the same vector".into()));
     }
-    // The CPU provider, which this check runs on, gives a text the same bits in any batch.
-    if check.batch_delta > 0.0 {
-        let delta = check.batch_delta;
-        return Err(Error::unhealthy(format!("a vector changes by {delta:e} of its norm with its batch, allowed 0")));
+    Ok(())
+}
+
+/// An error if a vector depends on its batch: the CPU provider, which this check runs on, gives a text the same bits
+/// in any batch.
+fn check_delta(rows: usize, delta: f64) -> Result<(), Error> {
+    if rows > 0 {
+        return Err(Error::unhealthy(format!("{rows} vectors change by up to {delta:e} with their batch, allowed 0")));
     }
     Ok(())
 }
@@ -94,26 +81,28 @@ mod tests {
     use super::*;
     use crate::encode::StubEncoder;
 
+    fn vectors(values: &[f32]) -> EmbeddingMatrix {
+        EmbeddingMatrix { rows: values.len(), dim: 1, data: values.to_vec() }
+    }
+
     #[test]
     fn a_healthy_encoder_passes_and_norms_are_checked_only_where_promised() {
         let stub = StubEncoder { dim: 8, max_length: 32 };
         let check = check_encoder(&stub, true).unwrap();
-        assert_eq!(check.batch_delta, 0.0);
-        let long = EncoderCheck { norms: (1.0, 1.1), ..check.clone() };
-        let vectors = [vec![1.0_f32], vec![2.0]];
-        assert!(judge(&long, false, &vectors).is_ok());
-        let error = judge(&long, true, &vectors).unwrap_err();
+        assert_eq!((check.texts, check.batch_delta), (6, 0.0));
+        assert_eq!(check_norms(&vectors(&[1.0, -1.1]), false).unwrap(), (1.0, f64::from(1.1_f32)));
+        let error = check_norms(&vectors(&[1.0, -1.1]), true).unwrap_err();
         assert!(error.to_string().contains("expected 1"), "{error}");
+        let error = check_norms(&vectors(&[1.0, 0.0]), false).unwrap_err();
+        assert!(error.to_string().ends_with("norms are 0 to 1, expected positive finite numbers"), "{error}");
     }
 
     #[test]
     fn dead_vectors_and_batch_dependence_are_errors() {
-        let check = EncoderCheck { texts: 2, norms: (1.0, 1.0), batch_delta: 0.0 };
-        let same = [vec![1.0_f32], vec![1.0]];
-        assert!(judge(&check, true, &same).unwrap_err().to_string().contains("same vector"));
-        let different = [vec![1.0_f32], vec![-1.0]];
-        assert!(judge(&check, true, &different).is_ok());
-        let shaky = EncoderCheck { batch_delta: 1e-8, ..check };
-        assert!(judge(&shaky, true, &different).unwrap_err().to_string().contains("with its batch"));
+        assert!(check_variety(&vectors(&[1.0, 1.0])).unwrap_err().to_string().contains("same vector"));
+        assert!(check_variety(&vectors(&[1.0, -1.0])).is_ok());
+        assert!(check_delta(0, 0.0).is_ok());
+        let error = check_delta(2, 1e-8).unwrap_err().to_string();
+        assert_eq!(error, "the encoder failed its check: 2 vectors change by up to 1e-8 with their batch, allowed 0");
     }
 }

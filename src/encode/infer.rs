@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::account::{Progress, StageClock};
 use super::prepare::{Machinery, Window};
+use super::turns::Turns;
 use super::{Encoding, Error, assemble};
 use crate::cache::{EmbeddingCache, RowMeta};
 use crate::runtime::RunBatch;
@@ -29,6 +30,7 @@ pub(super) struct InferContext<'a> {
     pub progress: &'a Progress,
     pub stopped: &'a (dyn Fn() -> bool + Sync),
     pub clock: &'a StageClock,
+    pub turns: &'a Turns,
     pub dim: usize,
     /// Whether the vectors are wanted in memory.
     pub keep: bool,
@@ -100,7 +102,9 @@ impl Worker<'_> {
     fn run_batch(&self, session: &mut dyn RunBatch, batch: &[usize]) -> Result<(), Error> {
         let encodings: Vec<&Encoding> = batch.iter().map(|&text| &self.window.encodings[text]).collect();
         let batch_input = assemble(&encodings, self.pad_id);
+        let turn = self.context.turns.of_session();
         let matrix = session.run(&batch_input)?;
+        drop(turn);
         let vectors = matrix.data.chunks_exact(self.context.dim);
         if let Some(cache) = self.context.cache {
             for ((&text, encoding), vector) in batch.iter().zip(&encodings).zip(vectors.clone()) {

@@ -5,17 +5,27 @@
 mod account;
 mod batch;
 mod check;
+mod composition;
 mod encoder;
 mod error;
 mod infer;
+mod invariance;
+mod neighbours;
 mod pipeline;
 mod prepare;
+mod sample;
+mod texts;
 mod tokenizer;
+mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
 pub use check::{EncoderCheck, check_encoder};
+pub use composition::Composition;
 pub use encoder::{BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
 pub use error::{Error, SinkError};
+pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
+pub use sample::{TextSample, sample_texts};
+pub use texts::built_in_texts;
 pub use tokenizer::{Encoding, Tokenizer};

@@ -1,6 +1,6 @@
 //! The three stages in a row, each in its own thread: prepare (read, look up, tokenize, plan) → infer (run, cache) →
 //! finish (restore the order, account, hand on). A window passes through rendezvous channels, so that at most three
-//! are in memory; the next one is tokenized while one is run.
+//! are in memory; the next one is read and tokenized while one is run, its tokenizer taking turns with the sessions.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,7 @@ use super::account::StageClock;
 use super::error::SinkError;
 use super::infer::{Computed, InferContext, row_meta, run_window};
 use super::prepare::{Machinery, PrepareClocks, Prepared, Preparer, Source, Window};
+use super::turns::Turns;
 use super::{Account, Error, OpenEncoder, Progress, TokenBudget};
 use crate::cache::{EmbeddingCache, RowMeta};
 use crate::paper::{Corpus, Paper, Template};
@@ -84,14 +85,26 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     let started = Instant::now();
     let clocks = PrepareClocks::default();
     let inference = StageClock::default();
+    let turns = Turns::default();
     let keep = sink.is_some();
     let mut finisher =
         Finisher { job, sink, account: Account::default(), write: StageClock::default(), cut_short: false };
     let (to_infer, prepared) = sync_channel::<Prepared>(0);
     let (to_finish, inferred) = sync_channel::<Inferred>(0);
+    let stopped = || job.stopped();
+    let context = InferContext {
+        cache: job.cache,
+        progress: job.progress,
+        stopped: &stopped,
+        clock: &inference,
+        turns: &turns,
+        dim: job.encoder.dim(),
+        keep,
+    };
+    let context = &context;
     let result = std::thread::scope(|scope| {
-        let prepare = scope.spawn(|| prepare_all(job, &clocks, to_infer));
-        let infer = scope.spawn(|| infer_all(job, keep, &inference, prepared, to_finish));
+        let prepare = scope.spawn(|| prepare_all(Preparer::new(job, &clocks, &turns), to_infer));
+        let infer = scope.spawn(move || infer_all(job, context, prepared, to_finish));
         let finished = inferred.iter().try_for_each(|window| finisher.finish(window));
         drop(inferred);
         // The first stage to fail hangs up on its neighbours, which then end without an error of their own.
@@ -135,8 +148,7 @@ struct Inferred {
     provider: Option<String>,
 }
 
-fn prepare_all(job: &EncodeJob<'_>, clocks: &PrepareClocks, to_infer: SyncSender<Prepared>) -> Result<bool, Error> {
-    let mut preparer = Preparer::new(job, clocks);
+fn prepare_all(mut preparer: Preparer<'_>, to_infer: SyncSender<Prepared>) -> Result<bool, Error> {
     let sent = send_windows(&mut preparer, &to_infer);
     // Hanging up is what ends the next stage.
     drop(to_infer);
@@ -156,20 +168,10 @@ fn send_windows(preparer: &mut Preparer<'_>, to_infer: &SyncSender<Prepared>) ->
 
 fn infer_all(
     job: &EncodeJob<'_>,
-    keep: bool,
-    clock: &StageClock,
+    context: &InferContext<'_>,
     prepared: Receiver<Prepared>,
     to_finish: SyncSender<Inferred>,
 ) -> Result<(), Error> {
-    let stopped = || job.stopped();
-    let context = InferContext {
-        cache: job.cache,
-        progress: job.progress,
-        stopped: &stopped,
-        clock,
-        dim: job.encoder.dim(),
-        keep,
-    };
     let mut machinery: Option<Machinery> = None;
     loop {
         let Prepared { window, machinery: opened } = match prepared.recv_timeout(LOOK_AFTER_PARTS) {
@@ -187,7 +189,7 @@ fn infer_all(
             machinery = Some(opened);
         }
         let computed = match &mut machinery {
-            Some(machinery) => run_window(&window, machinery, &context)?,
+            Some(machinery) => run_window(&window, machinery, context)?,
             None => Computed::default(),
         };
         tick(job)?;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::account::{RowKind, StageClock};
 use super::encoder::{OpenedEncoder, Tokenize};
 use super::pipeline::EncodeJob;
+use super::turns::Turns;
 use super::{BatchPlan, Encoding, Error, plan};
 use crate::cache::{Key, PartOrigin};
 use crate::paper::{Duplicate, Duplicates, Paper, Rejection, RejectsFile, Rendered, Row, Rows};
@@ -16,6 +17,8 @@ use crate::runtime::RunBatch;
 
 /// A window grows to this many papers; the first ones are smaller, so that the first result comes soon.
 const FIRST_WINDOW: usize = 512;
+/// Texts that are tokenized in one turn, in which no batch is run: some hundredths of a second.
+const TEXTS_A_TURN: usize = 256;
 /// Text bytes at which a window is closed, however few papers it has.
 const WINDOW_BYTES: usize = 32 << 20;
 
@@ -80,6 +83,7 @@ pub(super) struct Preparer<'a> {
     next_window: usize,
     cut_short: bool,
     clocks: &'a PrepareClocks,
+    turns: &'a Turns,
 }
 
 /// Time of the parts of this stage.
@@ -91,7 +95,7 @@ pub(super) struct PrepareClocks {
 }
 
 impl<'a> Preparer<'a> {
-    pub(super) fn new(job: &'a EncodeJob<'a>, clocks: &'a PrepareClocks) -> Self {
+    pub(super) fn new(job: &'a EncodeJob<'a>, clocks: &'a PrepareClocks, turns: &'a Turns) -> Self {
         let rows = job.corpus.rows();
         Self {
             job,
@@ -104,6 +108,7 @@ impl<'a> Preparer<'a> {
             next_window: FIRST_WINDOW.min(job.options.window),
             cut_short: false,
             clocks,
+            turns,
         }
     }
 
@@ -211,9 +216,16 @@ impl<'a> Preparer<'a> {
             self.clocks.open.add(started.elapsed());
         }
         let Some(tokenizer) = &self.tokenizer else { return Ok(machinery) };
-        let started = Instant::now();
         let borrowed: Vec<(&str, usize)> = texts.iter().map(|text| (text.text.as_str(), text.title_end)).collect();
-        window.encodings = tokenizer.encode_all(&borrowed).into_iter().collect::<Result<_, _>>()?;
+        for some in borrowed.chunks(TEXTS_A_TURN) {
+            let _turn = self.turns.of_tokenizer();
+            let started = Instant::now();
+            for encoding in tokenizer.encode_all(some) {
+                window.encodings.push(encoding?);
+            }
+            self.clocks.tokenize.add(started.elapsed());
+        }
+        let started = Instant::now();
         let lengths: Vec<usize> = window.encodings.iter().map(|encoding| encoding.ids.len()).collect();
         window.plan = plan(&lengths, self.job.options.budget);
         self.clocks.tokenize.add(started.elapsed());

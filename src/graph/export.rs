@@ -73,6 +73,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let ending =
         Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
     let max_length = checkpoint.max_length(options.max_length)?;
+    checkpoint.check_template(&options.template)?;
     let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let writer = GraphWriter::new(&graph);
     if writer.len() > MAX_GRAPH_BYTES {

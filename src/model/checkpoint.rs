@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::sentence::{self, SentenceModules};
+use super::sentence::{SentenceConfig, SentenceModules};
 use super::{BertConfig, Error, Pooling, WeightsFile, files, vocabulary};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -47,7 +47,7 @@ impl Checkpoint {
         let path = encoder.join(TOKENIZER_CONFIG);
         let tokenizer_config: TokenizerConfig = files::json_if_present(&path)?.unwrap_or_default();
         tokenizer_config.check(&path)?;
-        let max_seq_length = sentence::max_seq_length(encoder)?;
+        let max_seq_length = SentenceConfig::open(encoder, &tokenizer_path, &tokenizer)?.max_seq_length;
         Ok(Self {
             folder: folder.to_owned(),
             weights: WeightsFile::open(&weights)?,
@@ -88,6 +88,11 @@ impl Checkpoint {
     /// The pooling asked for, else the checkpoint's own; an error if neither is there: it is never guessed.
     pub fn pooling(&self, asked: Option<Pooling>) -> Result<Pooling, Error> {
         asked.or(self.modules.pooling).ok_or_else(|| Error::NoPooling { folder: self.folder.clone() })
+    }
+
+    /// An error if sentence-transformers would put a prompt before every text and `template` doesn't begin with it.
+    pub fn check_template(&self, template: &str) -> Result<(), Error> {
+        self.modules.prompt.as_ref().map_or(Ok(()), |prompt| prompt.check_template(template))
     }
 
     /// What was asked for, else whether the checkpoint has a Normalize module.

@@ -182,6 +182,28 @@ pub enum Error {
         /// `vocab_size` of the config.
         vocab_size: usize,
     },
+    /// A prompt that sentence-transformers would put before every text, and the template doesn't.
+    #[error(
+        "`{path}` puts the prompt `{prompt}` before every text (`default_prompt_name` is `{name}`), the template does not"
+    )]
+    DefaultPrompt {
+        /// `config_sentence_transformers.json`.
+        path: PathBuf,
+        /// The prompt's name.
+        name: String,
+        /// Its text.
+        prompt: String,
+        /// Its text as a template has it.
+        written: String,
+    },
+    /// Lower case is asked for, and the tokenizer doesn't make it.
+    #[error("`{path}` asks for lower case (`do_lower_case`), `{tokenizer}` keeps capitals")]
+    KeepsCapitals {
+        /// `sentence_bert_config.json`.
+        path: PathBuf,
+        /// `tokenizer.json`.
+        tokenizer: PathBuf,
+    },
     /// A max length that the position table can't serve, or that leaves no room for text.
     #[error("max length {got} is out of range for `{folder}`: at least {least}, at most {most} (its position table)")]
     MaxLength {
@@ -260,6 +282,15 @@ impl Error {
                 return Some(format!(
                     "save `{instead}` as `{file}` once with transformers (`save_pretrained` of the model and its fast tokenizer)"
                 ));
+            }
+            Self::DefaultPrompt { written, .. } => {
+                return Some(format!(
+                    "`--template \"{written}{{title}}{{sep}}{{abstract}}\"` does so too; to go without a prompt, set \
+                     `default_prompt_name` to null in that file"
+                ));
+            }
+            Self::KeepsCapitals { .. } => {
+                "give tokenizer.json a `Lowercase` normalizer, or set `do_lower_case` to false if capitals are wanted"
             }
             Self::NoPooling { .. } => {
                 "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"

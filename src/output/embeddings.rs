@@ -2,40 +2,54 @@
 
 use std::path::Path;
 
+use super::compression::{Compression, Content, endings, settle};
 use super::error::Error;
 use super::jsonl::JsonlEmbeddings;
-use super::npy::NpyEmbeddings;
+use super::matrix::MatrixEmbeddings;
 use super::parquet::ParquetEmbeddings;
+
+/// Endings for messages.
+const KNOWN: &str = ".parquet, .npy, .safetensors, .fbin, .jsonl, .jsonl.gz, .jsonl.zst";
 
 /// How embeddings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmbeddingFormat {
     /// Columns `id`, `embedding`, `n_tokens`, `n_dropped`.
     Parquet,
-    /// A float matrix, and the ids in `<stem>.ids.txt` beside it.
+    /// NumPy's float matrix, and the ids in `<stem>.ids.txt` beside it.
     Npy,
+    /// One tensor `embeddings`, and the ids in `<stem>.ids.txt` beside it.
+    Safetensors,
+    /// Row count, dimension, numbers: as usearch, DiskANN and faiss' benchmarks read them; ids as for `.npy`.
+    Fbin,
     /// One object a line: the id and the list of numbers.
     Jsonl,
 }
 
 impl EmbeddingFormat {
-    /// The format that the ending of `path` asks for: `.parquet`, `.npy` or `.jsonl`, in any case.
+    /// The format that the ending of `path` asks for, in any case: `.parquet`, `.npy`, `.safetensors`, `.fbin` or
+    /// `.jsonl`; with `.gz` or `.zst` behind it as well.
     ///
     /// # Errors
     /// Any other ending.
     pub fn from_path(path: &Path) -> Result<Self, Error> {
-        match ending(path).as_str() {
+        match endings(path).0.as_str() {
             "parquet" => Ok(Self::Parquet),
             "npy" => Ok(Self::Npy),
+            "safetensors" => Ok(Self::Safetensors),
+            "fbin" => Ok(Self::Fbin),
             "jsonl" => Ok(Self::Jsonl),
-            _ => Err(Error::UnknownFormat { path: path.to_owned(), known: ".parquet, .npy, .jsonl" }),
+            _ => Err(Error::UnknownFormat { path: path.to_owned(), known: KNOWN }),
         }
     }
-}
 
-/// The part behind the last dot, in lower case.
-pub(super) fn ending(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
+    fn content(self) -> Content {
+        match self {
+            Self::Parquet => Content::Pages,
+            Self::Npy | Self::Safetensors | Self::Fbin => Content::Matrix,
+            Self::Jsonl => Content::Text,
+        }
+    }
 }
 
 /// One paper's embedding.
@@ -54,16 +68,46 @@ pub struct EmbeddingRow<'a> {
 /// What an output of embeddings needs to know beside its name.
 #[derive(Debug, Clone)]
 pub struct EmbeddingOutputOptions {
+    /// The id's column in Parquet.
+    pub id_column: String,
     /// The id's key in JSONL: `doc_id` for SciRepEval, `paper_id` for SciDocs.
     pub jsonl_id_key: String,
-    /// The encoder's fingerprint; Parquet keeps it as `offprint.fingerprint` in the schema's metadata.
+    /// The encoder's fingerprint; Parquet and safetensors keep it as `offprint.fingerprint` in their metadata.
     pub fingerprint: String,
+    /// The encoder's name, kept as `offprint.encoder` where it is known.
+    pub encoder: Option<String>,
+    /// What the user asks for; `None` is what the name says, and for Parquet what reads fastest.
+    pub compression: Option<Compression>,
 }
 
 impl Default for EmbeddingOutputOptions {
     fn default() -> Self {
-        Self { jsonl_id_key: "doc_id".to_owned(), fingerprint: String::new() }
+        Self {
+            id_column: "id".to_owned(),
+            jsonl_id_key: "doc_id".to_owned(),
+            fingerprint: String::new(),
+            encoder: None,
+            compression: None,
+        }
     }
+}
+
+impl EmbeddingOutputOptions {
+    /// What files that have room for it say of the encoder: names and values.
+    pub(super) fn metadata(&self) -> Vec<(&'static str, &str)> {
+        let mut pairs = vec![("offprint.fingerprint", self.fingerprint.as_str())];
+        pairs.extend(self.encoder.as_deref().map(|encoder| ("offprint.encoder", encoder)));
+        pairs
+    }
+}
+
+/// What a finished output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Rows.
+    pub rows: u64,
+    /// Ids that could not be a line as they are, and stand in the list of ids as JSON strings.
+    pub quoted_ids: u64,
 }
 
 /// Takes embeddings in output order. Dropped before `finish`, it leaves the older file as it was.
@@ -71,29 +115,37 @@ pub trait WriteEmbeddings: Send {
     /// Adds one row.
     ///
     /// # Errors
-    /// A row of another length, an id or a value that the format cannot hold, or a file system that refuses.
+    /// A row of another length, a value or a number of rows that the format cannot hold, or a file system that refuses.
     fn write(&mut self, row: &EmbeddingRow<'_>) -> Result<(), Error>;
 
     /// Completes the file and puts it under its name.
     ///
     /// # Errors
     /// A file system that refuses.
-    fn finish(self: Box<Self>) -> Result<(), Error>;
+    fn finish(self: Box<Self>) -> Result<Written, Error>;
 }
 
 /// Opens the output that the ending of `path` asks for, for rows of `dim` numbers. Its folder must exist.
 ///
 /// # Errors
-/// An unknown ending, or a folder that cannot be written to.
+/// An unknown ending, a compression that the format or the name doesn't allow, ids that belong to another matrix, or a
+/// folder that cannot be written to.
 pub fn embedding_writer(
     path: &Path,
     dim: usize,
     options: &EmbeddingOutputOptions,
 ) -> Result<Box<dyn WriteEmbeddings>, Error> {
-    Ok(match EmbeddingFormat::from_path(path)? {
+    let format = EmbeddingFormat::from_path(path)?;
+    let compression = settle(path, format.content(), options.compression)?;
+    Ok(match format {
         EmbeddingFormat::Parquet => Box::new(ParquetEmbeddings::create(path, dim, options)?),
-        EmbeddingFormat::Npy => Box::new(NpyEmbeddings::create(path, dim)?),
-        EmbeddingFormat::Jsonl => Box::new(JsonlEmbeddings::create(path, dim, options)?),
+        EmbeddingFormat::Npy | EmbeddingFormat::Safetensors | EmbeddingFormat::Fbin => {
+            Box::new(MatrixEmbeddings::create(path, format, dim, options)?)
+        }
+        EmbeddingFormat::Jsonl => {
+            let compression = compression.unwrap_or(Compression::NONE);
+            Box::new(JsonlEmbeddings::create(path, dim, &options.jsonl_id_key, compression)?)
+        }
     })
 }
 

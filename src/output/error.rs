@@ -59,13 +59,61 @@ pub enum Error {
         /// The first such value.
         value: f32,
     },
-    /// An id that would break the list of one id a line.
-    #[error("id {id:?} has a line break or control character, so it cannot be a line of `{}`", path.display())]
-    IdBreaksLine {
-        /// The id.
-        id: String,
-        /// The list of ids.
+    /// The ids of a matrix of another format, which would be left with those of this one.
+    #[error("`{}` belongs to `{}` and would be replaced", ids.display(), owner.display())]
+    IdsTaken {
+        /// Where its ids would go.
+        ids: PathBuf,
+        /// The matrix whose ids lie there.
+        owner: PathBuf,
+    },
+    /// More rows than the format can count.
+    #[error("`{}` can hold {most} rows and no more", path.display())]
+    TooManyRows {
+        /// The output.
         path: PathBuf,
+        /// The format's bound.
+        most: u64,
+    },
+    /// The name of a text file and the compression asked for are not the same.
+    #[error("the name of output `{}` says {named}, `--compress {asked}` something else", path.display())]
+    CompressionClash {
+        /// The output.
+        path: PathBuf,
+        /// What the name says.
+        named: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// A name that fits.
+        better: PathBuf,
+    },
+    /// Snappy has no file format that text tools read.
+    #[error("output `{}` cannot be compressed by snappy, which is for Parquet", path.display())]
+    SnappyText {
+        /// The output.
+        path: PathBuf,
+    },
+    /// A compression around Parquet.
+    #[error(
+        "output `{}` is not compressed by {asked}: Parquet compresses its pages itself, by zstd or snappy",
+        path.display()
+    )]
+    CompressedParquet {
+        /// The output.
+        path: PathBuf,
+        /// The codec.
+        asked: &'static str,
+    },
+    /// A compression around numbers that readers map.
+    #[error(
+        "output `{}` is not compressed by {asked}: its readers map the numbers into memory as they lie in the file",
+        path.display()
+    )]
+    CompressedMatrix {
+        /// The output.
+        path: PathBuf,
+        /// The codec.
+        asked: &'static str,
     },
     /// Two columns of one name.
     #[error("predictions would have two columns `{name}`")]
@@ -89,7 +137,22 @@ impl Error {
     /// The way out, where there is one that is known to apply.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::IdBreaksLine { .. } => Some("write `.parquet` or `.jsonl`, which hold any id".to_owned()),
+            Self::IdsTaken { owner, .. } => {
+                Some(format!("give the output another name, or move `{}` away", owner.display()))
+            }
+            Self::TooManyRows { .. } => Some("write `.npy`, `.safetensors` or `.parquet`".to_owned()),
+            Self::CompressionClash { better, .. } => {
+                Some(format!("name it `{}`, or leave `--compress` out", better.display()))
+            }
+            Self::SnappyText { .. } => {
+                Some("`--compress gzip` with `.gz`, or `--compress zstd` with `.zst`".to_owned())
+            }
+            Self::CompressedParquet { .. } => {
+                Some("end the name in `.parquet`, with `--compress zstd` where size matters more than speed".to_owned())
+            }
+            Self::CompressedMatrix { .. } => {
+                Some("write `.parquet` with `--compress zstd`, or `.jsonl.gz` or `.jsonl.zst`".to_owned())
+            }
             Self::ColumnTwice { name } => Some(format!("keep the field `{name}` under another name")),
             Self::Write { source, path } if source.kind() == io::ErrorKind::NotFound => {
                 Some(format!("make the folder `{}` first", crate::durable::parent(path).display()))

@@ -7,30 +7,32 @@ use std::path::Path;
 
 use serde::ser::{SerializeMap, Serializer};
 
-use super::embeddings::{EmbeddingOutputOptions, EmbeddingRow, WriteEmbeddings, check_length};
+use super::compression::Compression;
+use super::embeddings::{EmbeddingRow, WriteEmbeddings, Written, check_length};
 use super::error::Error;
-use crate::durable::PendingFile;
+use super::file::TextFile;
 
 /// Writes one object a line.
 pub(super) struct JsonlEmbeddings {
-    pending: PendingFile,
+    file: TextFile,
     dim: usize,
     id_key: String,
+    rows: u64,
 }
 
 impl JsonlEmbeddings {
-    pub(super) fn create(path: &Path, dim: usize, options: &EmbeddingOutputOptions) -> Result<Self, Error> {
-        let pending = PendingFile::create(path).map_err(|source| Error::Write { path: path.to_owned(), source })?;
-        Ok(Self { pending, dim, id_key: options.jsonl_id_key.clone() })
+    pub(super) fn create(path: &Path, dim: usize, id_key: &str, compression: Compression) -> Result<Self, Error> {
+        let file = TextFile::create(path, compression)?;
+        Ok(Self { file, dim, id_key: id_key.to_owned(), rows: 0 })
     }
 
     fn try_write(&mut self, row: &EmbeddingRow<'_>) -> io::Result<()> {
-        let mut json = serde_json::Serializer::new(&mut self.pending);
+        let mut json = serde_json::Serializer::new(&mut self.file);
         let mut map = json.serialize_map(Some(2))?;
         map.serialize_entry(&self.id_key, row.id)?;
         map.serialize_entry("embedding", row.embedding)?;
         map.end()?;
-        self.pending.write_all(b"\n")
+        self.file.write_all(b"\n")
     }
 }
 
@@ -39,12 +41,14 @@ impl WriteEmbeddings for JsonlEmbeddings {
         check_length(row, self.dim)?;
         check_finite(row.id, row.embedding)?;
         let outcome = self.try_write(row);
-        outcome.map_err(|source| Error::Write { path: self.pending.target().to_owned(), source })
+        outcome.map_err(|source| self.file.refused(source))?;
+        self.rows += 1;
+        Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<(), Error> {
-        let path = self.pending.target().to_owned();
-        self.pending.publish().map_err(|source| Error::Write { path, source })
+    fn finish(self: Box<Self>) -> Result<Written, Error> {
+        self.file.publish()?;
+        Ok(Written { rows: self.rows, quoted_ids: 0 })
     }
 }
 

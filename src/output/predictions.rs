@@ -8,20 +8,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::parquet::basic::Compression;
-use ::parquet::file::properties::WriterProperties;
 use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, Float32Array, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
-use super::embeddings::ending;
+use super::compression::{Compression, Content, endings, settle};
 use super::error::Error;
+use super::file::TextFile;
 use super::jsonl::check_finite;
-use super::parquet::ParquetTable;
-use crate::durable::PendingFile;
+use super::parquet::{ParquetTable, table_properties};
 
+/// Endings for messages.
+const KNOWN: &str = ".jsonl, .csv (each also with .gz or .zst), .parquet";
 const FIXED_COLUMNS: [&str; 3] = ["id", "label", "probability"];
 const LIST_COLUMNS: [&str; 2] = ["labels", "probabilities"];
 /// Predictions collected before they are encoded as Parquet.
@@ -39,16 +39,17 @@ pub enum PredictionFormat {
 }
 
 impl PredictionFormat {
-    /// The format that the ending of `path` asks for: `.jsonl`, `.csv` or `.parquet`, in any case.
+    /// The format that the ending of `path` asks for, in any case: `.jsonl`, `.csv` or `.parquet`; with `.gz` or `.zst`
+    /// behind it as well.
     ///
     /// # Errors
     /// Any other ending.
     pub fn from_path(path: &Path) -> Result<Self, Error> {
-        match ending(path).as_str() {
+        match endings(path).0.as_str() {
             "jsonl" => Ok(Self::Jsonl),
             "csv" => Ok(Self::Csv),
             "parquet" => Ok(Self::Parquet),
-            _ => Err(Error::UnknownFormat { path: path.to_owned(), known: ".jsonl, .csv, .parquet" }),
+            _ => Err(Error::UnknownFormat { path: path.to_owned(), known: KNOWN }),
         }
     }
 }
@@ -68,13 +69,15 @@ pub struct Prediction {
     pub kept: Vec<Option<Value>>,
 }
 
-/// Which columns predictions have beside the first three.
+/// Which columns predictions have beside the first three, and how they are compressed.
 #[derive(Debug, Clone, Default)]
 pub struct PredictionOptions {
     /// How many ranked labels each row has; 0 and 1 leave them out.
     pub top_k: usize,
     /// Names of the fields carried along.
     pub kept_names: Vec<String>,
+    /// What the user asks for; `None` is what the name says, and zstd for Parquet.
+    pub compression: Option<Compression>,
 }
 
 impl PredictionOptions {
@@ -123,15 +126,18 @@ pub trait WritePredictions: Send {
 /// Opens the output that the ending of `path` asks for. Its folder must exist.
 ///
 /// # Errors
-/// An unknown ending, a kept field with the name of another column, or a folder that cannot be written to.
+/// An unknown ending, a compression that the format or the name doesn't allow, a kept field with the name of another
+/// column, or a folder that cannot be written to.
 pub fn prediction_writer(path: &Path, options: &PredictionOptions) -> Result<Box<dyn WritePredictions>, Error> {
     let format = PredictionFormat::from_path(path)?;
     let columns = options.columns(format)?;
+    let content = if format == PredictionFormat::Parquet { Content::Pages } else { Content::Text };
+    let compression = settle(path, content, options.compression)?;
     let options = options.clone();
-    let pending = || PendingFile::create(path).map_err(|source| Error::Write { path: path.to_owned(), source });
+    let file = || TextFile::create(path, compression.unwrap_or(Compression::NONE));
     Ok(match format {
-        PredictionFormat::Jsonl => Box::new(JsonlPredictions { pending: pending()?, options }),
-        PredictionFormat::Csv => Box::new(CsvPredictions::create(pending()?, &columns, options)?),
+        PredictionFormat::Jsonl => Box::new(JsonlPredictions { file: file()?, options }),
+        PredictionFormat::Csv => Box::new(CsvPredictions::create(path, file()?, &columns, options)?),
         PredictionFormat::Parquet => Box::new(ParquetPredictions::create(path, options)?),
     })
 }
@@ -154,13 +160,13 @@ fn cell_of(value: &Option<Value>) -> Option<String> {
 }
 
 struct JsonlPredictions {
-    pending: PendingFile,
+    file: TextFile,
     options: PredictionOptions,
 }
 
 impl JsonlPredictions {
     fn try_write(&mut self, prediction: &Prediction) -> io::Result<()> {
-        let mut json = serde_json::Serializer::new(&mut self.pending);
+        let mut json = serde_json::Serializer::new(&mut self.file);
         let mut map = json.serialize_map(None)?;
         map.serialize_entry("id", &prediction.id)?;
         map.serialize_entry("label", &prediction.label)?;
@@ -176,7 +182,7 @@ impl JsonlPredictions {
             map.serialize_entry(name, value)?;
         }
         map.end()?;
-        self.pending.write_all(b"\n")
+        self.file.write_all(b"\n")
     }
 }
 
@@ -186,25 +192,23 @@ impl WritePredictions for JsonlPredictions {
         check_finite(&prediction.id, &[prediction.probability])?;
         prediction.ranked.iter().try_for_each(|(_, value)| check_finite(&prediction.id, &[*value]))?;
         let outcome = self.try_write(prediction);
-        outcome.map_err(|source| Error::Write { path: self.pending.target().to_owned(), source })
+        outcome.map_err(|source| self.file.refused(source))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {
-        let path = self.pending.target().to_owned();
-        self.pending.publish().map_err(|source| Error::Write { path, source })
+        self.file.publish()
     }
 }
 
 struct CsvPredictions {
-    writer: csv::Writer<PendingFile>,
+    writer: csv::Writer<TextFile>,
     path: PathBuf,
     options: PredictionOptions,
 }
 
 impl CsvPredictions {
-    fn create(pending: PendingFile, columns: &[String], options: PredictionOptions) -> Result<Self, Error> {
-        let path = pending.target().to_owned();
-        let mut this = Self { writer: csv::Writer::from_writer(pending), path, options };
+    fn create(path: &Path, file: TextFile, columns: &[String], options: PredictionOptions) -> Result<Self, Error> {
+        let mut this = Self { writer: csv::Writer::from_writer(file), path: path.to_owned(), options };
         this.write_row(columns)?;
         Ok(this)
     }
@@ -237,7 +241,7 @@ impl WritePredictions for CsvPredictions {
         // Flushed first, so that what is left to `into_inner` cannot fail for lack of space.
         let flushed = writer.flush();
         let inner = flushed.and_then(|()| writer.into_inner().map_err(|error| error.error().kind().into()));
-        inner.and_then(PendingFile::publish).map_err(|source| Error::Write { path, source })
+        inner.map_err(|source| Error::Write { path, source })?.publish()
     }
 }
 
@@ -257,11 +261,8 @@ impl ParquetPredictions {
             fields.extend([list("labels", DataType::Utf8), list("probabilities", DataType::Float32)]);
         }
         fields.extend(options.kept_names.iter().map(|name| text(name, true)));
-        let properties = WriterProperties::builder()
-            .set_created_by(concat!("offprint ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_max_row_group_row_count(Some(16 * BATCH_ROWS))
-            .set_compression(Compression::ZSTD(Default::default()))
-            .build();
+        let properties =
+            table_properties(options.compression).set_max_row_group_row_count(Some(16 * BATCH_ROWS)).build();
         let table = ParquetTable::create(path, Schema::new(fields), properties)?;
         Ok(Self { table, options, batch: Vec::with_capacity(BATCH_ROWS) })
     }

@@ -5,7 +5,7 @@ use crate::encode::{EmbeddedWindow, Sink, SinkError};
 use crate::heads::Head;
 use crate::paper::Paper;
 
-use super::{EmbeddingRow, Error, Prediction, WriteEmbeddings, WritePredictions};
+use super::{EmbeddingRow, Error, Prediction, WriteEmbeddings, WritePredictions, Written};
 
 /// Writes every row of a window.
 pub struct EmbeddingSink {
@@ -18,8 +18,8 @@ impl EmbeddingSink {
         Self { writer }
     }
 
-    /// Puts the file in its place.
-    pub fn finish(self) -> Result<(), Error> {
+    /// Puts the file in its place and says what it holds.
+    pub fn finish(self) -> Result<Written, Error> {
         self.writer.finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Each format written and read back, and each refusal at its border.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -8,11 +9,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt32Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
+use flate2::read::GzDecoder;
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use super::{
     EmbeddingFormat, EmbeddingOutputOptions, EmbeddingRow, Error, Prediction, PredictionFormat, PredictionOptions,
-    embedding_writer, ids_path, prediction_writer,
+    Written, embedding_writer, ids_path, prediction_writer,
 };
 
 const TRICKY: [f32; 4] = [0.1, -1.5e-42, f32::MAX, -0.0];
@@ -24,7 +27,8 @@ fn write_embeddings(path: &Path, rows: &[(&str, &[f32])], dim: usize) -> Result<
         writer.write(&EmbeddingRow { id, embedding, n_tokens: at as u32 + 2, n_dropped: at as u32 })?;
     }
     assert!(!path.exists(), "nothing lies under the real name before finish");
-    writer.finish()
+    assert_eq!(writer.finish()?, Written { rows: rows.len() as u64, quoted_ids: 0 });
+    Ok(())
 }
 
 fn batches(path: &Path) -> Vec<RecordBatch> {
@@ -79,8 +83,97 @@ fn npy_has_an_aligned_header_with_the_final_count_and_ids_beside_it() {
     let floats: Vec<f32> =
         bytes[128..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     assert_eq!(bits(&floats[..4]), bits(&TRICKY));
-    assert_eq!(fs::read_to_string(ids_path(&path)).unwrap(), "a\nb c\n");
-    assert_eq!(ids_path(&path), folder.path().join("x.ids.txt"));
+    assert_eq!(ids_path(&path), Some(folder.path().join("x.ids.txt")));
+    assert_eq!(fs::read_to_string(folder.path().join("x.ids.txt")).unwrap(), "a\nb c\n");
+}
+
+#[test]
+fn safetensors_and_fbin_hold_the_bits_and_what_the_encoder_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let options = EmbeddingOutputOptions {
+        fingerprint: "abc".to_owned(),
+        encoder: Some("tiny \"bert\"".to_owned()),
+        ..Default::default()
+    };
+    let mut writer = embedding_writer(&path, 4, &options).unwrap();
+    for (at, id) in ["a", "b\nc"].iter().enumerate() {
+        let row = TRICKY.map(|value| value * at as f32);
+        writer.write(&EmbeddingRow { id, embedding: &row, n_tokens: 2, n_dropped: 0 }).unwrap();
+    }
+    assert_eq!(writer.finish().unwrap(), Written { rows: 2, quoted_ids: 1 });
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!((bytes.len() - 2 * 4 * 4) % 64, 0, "the numbers are aligned");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor("embeddings").unwrap();
+    assert_eq!((tensor.shape(), tensor.dtype()), (&[2, 4][..], safetensors::Dtype::F32));
+    let floats: Vec<u8> =
+        [0.0, 1.0].iter().flat_map(|at| TRICKY.map(|value| value * at)).flat_map(f32::to_le_bytes).collect();
+    assert_eq!(tensor.data(), floats);
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().clone().unwrap();
+    let known = [("format", "pt"), ("offprint.encoder", "tiny \"bert\""), ("offprint.fingerprint", "abc")];
+    assert_eq!(metadata, known.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!(fs::read_to_string(folder.path().join("x.ids.txt")).unwrap(), "a\n\"b\\nc\"\n");
+
+    let path = folder.path().join("y.fbin");
+    write_embeddings(&path, &[("a", &TRICKY)], 4).unwrap();
+    let numbers = TRICKY.map(f32::to_le_bytes).concat();
+    assert_eq!(fs::read(&path).unwrap(), [&[1, 0, 0, 0, 4, 0, 0, 0], numbers.as_slice()].concat());
+}
+
+/// The text of a compressed file.
+fn unpacked(path: &Path) -> String {
+    let file = File::open(path).unwrap();
+    let mut text = String::new();
+    if path.extension().unwrap() == "gz" {
+        GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    } else {
+        zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap();
+    }
+    text
+}
+
+#[test]
+fn compressed_lines_are_the_same_lines_and_the_same_bytes_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let rows: Vec<(String, [f32; 4])> =
+        (0..5_000).map(|n| (format!("p{n}"), TRICKY.map(|x| x / n as f32))).skip(1).collect();
+    let rows: Vec<(&str, &[f32])> = rows.iter().map(|(id, row)| (id.as_str(), row.as_slice())).collect();
+    write_embeddings(&path("x.jsonl"), &rows, 4).unwrap();
+    let text = fs::read_to_string(path("x.jsonl")).unwrap();
+    for name in ["x.jsonl.gz", "x.jsonl.zst"] {
+        write_embeddings(&path(name), &rows, 4).unwrap();
+        assert_eq!(unpacked(&path(name)), text);
+        let first = fs::read(path(name)).unwrap();
+        fs::remove_file(path(name)).unwrap();
+        write_embeddings(&path(name), &rows, 4).unwrap();
+        assert!(fs::read(path(name)).unwrap() == first, "{name} differs from run to run");
+        assert!(first.len() < text.len() / 2);
+    }
+    let gz = fs::read(path("x.jsonl.gz")).unwrap();
+    assert_eq!(gz[4..8], [0; 4], "a time stamp would differ from run to run");
+}
+
+#[test]
+fn a_level_reaches_the_compressor() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, levels) in [("x.jsonl.gz", ["gzip:1", "gzip:9"]), ("x.jsonl.zst", ["zstd:1", "zstd:15"])] {
+        let [fast, small] = levels.map(|level| {
+            let path = folder.path().join(name);
+            let options = EmbeddingOutputOptions { compression: Some(level.parse().unwrap()), ..Default::default() };
+            let mut writer = embedding_writer(&path, 1, &options).unwrap();
+            for number in 0..20_000_u32 {
+                let value = number.wrapping_mul(2_654_435_761) as f32;
+                let id = format!("p{number}");
+                writer.write(&EmbeddingRow { id: &id, embedding: &[value], n_tokens: 2, n_dropped: 0 }).unwrap();
+            }
+            writer.finish().unwrap();
+            fs::metadata(path).unwrap().len()
+        });
+        assert_ne!(small, fast, "{name}");
+    }
 }
 
 #[test]
@@ -106,9 +199,13 @@ fn jsonl_numbers_read_back_to_the_same_bits() {
 #[test]
 fn an_empty_corpus_gives_complete_empty_files() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["x.parquet", "x.npy", "x.jsonl"] {
+    for name in ["x.parquet", "x.npy", "y.safetensors", "z.fbin", "x.jsonl", "x.jsonl.gz", "x.jsonl.zst"] {
         write_embeddings(&folder.path().join(name), &[], 3).unwrap();
     }
+    let safetensors = fs::read(folder.path().join("y.safetensors")).unwrap();
+    assert_eq!(SafeTensors::deserialize(&safetensors).unwrap().tensor("embeddings").unwrap().shape(), &[0, 3]);
+    assert_eq!(fs::read(folder.path().join("z.fbin")).unwrap(), [0, 0, 0, 0, 3, 0, 0, 0]);
+    assert_eq!(unpacked(&folder.path().join("x.jsonl.gz")) + &unpacked(&folder.path().join("x.jsonl.zst")), "");
     assert!(batches(&folder.path().join("x.parquet")).is_empty());
     let npy = fs::read(folder.path().join("x.npy")).unwrap();
     assert!(npy.len() == 128 && npy.windows(6).any(|six| six == b"(0, 3)"));
@@ -118,7 +215,8 @@ fn an_empty_corpus_gives_complete_empty_files() {
 #[test]
 fn a_writer_that_is_dropped_leaves_the_older_file() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["x.parquet", "x.npy", "x.jsonl"] {
+    let names = ["a.parquet", "b.npy", "c.safetensors", "d.fbin", "e.jsonl", "f.jsonl.gz", "g.jsonl.zst"];
+    for name in names {
         let path = folder.path().join(name);
         fs::write(&path, "older").unwrap();
         let mut writer = embedding_writer(&path, 1, &EmbeddingOutputOptions::default()).unwrap();
@@ -126,7 +224,7 @@ fn a_writer_that_is_dropped_leaves_the_older_file() {
         drop(writer);
         assert_eq!(fs::read_to_string(&path).unwrap(), "older");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len());
 }
 
 #[test]
@@ -135,22 +233,21 @@ fn what_a_format_cannot_hold_is_refused_by_name() {
     let at = |name: &str| folder.path().join(name);
     let message =
         |name: &str, id: &str, row: &[f32]| write_embeddings(&at(name), &[(id, row)], 2).unwrap_err().to_string();
-    for name in ["x.parquet", "x.npy", "x.jsonl"] {
+    for name in ["x.parquet", "x.npy", "y.safetensors", "z.fbin", "x.jsonl", "x.jsonl.gz"] {
         assert_eq!(message(name, "p", &[1.0]), "embedding of paper `p` has 1 numbers, expected 2");
     }
     assert_eq!(message("x.jsonl", "p", &[1.0, f32::NAN]), "paper `p` has the value NaN, which JSON cannot hold");
-    let line =
-        format!("has a line break or control character, so it cannot be a line of `{}`", at("x.ids.txt").display());
-    assert_eq!(message("x.npy", "a\nb", &[1.0, 2.0]), format!("id \"a\\nb\" {line}"));
-    assert_eq!(message("x.npy", "a\u{2028}b", &[1.0, 2.0]), format!("id \"a\\u{{2028}}b\" {line}"));
     assert_eq!(
         EmbeddingFormat::from_path(Path::new("x.csv")).unwrap_err().to_string(),
-        "output `x.csv` has an unknown ending, expected one of .parquet, .npy, .jsonl"
+        "output `x.csv` has an unknown ending, expected one of .parquet, .npy, .safetensors, .fbin, .jsonl, .jsonl.gz, \
+         .jsonl.zst"
     );
     assert_eq!(EmbeddingFormat::from_path(Path::new("x.NPY")).unwrap(), EmbeddingFormat::Npy);
+    assert_eq!(EmbeddingFormat::from_path(Path::new("x.jsonl.GZ")).unwrap(), EmbeddingFormat::Jsonl);
+    assert!(EmbeddingFormat::from_path(Path::new("x.gz")).is_err());
     assert_eq!(
         PredictionFormat::from_path(Path::new("x")).unwrap_err().to_string(),
-        "output `x` has an unknown ending, expected one of .jsonl, .csv, .parquet"
+        "output `x` has an unknown ending, expected one of .jsonl, .csv (each also with .gz or .zst), .parquet"
     );
     let error = write_embeddings(&at("none/x.npy"), &[], 2).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot write `{}`", at("none/x.npy").display()));
@@ -179,7 +276,7 @@ fn predictions() -> Vec<Prediction> {
 
 fn write_predictions(path: &Path, top_k: usize) -> Result<(), Error> {
     let kept_names = ["title", "year", "flag"].map(str::to_owned).to_vec();
-    let mut writer = prediction_writer(path, &PredictionOptions { top_k, kept_names })?;
+    let mut writer = prediction_writer(path, &PredictionOptions { top_k, kept_names, ..Default::default() })?;
     for prediction in predictions() {
         writer.write(&prediction)?;
     }
@@ -196,6 +293,26 @@ fn predictions_as_jsonl_keep_the_types_of_kept_fields() {
                     {\"id\":\"p2\",\"label\":\"unknown\",\"probability\":0.1,\"labels\":[\"cs.LG\"],\
                     \"probabilities\":[0.1],\"title\":null,\"year\":[\"x\"],\"flag\":true}\n";
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+}
+
+#[test]
+fn predictions_are_compressed_by_their_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["x.csv", "x.jsonl"] {
+        write_predictions(&path(name), 3).unwrap();
+        for packed in [".gz", ".zst"].map(|ending| format!("{name}{ending}")) {
+            write_predictions(&path(&packed), 3).unwrap();
+            assert_eq!(unpacked(&path(&packed)), fs::read_to_string(path(name)).unwrap());
+        }
+    }
+    let options = PredictionOptions { compression: Some("zstd".parse().unwrap()), ..Default::default() };
+    let error = prediction_writer(&path("y.csv.gz"), &options).err().unwrap();
+    let named = path("y.csv.gz");
+    let expected = format!("the name of output `{}` says gzip, `--compress zstd:3` something else", named.display());
+    assert_eq!(error.to_string(), expected);
+    let hint = format!("name it `{}`, or leave `--compress` out", path("y.csv.zst").display());
+    assert_eq!(error.hint(), Some(hint));
 }
 
 #[test]
@@ -234,7 +351,7 @@ fn columns_and_kept_values_must_agree() {
     let folder = tempfile::tempdir().unwrap();
     let open = |name: &str, top_k, kept: &[&str]| {
         let kept_names = kept.iter().map(|name| (*name).to_owned()).collect();
-        prediction_writer(&folder.path().join(name), &PredictionOptions { top_k, kept_names })
+        prediction_writer(&folder.path().join(name), &PredictionOptions { top_k, kept_names, ..Default::default() })
     };
     let twice = |name: &str, top_k, kept: &[&str]| open(name, top_k, kept).err().map(|error| error.to_string());
     let message = |name: &str| Some(format!("predictions would have two columns `{name}`"));

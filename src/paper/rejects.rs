@@ -2,7 +2,7 @@
 //!
 //! Whole or absent under its name, and always of this run: a run without rejections removes an older rejects file there.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Rejection;
 use super::error::Error;
-use crate::durable::{PendingFile, parent, sync_folder};
+use crate::durable::{PendingFile, disk, parent, remove_file};
 
 const REJECTED_KEYS: [&str; 4] = ["file", "line", "id", "reason"];
 
@@ -59,7 +59,7 @@ impl RejectsFile {
         let pending = match &mut self.pending {
             Some(pending) => pending,
             None => {
-                fs::create_dir_all(parent(&self.path))?;
+                disk::create_folders(parent(&self.path))?;
                 self.pending.insert(PendingFile::create(&self.path)?)
             }
         };
@@ -92,8 +92,7 @@ fn remove_rejects_file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => return Ok(()),
     }
-    fs::remove_file(path)?;
-    sync_folder(parent(path))
+    remove_file(path)
 }
 
 fn starts_like_rejects(file: &File) -> io::Result<bool> {
@@ -106,6 +105,8 @@ fn starts_like_rejects(file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::Origin;
     use super::*;
 

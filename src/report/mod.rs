@@ -87,7 +87,7 @@ impl Report {
     /// [`Error::Shape`] before anything is written; [`Error::Write`] naming the file or folder.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let files = [(JSON_FILE, self.to_json()?), (HTML_FILE, self.to_html()?)];
-        fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+        durable::disk::create_folders(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
         for (name, text) in files {
             let path = folder.join(name);
             durable::replace_file(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })?;

@@ -107,6 +107,16 @@ impl OnnxRuntime {
         Ok(runtime)
     }
 
+    /// Finds the library that [`OnnxRuntime::load`] would take, without starting it: its file, its version and where
+    /// it was found. Costs no more than mapping the file.
+    ///
+    /// # Errors
+    /// As of [`OnnxRuntime::load`].
+    pub fn find(ort_lib: Option<&Path>) -> Result<(PathBuf, String, Place), Error> {
+        let found = search(ort_lib, &Surroundings::of_process())?;
+        Ok((found.path, found.version, found.place))
+    }
+
     /// Refuses a request for another library than the one that this process runs on.
     fn serves(&self, ort_lib: Option<&Path>) -> Result<(), Error> {
         let Some(asked) = ort_lib else { return Ok(()) };
@@ -182,6 +192,8 @@ mod tests {
         assert!(new_enough(runtime.version()));
         assert_eq!(runtime.tried().last().unwrap().path.as_deref(), Some(runtime.path()));
         assert_eq!(OnnxRuntime::load(Some(runtime.path())).unwrap().path(), runtime.path());
+        let found = (runtime.path().to_owned(), runtime.version().to_owned(), runtime.place());
+        assert_eq!(OnnxRuntime::find(None).unwrap(), found);
         let root = tempfile::tempdir().unwrap();
         let error = OnnxRuntime::load(Some(&fake(root.path(), "1.31.1"))).unwrap_err();
         let expected = format!("cannot be loaded: this process already runs on `{}`", runtime.path().display());

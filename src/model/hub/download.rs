@@ -9,6 +9,7 @@ use super::client::{Client, Method, one_line};
 use super::id::{is_commit, is_hex, is_safe_file};
 use super::store::{Store, failed};
 use super::{Error, Event, HubId, Observer};
+use crate::durable::disk;
 use crate::model::recipe::sha256;
 
 const BUFFER: usize = 1 << 16;
@@ -202,7 +203,7 @@ fn restart(file: &File, path: &Path) -> Result<u64, Error> {
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
-    fs::remove_file(path).map_err(failed("remove", path))
+    disk::remove(path).map_err(failed("remove", path))
 }
 
 fn check(name: &str, announced: &Announced, partial: &Path) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::durable;
+use crate::durable::{self, disk};
 
 use super::id::is_commit;
 use super::{Error, HubId};
@@ -77,10 +77,9 @@ impl Store {
     /// Gives a checked blob its name.
     pub fn publish(&self, partial: &Path, etag: &str) -> Result<(), Error> {
         let blob = self.blob(etag);
-        let file = File::open(partial).map_err(failed("read", partial))?;
-        file.sync_all().map_err(failed("write", partial))?;
-        fs::rename(partial, &blob).map_err(failed("write", &blob))?;
-        durable::sync_folder(durable::parent(&blob)).map_err(failed("write", &blob))
+        disk::sync_file(partial).map_err(failed("write", partial))?;
+        disk::rename_file(partial, &blob).map_err(failed("write", &blob))?;
+        disk::sync_folder(durable::parent(&blob)).map_err(failed("write", &blob))
     }
 
     /// Makes the snapshot's file a link to the blob.
@@ -96,7 +95,7 @@ impl Store {
         let aside = durable::parent(&path).join(format!(".offprint-{}-{etag}.tmp", std::process::id()));
         let _ = fs::remove_file(&aside);
         make_link(&target, &aside, &self.blob(etag)).map_err(failed("write", &path))?;
-        fs::rename(&aside, &path).map_err(failed("write", &path))?;
+        disk::rename_file(&aside, &path).map_err(failed("write", &path))?;
         Ok(path)
     }
 }
@@ -126,7 +125,7 @@ pub(super) fn lock_file(path: &Path, waiting: impl FnOnce()) -> Result<File, Err
 
 pub(super) fn create_parent(path: &Path) -> Result<(), Error> {
     let folder = durable::parent(path);
-    fs::create_dir_all(folder).map_err(failed("create", folder))
+    disk::create_folders(folder).map_err(failed("create", folder))
 }
 
 pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

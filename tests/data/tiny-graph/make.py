@@ -8,6 +8,12 @@ log.onnx        the same, then the logarithm: a text of ids that are 0 alone giv
 no_mask.onnx    takes `input_ids` alone
 free_dim.onnx   gives embeddings as long as the text: ids times mask
 two_rows.onnx   gives twice as many rows as it was asked for
+
+Two that take the ids of tests/data/tiny-bert (random table, 128 ids, 24 values) and break the promise that a vector
+depends on its text alone:
+
+per_tensor.onnx token vectors go through 8 bits at one scale for the whole batch, as dynamic quantisation does it
+sum32.onnx      the mean is summed in single precision, in an order that depends on the shape of the batch
 """
 
 from pathlib import Path
@@ -20,8 +26,11 @@ FOLDER = Path(__file__).parent
 IDS, DIM = 32, 4
 
 
-def write(name, nodes, inputs=("input_ids", "attention_mask"), dim=DIM, constants=()):
-    table = (np.arange(IDS)[:, None] + np.arange(DIM)[None, :] / 4).astype(np.float32)
+TABLE = (np.arange(IDS)[:, None] + np.arange(DIM)[None, :] / 4).astype(np.float32)
+RANDOM = np.random.default_rng(3).standard_normal((128, 24)).astype(np.float32)
+
+
+def write(name, nodes, inputs=("input_ids", "attention_mask"), dim=DIM, constants=(), table=TABLE):
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -34,11 +43,11 @@ def write(name, nodes, inputs=("input_ids", "attention_mask"), dim=DIM, constant
     onnx.save(model, FOLDER / name)
 
 
-def mean(output):
+def mean(output, tokens="tokens", kind=TensorProto.DOUBLE):
     return [
         helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Cast", ["tokens"], ["wide"], to=TensorProto.DOUBLE),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.DOUBLE),
+        helper.make_node("Cast", [tokens], ["wide"], to=kind),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=kind),
         helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
         helper.make_node("Mul", ["wide", "column"], ["kept"]),
         helper.make_node("ReduceSum", ["kept", "axis"], ["sum"], keepdims=0),
@@ -72,3 +81,10 @@ write(
     [*mean("once"), helper.make_node("Concat", ["once", "once"], ["sentence_embedding"], axis=0)],
     constants=[last],
 )
+quantised = mean("sentence_embedding", tokens="coarse")
+quantised[1:1] = [
+    helper.make_node("DynamicQuantizeLinear", ["tokens"], ["bytes", "scale", "zero"]),
+    helper.make_node("DequantizeLinear", ["bytes", "scale", "zero"], ["coarse"]),
+]
+write("per_tensor.onnx", quantised, dim=24, constants=[last], table=RANDOM)
+write("sum32.onnx", mean("sentence_embedding", kind=TensorProto.FLOAT), dim=24, constants=[last], table=RANDOM)

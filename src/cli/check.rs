@@ -1,0 +1,280 @@
+//! `offprint check`: proves on the user's machine, with the user's texts, that an embedding depends on its text alone.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use indicatif::HumanCount;
+use offprint::encode::{
+    BundleEncoder, CheckStep, InvarianceOptions, InvarianceReport, OpenEncoder, Threaded, TokenBudget, built_in_texts,
+    check_invariance, sample_texts,
+};
+use offprint::model::Bundle;
+use offprint::paper::Template;
+use offprint::report::{Cell, HTML_FILE, Report, Section};
+use offprint::runtime::{ProviderChoice, default_threads};
+use serde::Serialize;
+
+use super::corpus_args::CorpusArgs;
+use super::hub::HubArgs;
+use super::progress::Display;
+use super::run::CPU_BATCH_TOKENS;
+use super::say::{remark, say};
+use super::signals::Stop;
+use super::{Status, places, table, user_error};
+
+/// Check that an embedding depends on its text alone, to the bit
+///
+/// The same texts are run alone, in batches, padded, shuffled and as a run plans them, on 1 to N threads, and every
+/// vector is compared with the one that its text gets alone. Without a corpus built-in texts of very different lengths
+/// are used. Exit status 1 if a single bit differs.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Folder of the bundle that `offprint export` made, a recipe's name or a hub id
+    #[arg(short, long, alias = "model-id", value_name = "BUNDLE", help_heading = "Encoder")]
+    model: String,
+
+    #[command(flatten)]
+    hub: HubArgs,
+
+    /// Folder with the bundles of hub ids [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR", help_heading = "Hub")]
+    cache_dir: Option<PathBuf>,
+
+    /// Execution provider: auto or cpu
+    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Encoder")]
+    provider: String,
+
+    /// ONNX Runtime library to load [default: searched for; `offprint doctor` shows where]
+    #[arg(long, value_name = "FILE", help_heading = "Encoder")]
+    ort_lib: Option<PathBuf>,
+
+    /// Padded tokens of a planned batch [default: 1024, or the bundle's max length if that is more]
+    #[arg(long, value_name = "N", help_heading = "Encoder")]
+    max_batch_tokens: Option<usize>,
+
+    /// Most threads to try; 1, 2, 4 and so on are tried below it [default: the cores, or what the cgroup quota allows;
+    /// at least 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Encoder")]
+    threads: Option<u16>,
+
+    #[command(flatten)]
+    corpus: CorpusArgs,
+
+    /// Texts taken from the corpus, chosen by the hash of the id
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=10_000),
+          help_heading = "Corpus")]
+    sample: u16,
+
+    /// Write report.json and report.html into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    report: Option<PathBuf>,
+
+    /// Print what was measured as one JSON object
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Account<'a> {
+    model: &'a str,
+    fingerprint: String,
+    source: &'a str,
+    invariant: bool,
+    #[serde(flatten)]
+    measured: &'a InvarianceReport,
+}
+
+pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
+    let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
+    let provider: ProviderChoice = args.provider.parse()?;
+    let max_length = bundle.manifest.max_length;
+    let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;
+    if let Some(folder) = &args.report {
+        std::fs::create_dir_all(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
+    }
+    // Nothing is kept half done here: a signal ends the program at once, with its own status.
+    Stop::on_signals()?.end_at_once();
+    let (source, texts) = texts(args, &bundle)?;
+    let encoder = |threads| BundleEncoder { bundle: bundle.clone(), ort_lib: args.ort_lib.clone(), provider, threads };
+    let counts = thread_counts(args.threads);
+    rayon::ThreadPoolBuilder::new().num_threads(counts[0]).build_global().context("could not start the threads")?;
+    let encoders: Vec<BundleEncoder> = counts.into_iter().map(encoder).collect();
+    let threaded: Vec<Threaded<'_>> = encoders
+        .iter()
+        .map(|encoder| Threaded { threads: encoder.threads, encoder: encoder as &dyn OpenEncoder })
+        .collect();
+    let options = InvarianceOptions { budget, max_length, normalized: bundle.manifest.normalize };
+    let mut display = Display::new();
+    let measured = check_invariance(&threaded, &texts, &options, &mut |step| show(&mut display, step))?;
+    drop(display);
+    if args.json {
+        let account = Account {
+            model: &args.model,
+            fingerprint: bundle.fingerprint().hash(),
+            source: &source,
+            invariant: measured.is_invariant(),
+            measured: &measured,
+        };
+        say(&serde_json::to_string_pretty(&account)?)?;
+    } else {
+        say(&describe(args, &source, &measured))?;
+    }
+    if let Some(folder) = &args.report {
+        report(&bundle, &source, &measured).write(folder)?;
+        remark(&format!("report: {}", folder.join(HTML_FILE).display()));
+    }
+    Ok(if measured.is_invariant() { Status::Done } else { Status::CheckFailed })
+}
+
+/// The texts to run, and what to call them.
+fn texts(args: &CheckArgs, bundle: &Bundle) -> Result<(String, Vec<String>)> {
+    let manifest = &bundle.manifest;
+    if args.corpus.corpus.is_empty() {
+        let texts = built_in_texts(manifest.max_length);
+        return Ok((format!("{} built-in texts", texts.len()), texts));
+    }
+    let corpus = args.corpus.open(None, &[])?;
+    let template: Template = manifest.template.parse()?;
+    let sample = sample_texts(&corpus, &template, &manifest.sep_token, args.sample.into())?;
+    if sample.rejected > 0 {
+        remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(sample.rejected)));
+    }
+    let count = sample.texts.len();
+    if count < 2 {
+        let what = format!("the corpus has {count} text that differs from the others, the check needs 2 or more");
+        return Err(user_error(what, "leave the corpus out to check with built-in texts"));
+    }
+    Ok((format!("{count} texts out of {} rows, by hash of the id", HumanCount(sample.rows)), sample.texts))
+}
+
+/// The numbers of threads to try, the largest first: that one runs most, and it is the fastest.
+fn thread_counts(most: Option<u16>) -> Vec<usize> {
+    let most = most.map_or_else(|| default_threads().max(2), usize::from);
+    let below = std::iter::successors(Some(1_usize), |threads| threads.checked_mul(2));
+    let mut counts: Vec<usize> = below.take_while(|&threads| threads < most).collect();
+    counts.push(most);
+    counts.reverse();
+    counts
+}
+
+fn show(display: &mut Display, step: CheckStep) {
+    let (done, all) = step.tokens;
+    let threads = if step.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", step.threads) };
+    let what = format!("{}, {threads}  {} texts", step.composition, HumanCount(step.texts));
+    display.show(done as f64 / all.max(1) as f64, &what, || format!("{} tokens, ", HumanCount(all)));
+}
+
+const COLUMNS: [&str; 6] =
+    ["composition", "threads", "rows that differ", "max |Δ|", "worst cosine", "neighbours changed"];
+
+fn describe(args: &CheckArgs, source: &str, measured: &InvarianceReport) -> String {
+    let mut lines = vec![
+        format!("{}: {source}, {} dimensions", args.model, measured.dim),
+        format!(
+            "{} to {} tokens, {} cut to the max length; ONNX Runtime {}, {}",
+            measured.tokens.0, measured.tokens.1, measured.truncated, measured.runtime_version, measured.provider
+        ),
+        format!(
+            "compared with each text alone on {} threads; neighbours: the nearest {} among the texts",
+            measured.reference_threads, measured.neighbours
+        ),
+        String::new(),
+    ];
+    let number = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") };
+    let rows: Vec<Vec<String>> = measured
+        .compositions
+        .iter()
+        .map(|compared| {
+            vec![
+                compared.composition.clone(),
+                compared.threads.to_string(),
+                compared.rows_differ.to_string(),
+                number(compared.max_delta),
+                cosine(compared.worst_cosine),
+                compared.neighbours_changed.to_string(),
+            ]
+        })
+        .collect();
+    lines.push(table::layout(&COLUMNS, &rows, 40).trim_end().to_owned());
+    lines.push(String::new());
+    lines.push(verdict(measured));
+    lines.join("\n")
+}
+
+/// With as many digits as it takes to tell it from 1.
+fn cosine(value: f64) -> String {
+    match 1.0 - value {
+        0.0 => "1".to_owned(),
+        short if short < 1e-8 => format!("1 - {short:.1e}"),
+        _ => format!("{value:.9}"),
+    }
+}
+
+fn verdict(measured: &InvarianceReport) -> String {
+    if measured.is_invariant() {
+        return "the same bits in every composition: an embedding depends on its text alone".to_owned();
+    }
+    let broken = measured.compositions.iter().filter(|compared| compared.rows_differ > 0).count();
+    let most = measured.compositions.iter().map(|compared| compared.rows_differ).max().unwrap_or(0);
+    format!(
+        "failed: up to {most} of {} embeddings depend on more than their text, in {broken} of {} compositions",
+        measured.texts,
+        measured.compositions.len()
+    )
+}
+
+fn report(bundle: &Bundle, source: &str, measured: &InvarianceReport) -> Report {
+    let mut report = Report::new("Batch invariance");
+    report.push_environment("encoder", bundle.manifest.source.name.as_str());
+    report.push_environment("fingerprint", bundle.fingerprint().hash());
+    report.push_environment("provider", measured.provider.as_str());
+    report.push_environment("ONNX Runtime", measured.runtime_version.as_str());
+    report.push_environment("processor", measured.cpu.as_str());
+    report.push(Section::note("Verdict", &verdict(measured)));
+    let rows = measured.compositions.iter().map(|compared| {
+        vec![
+            Cell::from(compared.composition.as_str()),
+            compared.threads.into(),
+            compared.rows_differ.into(),
+            compared.max_delta.into(),
+            compared.worst_cosine.into(),
+            compared.neighbours_changed.into(),
+        ]
+    });
+    report.push(Section::table("Compositions", &COLUMNS, rows.collect()));
+    let facts = [
+        ("texts", Cell::from(source)),
+        ("tokens of the shortest text", measured.tokens.0.into()),
+        ("tokens of the longest text", measured.tokens.1.into()),
+        ("texts cut to the max length", measured.truncated.into()),
+        ("threads of the texts alone", measured.reference_threads.into()),
+        ("neighbours looked at", measured.neighbours.into()),
+        ("smallest norm", measured.norms.0.into()),
+        ("largest norm", measured.norms.1.into()),
+    ];
+    report.push(Section::facts("What was compared", facts));
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_tried_in_powers_of_two_below_the_most() {
+        assert_eq!(thread_counts(Some(1)), [1]);
+        assert_eq!(thread_counts(Some(2)), [2, 1]);
+        assert_eq!(thread_counts(Some(6)), [6, 4, 2, 1]);
+        assert_eq!(thread_counts(Some(8)), [8, 4, 2, 1]);
+        assert!(thread_counts(None).len() >= 2, "at least two numbers of threads are compared");
+    }
+
+    #[test]
+    fn a_cosine_below_one_never_reads_as_one() {
+        assert_eq!(cosine(1.0), "1");
+        assert_eq!(cosine(0.999_999_97), "0.999999970");
+        assert_eq!(cosine(1.0 - f64::EPSILON), "1 - 2.2e-16");
+    }
+}

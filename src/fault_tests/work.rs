@@ -1,0 +1,199 @@
+//! The runs that the fault tests disturb. Each writes what its command writes, without a model.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::cache::{EmbeddingCache, Space};
+use crate::durable::replace_folder;
+use crate::encode::{EncodeJob, EncodeOptions, Progress, Sink, StubEncoder, TokenBudget, encode_corpus};
+use crate::graph::{ExportOptions, write_bundle};
+use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
+use crate::model::Pooling;
+use crate::output::{EmbeddingOutputOptions, EmbeddingSink, PredictionOptions, PredictionSink};
+use crate::output::{embedding_writer, ids_path, prediction_writer};
+use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
+use crate::report::{Report, Section};
+
+/// Places in the folder of a work.
+pub(super) const CACHE: &str = "cache";
+pub(super) const CORPUS: &str = "papers.jsonl";
+pub(super) const REJECTS: &str = "rejects.jsonl";
+/// The ids of any matrix.
+pub(super) const IDS: &str = "out.ids.txt";
+/// Where a bundle is built; of no worth to anybody.
+pub(super) const WORKSHOP: &str = "work";
+/// Where a child reads which work it has to do.
+pub(super) const NAME: &str = "work.txt";
+
+const DIM: usize = 16;
+const TOKENS: usize = 12;
+const PAPERS: usize = 40;
+const ROWS_OF_A_BATCH: usize = 8;
+
+/// One run, and the file that it writes where that is not always the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    Embed(&'static str),
+    Classify(&'static str),
+    SaveHead,
+    WriteReport,
+    Export,
+}
+
+pub(super) const ALL: [Work; 13] = [
+    Work::Embed("out.parquet"),
+    Work::Embed("out.npy"),
+    Work::Embed("out.safetensors"),
+    Work::Embed("out.fbin"),
+    Work::Embed("out.jsonl"),
+    Work::Embed("out.jsonl.gz"),
+    Work::Embed("out.jsonl.zst"),
+    Work::Classify("out.jsonl"),
+    Work::Classify("out.csv"),
+    Work::Classify("out.parquet"),
+    Work::SaveHead,
+    Work::WriteReport,
+    Work::Export,
+];
+
+type Outcome = Result<Vec<String>, Box<dyn Error>>;
+
+impl Work {
+    /// Lays inputs and older results into an empty folder.
+    pub fn prepare(self, folder: &Path) {
+        let old = |name: &str| fs::write(folder.join(name), "of an earlier run\n").unwrap();
+        match self {
+            Self::Embed(out) | Self::Classify(out) => {
+                write_corpus(&folder.join(CORPUS));
+                old(out);
+                if ids_path(Path::new(out)).is_some() {
+                    old(IDS);
+                }
+            }
+            Self::SaveHead => old("x.head"),
+            Self::WriteReport => {}
+            Self::Export => {
+                fs::create_dir(folder.join("bundle")).unwrap();
+                old("bundle/bundle.toml");
+            }
+        }
+    }
+
+    /// The run, with its warnings.
+    pub fn run(self, folder: &Path) -> Outcome {
+        match self {
+            Self::Embed(out) => embed(folder, out),
+            Self::Classify(out) => classify(folder, out),
+            Self::SaveHead => Ok(head()?.save(&folder.join("x.head")).map(|()| Vec::new())?),
+            Self::WriteReport => write_report(&folder.join("report")),
+            Self::Export => export(folder),
+        }
+    }
+}
+
+/// Papers of equally long texts, of which some cannot be used.
+fn write_corpus(path: &Path) {
+    let mut lines = String::new();
+    for paper in 0..PAPERS {
+        let words: Vec<String> = (0..TOKENS - 2).map(|word| format!("w{}", paper * 31 + word)).collect();
+        let text = words.join(" ");
+        lines.push_str(&match paper % 9 {
+            4 => format!("{{\"id\": \"p{paper}\", \"text\": {paper}}}\n"),
+            7 => format!("{{\"id\": \"p{paper}\", \"text\": \"cut sh\n"),
+            _ => format!("{{\"id\": \"p{paper}\", \"text\": \"{text}\"}}\n"),
+        });
+    }
+    fs::write(path, lines).unwrap();
+}
+
+pub(super) fn space() -> Space {
+    Space { fingerprint: "f00d".into(), dim: DIM, fields: [("kind".to_owned(), "stub".to_owned())].into() }
+}
+
+/// Encodes the corpus of `folder` through its cache, where each batch becomes a part; the cache's warnings.
+pub(super) fn encode(folder: &Path, cache: &Path, rejects: &Path, sink: &mut dyn Sink) -> Outcome {
+    let fields = FieldMap { text: Some("text".into()), ..FieldMap::default() };
+    let options = CorpusOptions { fields, ..CorpusOptions::default() };
+    let corpus = Corpus::open(&[folder.join(CORPUS).to_str().expect("a plain path").to_owned()], options)?;
+    let cache = EmbeddingCache::open(cache, &space())?.with_part_age(Duration::ZERO);
+    let job = EncodeJob {
+        corpus: &corpus,
+        encoder: &StubEncoder { dim: DIM, max_length: TOKENS },
+        cache: Some(&cache),
+        options: EncodeOptions {
+            template: Template::ModelCard,
+            sep: "[SEP]".into(),
+            budget: TokenBudget::new(ROWS_OF_A_BATCH * TOKENS, TOKENS)?,
+            window: 2 * ROWS_OF_A_BATCH,
+        },
+        rejects: rejects.to_owned(),
+        stop: &AtomicBool::new(false),
+        progress: &Progress::default(),
+    };
+    encode_corpus(&job, Some(sink))?;
+    Ok(cache.take_warnings().iter().map(|warning| super::words(warning)).collect())
+}
+
+fn embed(folder: &Path, out: &str) -> Outcome {
+    let writer = embedding_writer(&folder.join(out), DIM, &EmbeddingOutputOptions::default())?;
+    let mut sink = EmbeddingSink::new(writer);
+    let warnings = encode(folder, &folder.join(CACHE), &folder.join(REJECTS), &mut sink)?;
+    sink.finish()?;
+    Ok(warnings)
+}
+
+fn classify(folder: &Path, out: &str) -> Outcome {
+    let options = PredictionOptions { top_k: 2, ..PredictionOptions::default() };
+    let writer = prediction_writer(&folder.join(out), &options)?;
+    let mut sink = PredictionSink::new(head()?, Some(writer), options.top_k);
+    let warnings = encode(folder, &folder.join(CACHE), &folder.join(REJECTS), &mut sink)?;
+    sink.finish()?;
+    Ok(warnings)
+}
+
+fn head() -> Result<Head, Box<dyn Error>> {
+    let fit = LogisticFit {
+        coefficients: ndarray::Array2::from_shape_fn((1, DIM), |(_, column)| column as f64 - 7.5),
+        intercepts: vec![0.25],
+        c: 1.0,
+        convergence: Convergence {
+            iterations: 1,
+            gradient_norm: 0.0,
+            objective: 0.5,
+            scale: 1.0,
+            coefficient_error: 0.0,
+        },
+    };
+    let description = HeadDescription {
+        labels: vec!["no".to_owned(), "yes".to_owned()],
+        identity: [("kind".to_owned(), "stub".to_owned())].into(),
+        template_or_field: "text".to_owned(),
+        metrics: serde_json::Value::Null,
+    };
+    Ok(Head::new(fit, description)?)
+}
+
+fn write_report(folder: &Path) -> Outcome {
+    let mut report = Report::new("A report");
+    report.push(Section::note("A note", "of some words"));
+    report.write(folder)?;
+    Ok(Vec::new())
+}
+
+fn export(folder: &Path) -> Outcome {
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-bert/cls");
+    let mut options = ExportOptions::new(&checkpoint);
+    options.pooling = Some(Pooling::Cls);
+    let workshop = folder.join(WORKSHOP);
+    let (built, target) = (workshop.join("bundle"), folder.join("bundle"));
+    fs::create_dir_all(&built)?;
+    let outcome = write_bundle(&options, &built).map_err(Box::<dyn Error>::from).and_then(|_| {
+        replace_folder(&built, &target)
+            .map_err(|error| format!("`{}` from `{}`: {error}", target.display(), built.display()).into())
+    });
+    fs::remove_dir_all(workshop)?;
+    outcome.map(|()| Vec::new())
+}
