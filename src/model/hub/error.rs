@@ -113,10 +113,10 @@ pub enum Error {
         /// Why that is not followed.
         problem: &'static str,
     },
-    /// The answer is no JSON of the expected form.
-    #[error("the answer of `{url}` could not be understood")]
+    /// An answer, or a file that came, is no JSON of the expected form.
+    #[error("`{url}` could not be understood")]
     Json {
-        /// What was asked for.
+        /// What was asked for, or the file.
         url: String,
         /// Line, column and reason.
         #[source]

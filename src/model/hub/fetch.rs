@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::client::{Client, one_line};
 use super::download::Place;
 use super::id::{check_revision, is_commit, is_hex};
-use super::plan::{ALWAYS_DECIDING, DECIDING, MODULES, Plan};
+use super::plan::{ALWAYS_DECIDING, DECIDING, MODULES, Plan, names_classifier};
 use super::store::{Store, failed};
 use super::{Error, Event, HubId, HubSettings, LockFile, LockedFile, LockedModel, Observer};
 use crate::model::recipe::sha256;
@@ -77,17 +77,21 @@ impl Hub {
         check_revision(&request.revision)?;
         let store = Store::new(&self.cache, &request.id);
         let locked = lock.find(&request.id, &request.revision)?.filter(|model| is_commit(&model.commit));
-        let (commit, names) = match &locked {
+        let here = match &locked {
             Some(model) if model.files.keys().all(|name| store.present(&model.commit, name).is_some()) => {
-                (model.commit.clone(), model.files.keys().cloned().collect())
+                Some((model.commit.clone(), model.files.keys().cloned().collect()))
             }
-            _ if self.offline => offline_files(request, &store, locked.as_ref(), &self.cache)?,
-            _ => self.download(request, &store, locked.as_ref(), observer)?,
+            _ if self.offline => Some(offline_files(request, &store, locked.as_ref(), &self.cache)?),
+            _ => None,
+        };
+        let (commit, names) = match here {
+            Some((commit, names)) => {
+                observer(&Event::Reusing { folder: &store.snapshot(&commit) });
+                (commit, names)
+            }
+            None => self.download(request, &store, locked.as_ref(), observer)?,
         };
         let folder = store.snapshot(&commit);
-        if locked.is_some() || self.offline {
-            observer(&Event::Reusing { folder: &folder });
-        }
         let files = hash_all(&folder, names)?;
         let found = LockedModel {
             id: request.id.to_string(),
@@ -116,13 +120,15 @@ impl Hub {
             false => None,
         };
         let plan = Plan::new(&request.id, &listed, modules.as_deref())?;
-        if !request.pooling_known && !plan.has_pooling {
+        let mut classifies = false;
+        for name in &plan.small {
+            let path = place.file(name, observer)?;
+            classifies |= plan.is_config(name) && names_classifier(&path)?;
+        }
+        if !(request.pooling_known || plan.has_pooling || classifies) {
             return Err(Error::NoPooling { id: request.id.to_string() });
         }
-        let mut names = plan.small;
-        for name in &names {
-            place.file(name, observer)?;
-        }
+        let mut names = plan.small.clone();
         let weights = place.file(&plan.weights, observer)?;
         if plan.weights.ends_with(".json") {
             let shards = Plan::shards(&weights, &plan.weights, &listed)?;

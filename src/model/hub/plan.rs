@@ -48,6 +48,11 @@ struct Index {
     weight_map: std::collections::BTreeMap<String, String>,
 }
 
+#[derive(Deserialize)]
+struct Config {
+    architectures: Option<Vec<String>>,
+}
+
 /// What is to be fetched, in two steps: the small files, then the weights.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -98,6 +103,12 @@ impl Plan {
         }
     }
 
+    /// Whether this is the encoder's `config.json`, which lies beside the weights.
+    pub fn is_config(&self, name: &str) -> bool {
+        let folder = |name: &str| name.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+        name.rsplit('/').next() == Some("config.json") && folder(name) == folder(&self.weights)
+    }
+
     /// The files that an index of weights names, each listed and beside the index.
     pub fn shards(index: &Path, name: &str, listed: &BTreeSet<String>) -> Result<Vec<String>, Error> {
         let wrong = |problem: String| Error::Index { path: index.to_owned(), problem };
@@ -117,6 +128,14 @@ impl Plan {
         };
         files.into_iter().map(place).collect()
     }
+}
+
+/// Whether a `config.json` is that of a sequence classifier, whose head says itself what it reads.
+pub(super) fn names_classifier(path: &Path) -> Result<bool, Error> {
+    let bytes = std::fs::read(path).map_err(super::store::failed("read", path))?;
+    let config: Config =
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { url: path.display().to_string(), source })?;
+    Ok(config.architectures.iter().flatten().any(|name| name.ends_with("ForSequenceClassification")))
 }
 
 fn read_modules(path: &Path) -> Result<Vec<Module>, Error> {
@@ -178,6 +197,23 @@ mod tests {
         let got = plan(&names, Some(modules)).unwrap();
         assert_eq!(got.small, ["0_BERT/config.json", "2_Pool/config.json", "modules.json"]);
         assert_eq!(got.weights, "0_BERT/model.safetensors");
+        assert!(got.has_pooling && got.is_config("0_BERT/config.json") && !got.is_config("2_Pool/config.json"));
+    }
+
+    #[test]
+    fn a_classifier_is_known_by_its_config() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (config, classifies) in [
+            (r#"{"architectures": ["BertForSequenceClassification"]}"#, true),
+            (r#"{"architectures": ["BertModel"]}"#, false),
+            (r#"{"architectures": null}"#, false),
+            ("{}", false),
+        ] {
+            std::fs::write(file.path(), config).unwrap();
+            assert_eq!(names_classifier(file.path()).unwrap(), classifies, "{config}");
+        }
+        std::fs::write(file.path(), "no").unwrap();
+        assert!(names_classifier(file.path()).unwrap_err().to_string().ends_with("could not be understood"));
     }
 
     #[test]

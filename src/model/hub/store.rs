@@ -50,8 +50,9 @@ impl Store {
         Some(text.trim().to_owned()).filter(|text| is_commit(text))
     }
 
+    /// Notes what a revision stands for; a cache that says so already may be read-only.
     pub fn set_commit(&self, revision: &str, commit: &str) -> Result<(), Error> {
-        if is_commit(revision) {
+        if is_commit(revision) || self.commit_of(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         let path = self.folder.join("refs").join(revision);
