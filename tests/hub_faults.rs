@@ -20,13 +20,21 @@ struct Desk {
     server: HubServer,
     offline: bool,
     choices_known: bool,
+    pooling_known: bool,
     said: Vec<String>,
 }
 
 impl Desk {
     fn new() -> Self {
         let server = HubServer::with_model("org/tiny", &tiny_checkpoint());
-        Self { place: Workplace::new(), server, offline: false, choices_known: true, said: Vec::new() }
+        Self {
+            place: Workplace::new(),
+            server,
+            offline: false,
+            choices_known: true,
+            pooling_known: true,
+            said: Vec::new(),
+        }
     }
 
     fn fetch_at(&mut self, revision: &str) -> Result<Snapshot, Error> {
@@ -43,7 +51,7 @@ impl Desk {
             id: HubId::parse("org/tiny")?,
             revision: revision.to_owned(),
             choices_known: self.choices_known,
-            pooling_known: true,
+            pooling_known: self.pooling_known,
         };
         let said = &mut self.said;
         Hub::new(&settings)?.fetch(&request, &LockFile::new(&self.place.path("cache")), &mut |event| match event {
@@ -279,6 +287,8 @@ fn offline_is_said_to_be_incomplete_and_never_guessed() {
     let text = desk.refusal();
     assert!(text.starts_with("offline, and `org/tiny` at `main` is not complete in"), "{text}");
     assert!(text.ends_with(": it was never downloaded"), "{text}");
+    let commit = desk.fetch_at(COMMIT).unwrap_err().to_string();
+    assert!(commit.ends_with(": it was never downloaded"), "{commit}");
     assert!(desk.server.log().is_empty());
     desk.offline = false;
     desk.fetch().unwrap();
@@ -331,4 +341,16 @@ fn files_in_folders_come_with_their_folders() {
     let expected = ["0_Transformer/config.json", "0_Transformer/model.safetensors", "0_Transformer/tokenizer.json"];
     assert!(expected.iter().all(|name| names.contains(name)), "{names:?}");
     assert!(names.contains(&"1_Pooling/config.json") && names.contains(&"modules.json"), "{names:?}");
+}
+
+#[test]
+fn a_classifier_needs_nobody_to_say_how_it_pools() {
+    let mut desk = Desk { pooling_known: false, ..Desk::new() };
+    let text = desk.refusal();
+    assert!(text.starts_with("`org/tiny` does not say how its token states become one vector"), "{text}");
+    assert_eq!(desk.ranges(), [], "its weights would be of no use");
+    let mut desk = Desk { pooling_known: false, ..Desk::new() };
+    desk.server.change("config.json", br#"{"architectures": ["BertForSequenceClassification"]}"#);
+    let snapshot = desk.fetch().unwrap();
+    desk.expect_whole(&snapshot);
 }

@@ -181,7 +181,8 @@ fn offline_files(
         let names = model.files.keys().filter(|name| store.present(&model.commit, name).is_none());
         return Err(missing(format!("no {}", listing(names))));
     }
-    let Some(commit) = store.commit_of(&request.revision) else {
+    let commit = store.commit_of(&request.revision).filter(|commit| store.snapshot(commit).is_dir());
+    let Some(commit) = commit else {
         return Err(missing("it was never downloaded".to_owned()));
     };
     let folder = store.snapshot(&commit);
