@@ -229,6 +229,8 @@ fn a_bundle_whose_files_disagree_is_refused() {
     assert_eq!(message, "`DIR/bundle.toml` could not be understood");
     let (message, _) = open_refusal(set("dim = 24", "dim = 0"));
     assert_eq!(message, "`DIR/bundle.toml`: `dim` is 0, expected at least 1");
+    let (message, _) = open_refusal(set("dim = 24", "dim = 9223372036854775808"));
+    assert_eq!(message, "`DIR/bundle.toml`: `dim` is 9223372036854775808, expected at most 9223372036854775807");
     let (message, _) = open_refusal(set("output = \"sentence_embedding\"", "output = \"logits\""));
     assert_eq!(message, "`DIR/bundle.toml`: `output` is `logits`, expected `sentence_embedding`");
 

@@ -56,7 +56,7 @@ fn a_sound_bundle_passes_with_the_built_in_texts() {
     let place = Workplace::new();
     let said = place.run(&["check", "--model", tiny_bundle(), "--threads", "3"], 0);
     assert!(said.stdout.contains("built-in texts"), "{}", said.stdout);
-    assert!(said.stdout.contains("batches of 64"), "{}", said.stdout);
+    assert!(said.stdout.contains("one batch of "), "{}", said.stdout);
     assert!(
         said.stdout.trim_end().ends_with("the same bits in every composition: an embedding depends on its text alone")
     );
@@ -108,6 +108,8 @@ fn a_sample_of_a_corpus_is_checked_and_is_always_the_same() {
     let json = said.json();
     assert_eq!(json["source"], "40 texts out of 300 rows, by hash of the id");
     assert_eq!(json["texts"], 40);
+    let larger = place.run(&["check", "--model", tiny_bundle(), "papers.jsonl", "--threads", "1"], 0).stdout;
+    assert!(larger.contains("200 texts out of 300 rows") && larger.contains("\nbatches of 64 "), "{larger}");
     let lines: Vec<String> = place.read("papers.jsonl").lines().rev().map(str::to_owned).collect();
     place.write("papers.jsonl", lines.join("\n"));
     assert_eq!(place.run(&args, 0).json(), json);

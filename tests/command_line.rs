@@ -268,6 +268,13 @@ fn variables_set_flags_and_the_command_line_overrules_them() {
     with(&[("OFFPRINT_THREADS", "none")], &[&embed[..], &["--threads", "1"]].concat(), 0);
     let json = with(&[("OFFPRINT_JSON", "1"), ("OFFPRINT_LIMIT", "1")], &embed, 0).json();
     assert_eq!(json["rows"], 1);
+    let rows = |n: usize| format!("{{\"id\": \"t{n}\", \"title\": \"paper {n}\", \"field\": \"{}\"}}\n", n % 2);
+    place.write("train.jsonl", (0..40).map(rows).collect::<String>());
+    let train = ["train", "--model", tiny_bundle(), "--label", "field", "train.jsonl", "-o", "field.head"];
+    with(&[("OFFPRINT_C", "0")], &train, 2).expect(&["error: `--c` is 0"]);
+    with(&[("OFFPRINT_C", "0")], &[&train[..], &["--c-grid=1,2"]].concat(), 0).expect(&["C = "]);
+    with(&[("OFFPRINT_C_GRID", "0,1")], &[&train[..], &["--c", "2"]].concat(), 0).expect(&["C = 2:"]);
+
     let checkpoint = tiny_checkpoint();
     let export = ["export", "--model", checkpoint.to_str().unwrap(), "-o", "bundle", "--pooling", "mean"];
     let cases: [(&str, &[&str], bool); 6] = [

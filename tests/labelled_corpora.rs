@@ -22,7 +22,7 @@ fn data() -> Option<PathBuf> {
 #[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn open(path: &Path, label: Option<&str>, text: Option<&str>) -> Corpus {
     let fields = FieldMap { label: label.map(str::to_owned), text: text.map(str::to_owned), ..FieldMap::default() };
-    Corpus::open(&[path.display().to_string()], CorpusOptions { fields, limit: None }).unwrap()
+    Corpus::open(&[path.display().to_string()], CorpusOptions { fields, ..CorpusOptions::default() }).unwrap()
 }
 
 #[test]

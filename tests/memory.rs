@@ -111,7 +111,7 @@ fn grown(folder: &Path, rows: u64) -> u64 {
         stop: &AtomicBool::new(false),
         progress: &Progress::default(),
     };
-    let options = EmbeddingOutputOptions { fingerprint: "stub".into(), ..EmbeddingOutputOptions::default() };
+    let options = EmbeddingOutputOptions { fingerprint: "stub".into(), ..Default::default() };
     let mut sink = EmbeddingSink::new(embedding_writer(&folder.join("x.npy"), DIM, &options).unwrap());
     let account = encode_corpus(&job, Some(&mut sink)).unwrap();
     sink.finish().unwrap();

@@ -136,7 +136,7 @@ fn read(folder: &Path) -> Result<Option<Space>, Error> {
         return Err(Error::Format { path, got: format });
     }
     let SpaceFile { space, .. } = serde_json::from_slice(&bytes).map_err(broken)?;
-    space.check()?;
+    space.check().map_err(|error| broken(serde::de::Error::custom(error)))?;
     Ok(Some(space))
 }
 

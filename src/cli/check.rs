@@ -159,10 +159,13 @@ fn thread_counts(most: Option<u16>) -> Vec<usize> {
     counts
 }
 
+fn threads(count: usize) -> String {
+    if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") }
+}
+
 fn show(display: &mut Display, step: CheckStep) {
     let (done, all) = step.tokens;
-    let threads = if step.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", step.threads) };
-    let what = format!("{}, {threads}  {} texts", step.composition, HumanCount(step.texts));
+    let what = format!("{}, {}  {} texts", step.composition, threads(step.threads), HumanCount(step.texts));
     display.show(done as f64 / all.max(1) as f64, &what, || format!("{} tokens, ", HumanCount(all)));
 }
 
@@ -177,8 +180,9 @@ fn describe(args: &CheckArgs, source: &str, measured: &InvarianceReport) -> Stri
             measured.tokens.0, measured.tokens.1, measured.truncated, measured.runtime_version, measured.provider
         ),
         format!(
-            "compared with each text alone on {} threads; neighbours: the nearest {} among the texts",
-            measured.reference_threads, measured.neighbours
+            "compared with each text alone on {}; neighbours: the nearest {} among the texts",
+            threads(measured.reference_threads),
+            measured.neighbours
         ),
         String::new(),
     ];

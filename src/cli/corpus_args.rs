@@ -1,39 +1,78 @@
 //! Flags that say what a corpus is and which of its fields mean what; the same on every command that reads one.
 
 use clap::Args;
-use offprint::paper::{Corpus, CorpusOptions, Error, FieldMap};
+use offprint::paper::{Corpus, CorpusOptions, Error, FieldMap, InputFormat, Schema, Shard};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Corpus")]
 pub(crate) struct CorpusArgs {
-    /// Files (.jsonl, .ndjson, .csv, each also .gz), folders or globs, read in the order given
+    /// Files (.jsonl, .ndjson, .csv, .tsv, each also .gz or .zst; .parquet), folders, globs, or - for standard input; read
+    /// in the order given
+    ///
+    /// CSV and TSV have a header row and quotes as RFC 4180 has them. Of Parquet only the wanted columns are read. What
+    /// comes through a pipe is told by its first bytes. A row above 64 MiB is rejected, and a packed file that unfolds to
+    /// more than 500 times its size ends the run.
     #[arg(value_name = "CORPUS", required = true)]
     pub corpus: Vec<String>,
 
+    /// The dump that the corpus is, whose fields are then known; the flags below win over it
+    #[arg(long, value_name = "SCHEMA", long_help = SCHEMA_HELP)]
+    pub schema: Option<Schema>,
+
+    /// What inputs are whose name does not say it: jsonl, csv, tsv or parquet [default: told by the first bytes of a pipe]
+    #[arg(long, value_name = "FORMAT")]
+    pub input_format: Option<InputFormat>,
+
     /// Field with the paper's id [default: the first of doc_id, paper_id, corpus_id, corpusid, id; none: row:<n>]
+    ///
+    /// A name with points, paper.title, is the field title within paper (JSON objects, Parquet structs), unless a field
+    /// is called paper.title; so in all flags that name a field.
     #[arg(long, value_name = "FIELD")]
     pub id_field: Option<String>,
 
-    /// Field with the title
-    #[arg(long, value_name = "FIELD", default_value = "title")]
-    pub title_field: String,
+    /// Field with the title [default: title]
+    #[arg(long, value_name = "FIELD")]
+    pub title_field: Option<String>,
 
-    /// Field with the abstract
-    #[arg(long, value_name = "FIELD", default_value = "abstract")]
-    pub abstract_field: String,
+    /// Field with the abstract [default: abstract]
+    #[arg(long, value_name = "FIELD")]
+    pub abstract_field: Option<String>,
 
     /// Field with a plain text, used as it is instead of title and abstract, without a template
     #[arg(long, value_name = "FIELD")]
     pub text_field: Option<String>,
 
-    /// Field that says which part of a split a row belongs to
-    #[arg(long, value_name = "FIELD", default_value = "split")]
-    pub split_field: String,
+    /// Field that says which part of a split a row belongs to [default: split]
+    #[arg(long, value_name = "FIELD")]
+    pub split_field: Option<String>,
 
     /// Read only the first N rows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+
+    /// Take only shard I of N (from 1/N to N/N): each row belongs to exactly one, by the hash of its id
+    ///
+    /// --limit counts rows before the shard is taken, so that N shards with one limit make the whole.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
 }
+
+const SCHEMA_HELP: &str = "\
+The dump that the corpus is, whose fields are then known; the flags below win over it
+
+  arxiv             arXiv metadata (Kaggle, .json or .jsonl): id, title and abstract, line breaks unfolded
+                    labels: category (the first, cs.CL), archive (cs)
+  s2ag              Semantic Scholar papers and abstracts: corpusid, title, abstract
+                    labels: field (the first field of study)
+  openalex          OpenAlex works: id, title or display_name, abstract_inverted_index as text
+                    labels: topic, subfield, field, domain (of the primary topic)
+  pubmed-jsonl      PubMed records: pmid, title or article_title, abstract as text or labelled sections
+                    labels: mesh (the first term of mesh_terms)
+  scirepeval        SciRepEval: doc_id, paper_id or corpus_id, title, abstract
+                    labels: fos (the first of labels_text), mesh (descriptor), label
+  specter-metadata  SPECTER's metadata.json, one object with a paper under each id
+
+A label of these is named like a field (--schema arxiv --label category); so is every field of the dump itself.";
 
 impl CorpusArgs {
     /// Opens the corpus; `label` and `keep` are fields that the command itself asks for.
@@ -47,6 +86,13 @@ impl CorpusArgs {
             split: self.split_field.clone(),
             keep: keep.to_vec(),
         };
-        Corpus::open(&self.corpus, CorpusOptions { fields, limit: self.limit })
+        let options = CorpusOptions {
+            fields,
+            schema: self.schema,
+            input_format: self.input_format,
+            limit: self.limit,
+            shard: self.shard,
+        };
+        Corpus::open(&self.corpus, options)
     }
 }

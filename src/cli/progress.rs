@@ -17,7 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 /// How much there is to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
-    /// Bytes of the corpus on disk.
+    /// Bytes of the corpus on disk; 0 if it comes through a pipe.
     pub bytes: u64,
     /// Rows, where `--limit` bounds them.
     pub limit: Option<u64>,
@@ -53,7 +53,7 @@ impl<'a> Watcher<'a> {
 
     /// Share of the work that is done, 0 to 1.
     fn share(&self) -> f64 {
-        let by_bytes = self.progress.bytes() as f64 / self.size.bytes.max(1) as f64;
+        let by_bytes = if self.size.bytes == 0 { 0.0 } else { self.progress.bytes() as f64 / self.size.bytes as f64 };
         let by_rows = self.size.limit.map_or(0.0, |limit| self.progress.rows() as f64 / limit.max(1) as f64);
         by_bytes.max(by_rows).min(1.0)
     }

@@ -81,6 +81,16 @@ pub(super) struct Laid {
     pub padded_tokens: u64,
 }
 
+impl Laid {
+    /// What it is called; too few texts for a batch of the wanted size are one batch.
+    pub(super) fn name(&self) -> String {
+        match (self.composition, self.batches.as_slice()) {
+            (Composition::Batches(rows), [(only, _)]) if only.len() < rows => format!("one batch of {}", only.len()),
+            (composition, _) => composition.to_string(),
+        }
+    }
+}
+
 /// The positions in an order that looks random and is always the same (Fisher and Yates, on a linear congruential
 /// generator with Knuth's constants for 64 bits).
 fn shuffled(count: usize) -> Vec<usize> {
@@ -136,5 +146,7 @@ mod tests {
             "batches of 8, shuffled",
         ];
         assert_eq!(names, expected);
+        let name = |texts: usize| Composition::Batches(64).lay(&vec![3; texts], 8).name();
+        assert_eq!([63, 64, 65].map(name), ["one batch of 63", "batches of 64", "batches of 64"]);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{cache, model, paper, runtime};
 
 /// The `tokenizers` library's own error.
-type TokenizersError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type TokenizersError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whatever a sink fails with.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;

@@ -265,7 +265,7 @@ fn compare(
     let (rows, max_delta) = differences(reference, vectors);
     let cosines = rows.iter().map(|&row| cosine(reference.row(row), vectors.row(row)));
     Compared {
-        composition: laid.composition.to_string(),
+        composition: laid.name(),
         threads,
         rows_differ: rows.len(),
         max_delta,

@@ -67,12 +67,12 @@ fn an_encoder_that_keeps_the_promise_passes_everywhere() {
     let names: Vec<(&str, usize)> = report.compositions.iter().map(|c| (c.composition.as_str(), c.threads)).collect();
     let expected = [
         ("batches of 8", 1),
-        ("batches of 64", 1),
+        ("one batch of 34", 1),
         ("planned, 256 tokens", 1),
         ("alone, padded", 1),
         ("batches of 8, shuffled", 1),
         ("alone", 2),
-        ("batches of 64", 2),
+        ("one batch of 34", 2),
         ("planned, 256 tokens", 2),
     ];
     assert_eq!(names, expected);
@@ -97,7 +97,7 @@ fn whatever_a_vector_depends_on_is_caught() {
     assert!(padding.contains(&"alone, padded on 1".to_owned()), "{padding:?}");
 
     let mates = caught(|batch, row| if row > 0 { batch.ids[0] as f32 * 1e-7 } else { 0.0 });
-    assert!(mates.contains(&"batches of 64 on 1".to_owned()), "{mates:?}");
+    assert!(mates.contains(&"one batch of 34 on 1".to_owned()), "{mates:?}");
 
     let place = caught(|_, row| row as f32 * 1e-5);
     assert!(place.contains(&"batches of 8, shuffled on 1".to_owned()), "{place:?}");

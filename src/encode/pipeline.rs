@@ -119,7 +119,11 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     }
     let cut_short = result?;
     let mut account = finisher.account;
-    if account.rows == 0 && !cut_short && !finisher.cut_short {
+    account.warnings.extend(job.corpus.take_warnings());
+    let others = job.corpus.rows_of_other_shards();
+    if account.rows == 0 && others > 0 {
+        account.warnings.push(format!("none of the {others} rows of the corpus belongs to this shard"));
+    } else if account.rows == 0 && !cut_short && !finisher.cut_short {
         return Err(Error::EmptyCorpus { files: job.corpus.files().len() });
     }
     account.interrupted = cut_short || finisher.cut_short;

@@ -4,12 +4,13 @@
 //! templates beyond the place where the title ends. Invariant: the ids are those that transformers gives for the text
 //! alone with `truncation=True, max_length=N`, and what was cut off is counted.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use tokenizers::Token;
 
-use super::error::Error;
+use super::error::{Error, TokenizersError};
 
 /// The token ids of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +43,11 @@ impl Tokenizer {
         let path = || tokenizer_json.to_owned();
         let unreadable = |source| Error::TokenizerUnreadable { path: path(), source };
         let bytes = std::fs::read(tokenizer_json).map_err(|error| unreadable(error.into()))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(unreadable)?;
+        let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(unreadable)?;
         let pad_id = pad_id(&inner);
         inner.with_padding(None);
         inner.with_truncation(None).map_err(unreadable)?;
-        let frame = frame(&inner).map_err(unreadable)?;
+        let frame = contained(|| frame(&inner)).map_err(unreadable)?;
         let [before, after] = frame.as_slice() else {
             return Err(Error::TokenizerTemplate { path: path(), times: frame.len() - 1 });
         };
@@ -86,10 +87,20 @@ impl Tokenizer {
 
     /// The ids of a text without special tokens around it.
     fn pieces(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding = self.inner.encode_fast(text, false);
+        let encoding = contained(|| self.inner.encode_fast(text, false));
         let encoding = encoding.map_err(|source| Error::Tokenize { bytes: text.len(), source })?;
         Ok(encoding.get_ids().to_vec())
     }
+}
+
+/// The library panics where parts of a `tokenizer.json` contradict each other: here that is an error as any other. What
+/// it was working on is dropped or, in an opened tokenizer, not changed by reading.
+fn contained<T>(work: impl FnOnce() -> Result<T, TokenizersError>) -> Result<T, TokenizersError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(format!("the tokenizers library gave up: {said}").into())
+    })
 }
 
 /// The id named by the tokenizer's own padding, else that of its padding token, else 0: masked positions carry no
@@ -102,7 +113,7 @@ fn pad_id(inner: &tokenizers::Tokenizer) -> u32 {
 
 /// The special tokens around a text: what stands before it and what stands after it. One list if the text is put
 /// nowhere, three if it is put twice.
-fn frame(inner: &tokenizers::Tokenizer) -> Result<Vec<Vec<u32>>, Box<dyn std::error::Error + Send + Sync>> {
+fn frame(inner: &tokenizers::Tokenizer) -> Result<Vec<Vec<u32>>, TokenizersError> {
     /// No vocabulary has this id.
     const TEXT: u32 = u32::MAX;
     let text = tokenizers::Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
@@ -200,6 +211,20 @@ mod tests {
         });
         let twice = twice.unwrap_err().to_string();
         assert!(twice.ends_with("puts a text 2 times between its special tokens, expected once"), "{twice}");
+    }
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_that_names_the_file() {
+        let error = open_json(9, |tokenizer| {
+            let (text, unknown) =
+                (json!({"Sequence": {"id": "A", "type_id": 0}}), json!({"SpecialToken": {"id": "[X]", "type_id": 0}}));
+            tokenizer["post_processor"] =
+                json!({"type": "TemplateProcessing", "single": [unknown, text], "pair": [text], "special_tokens": {}});
+        });
+        let error = error.unwrap_err();
+        assert!(error.to_string().ends_with("tokenizer.json` could not be opened as a tokenizer"), "{error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.starts_with("the tokenizers library gave up: "), "{cause}");
     }
 
     #[test]

@@ -13,9 +13,6 @@ use super::error::Error;
 const GZIP_LEVELS: (u32, u32) = (1, 9);
 /// Levels of zstd that decompress in a few MiB; above lie those that its own program asks to confirm.
 const ZSTD_LEVELS: (u32, u32) = (1, 19);
-/// The level where none is given: gzip's and zstd's own.
-const GZIP_DEFAULT: u32 = 6;
-const ZSTD_DEFAULT: u32 = 3;
 
 /// How bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,36 +46,29 @@ impl Codec {
     }
 }
 
-/// A codec and its level, as in `zstd:7`.
+/// A codec and maybe its level, as in `zstd:7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
     /// How.
     pub codec: Codec,
-    /// How hard: 1 to 9 for gzip, 1 to 19 for zstd; 0 for the others, which have no levels.
-    pub level: u32,
+    /// How hard: 1 to 9 for gzip, 1 to 19 for zstd. `None` leaves it to the writer; the other codecs have no levels.
+    pub level: Option<u32>,
 }
 
 impl Compression {
     /// Bytes as they are.
-    pub const NONE: Self = Self { codec: Codec::None, level: 0 };
+    pub const NONE: Self = Self::of(Codec::None);
 
     /// The codec at its usual level.
-    pub fn of(codec: Codec) -> Self {
-        let level = match codec {
-            Codec::Gzip => GZIP_DEFAULT,
-            Codec::Zstd => ZSTD_DEFAULT,
-            Codec::None | Codec::Snappy => 0,
-        };
-        Self { codec, level }
+    pub const fn of(codec: Codec) -> Self {
+        Self { codec, level: None }
     }
 }
 
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.codec.levels() {
-            Some(_) => write!(f, "{}:{}", self.codec.name(), self.level),
-            None => f.write_str(self.codec.name()),
-        }
+        f.write_str(self.codec.name())?;
+        self.level.map_or(Ok(()), |level| write!(f, ":{level}"))
     }
 }
 
@@ -98,7 +88,7 @@ impl FromStr for Compression {
             (None, _) => Ok(Self::of(codec)),
             (Some(_), None) => Err(CompressionError::NoLevels { codec: codec.name() }),
             (Some(got), Some((least, most))) => match got.parse() {
-                Ok(level) if (least..=most).contains(&level) => Ok(Self { codec, level }),
+                Ok(level) if (least..=most).contains(&level) => Ok(Self { codec, level: Some(level) }),
                 _ => Err(CompressionError::Level { codec: codec.name(), got: got.to_owned(), least, most }),
             },
         }
@@ -215,8 +205,8 @@ mod tests {
     #[test]
     fn a_compression_is_a_name_and_maybe_a_level() {
         let parse = |text: &str| text.parse::<Compression>();
-        assert_eq!(parse("gzip"), Ok(Compression { codec: Codec::Gzip, level: 6 }));
-        assert_eq!(parse("zstd:19"), Ok(Compression { codec: Codec::Zstd, level: 19 }));
+        assert_eq!(parse("gzip"), Ok(Compression { codec: Codec::Gzip, level: None }));
+        assert_eq!(parse("zstd:19"), Ok(Compression { codec: Codec::Zstd, level: Some(19) }));
         assert_eq!(parse("none"), Ok(Compression::NONE));
         for text in ["gzip:1", "gzip:9", "zstd:1", "snappy", "none"] {
             assert_eq!(parse(text).map(|compression| compression.to_string()), Ok(text.to_owned()));
@@ -251,15 +241,15 @@ mod tests {
         let found = |name, asked| settle(name, asked).unwrap().unwrap().to_string();
         assert_eq!(found("x.jsonl", ""), "none");
         assert_eq!(found("x.jsonl", "none"), "none");
-        assert_eq!(found("x.jsonl.gz", ""), "gzip:6");
+        assert_eq!(found("x.jsonl.gz", ""), "gzip");
         assert_eq!(found("x.jsonl.gz", "gzip:9"), "gzip:9");
-        assert_eq!(found("x.csv.zst", "zstd"), "zstd:3");
+        assert_eq!(found("x.csv.zst", "zstd"), "zstd");
         let clash = |name: &str, named: &str, asked: &str, better: &str| {
             let message = format!("the name of output `{name}` says {named}, `--compress {asked}` something else");
             (message, format!("name it `{better}`, or leave `--compress` out"))
         };
         let refused = |name, asked| settle(name, asked).unwrap_err();
-        assert_eq!(refused("x.jsonl", "gzip"), clash("x.jsonl", "no compression", "gzip:6", "x.jsonl.gz"));
+        assert_eq!(refused("x.jsonl", "gzip"), clash("x.jsonl", "no compression", "gzip", "x.jsonl.gz"));
         assert_eq!(refused("x.jsonl.gz", "zstd:5"), clash("x.jsonl.gz", "gzip", "zstd:5", "x.jsonl.zst"));
         assert_eq!(refused("a.b/x.zst", "none"), clash("a.b/x.zst", "zstd", "none", "a.b/x"));
         let snappy = "output `x.jsonl` cannot be compressed by snappy, which is for Parquet".to_owned();

@@ -13,6 +13,9 @@ use super::compression::{Codec, Compression};
 use super::error::Error;
 use crate::durable::PendingFile;
 
+/// The levels where none is given: gzip's and zstd's own.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: u32 = 3;
 /// Bytes handed to a compressor at once: rows come in pieces of a few bytes.
 const CHUNK: usize = 64 << 10;
 
@@ -56,12 +59,13 @@ fn open(path: &Path, compression: Compression) -> io::Result<Bytes> {
     let pending = PendingFile::create(path)?;
     Ok(match compression.codec {
         Codec::Gzip => {
-            let encoder = GzBuilder::new().mtime(0).write(pending, flate2::Compression::new(compression.level));
+            let level = flate2::Compression::new(compression.level.unwrap_or(GZIP_LEVEL));
+            let encoder = GzBuilder::new().mtime(0).write(pending, level);
             Bytes::Gzip(BufWriter::with_capacity(CHUNK, encoder))
         }
         Codec::Zstd => {
-            let level = i32::try_from(compression.level).unwrap_or(i32::MAX);
-            let mut encoder = zstd::Encoder::new(pending, level)?;
+            let level = compression.level.unwrap_or(ZSTD_LEVEL);
+            let mut encoder = zstd::Encoder::new(pending, i32::try_from(level).map_err(io::Error::other)?)?;
             encoder.include_checksum(true)?;
             Bytes::Zstd(BufWriter::with_capacity(CHUNK, encoder))
         }

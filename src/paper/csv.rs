@@ -1,16 +1,18 @@
-//! CSV as RFC 4180 has it: a header row, commas, quotes doubled inside quotes, line ends inside quotes.
+//! CSV as RFC 4180 has it: a header row, commas, quotes doubled inside quotes, line ends inside quotes. TSV is the same
+//! with tabs for commas, as pandas, R and spreadsheets write it (backslashes are text).
 //!
 //! Written here because the rows need what general readers do not give: the true line of a row after blank lines, CRLF
 //! and quoted line ends, a bound on a row's size, and an error where a quote swallows the rest of the file. Cells are
-//! texts; an empty cell is an empty text.
+//! texts; an empty cell is an empty text. A carriage return alone ends no line: outside quotes it is refused.
 
 use serde_json::Value;
 
 use super::error::Error;
 use super::fields::FieldPlan;
-use super::source::{Line, Lines, RawRow, RowSource};
+use super::lines::{Line, Lines};
+use super::source::{RawRow, RowSource};
 
-/// The rows of one CSV file.
+/// The rows of one CSV or TSV file.
 pub(super) struct CsvRows {
     lines: Lines,
     record: Record,
@@ -21,8 +23,11 @@ pub(super) struct CsvRows {
 
 impl CsvRows {
     /// Reads the header. A file without any line has no rows.
-    pub(super) fn open(mut lines: Lines, plan: &FieldPlan) -> Result<Self, Error> {
-        let mut record = Record::default();
+    pub(super) fn open(mut lines: Lines, plan: &FieldPlan, separator: u8) -> Result<Self, Error> {
+        if has_bare_returns(lines.peek()?) {
+            return Err(Error::BareCarriageReturns { file: lines.file().to_owned() });
+        }
+        let mut record = Record::new(separator);
         let mut names = Vec::new();
         let line = match next_record(&mut lines, &mut record)? {
             Some(line) => line,
@@ -90,10 +95,10 @@ fn next_record(lines: &mut Lines, record: &mut Record) -> Result<Option<u64>, Er
         };
         match line {
             Line::TooLong if begin.is_none() => {
-                record.fault = Some(format!("the row is longer than {longest} bytes, the most that is read"));
+                record.fault = Some(lines.too_long());
                 return Ok(Some(lines.number()));
             }
-            Line::Whole(bytes) if begin.is_none() && bytes.trim_ascii().is_empty() => continue,
+            Line::Whole(bytes) if begin.is_none() && is_blank(bytes, record.separator) => continue,
             Line::Whole(bytes) if begin.is_none() || record.data.len() + bytes.len() <= longest => {
                 record.add_line(bytes)
             }
@@ -117,9 +122,29 @@ enum State {
     QuoteSeen,
 }
 
+/// Whether a line has nothing but blanks; a separator makes cells, which are something.
+fn is_blank(line: &[u8], separator: u8) -> bool {
+    line.iter().all(|byte| byte.is_ascii_whitespace() && *byte != separator)
+}
+
+/// Whether a text has a carriage return without a line feed outside quotes before its first line feed, and so is no
+/// text of lines.
+fn has_bare_returns(text: &[u8]) -> bool {
+    let mut quoted = false;
+    for pair in text.windows(2) {
+        match pair[0] {
+            b'"' => quoted = !quoted,
+            b'\n' if !quoted => return false,
+            b'\r' if !quoted && pair[1] != b'\n' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// One row: its cells one after the other, and where each ends.
-#[derive(Default)]
 struct Record {
+    separator: u8,
     data: Vec<u8>,
     ends: Vec<usize>,
     state: State,
@@ -127,6 +152,10 @@ struct Record {
 }
 
 impl Record {
+    fn new(separator: u8) -> Self {
+        Self { separator, data: Vec::new(), ends: Vec::new(), state: State::default(), fault: None }
+    }
+
     fn clear(&mut self) {
         self.data.clear();
         self.ends.clear();
@@ -157,7 +186,12 @@ impl Record {
             rest = after;
             match (self.state, byte) {
                 (State::CellStart, b'"') => self.state = State::Quoted,
-                (State::CellStart | State::Bare | State::QuoteSeen, b',') => self.end_cell(),
+                (State::CellStart | State::Bare | State::QuoteSeen, byte) if byte == self.separator => self.end_cell(),
+                (State::CellStart | State::Bare, b'\r') => {
+                    let cell = self.ends.len() + 1;
+                    let reason = || format!("a carriage return outside quotes in cell {cell}, expected a line feed");
+                    self.fault.get_or_insert_with(reason);
+                }
                 (State::CellStart | State::Bare, _) => {
                     self.data.push(byte);
                     self.state = State::Bare;
@@ -175,7 +209,8 @@ impl Record {
                 }
                 (State::QuoteSeen, _) => {
                     let cell = self.ends.len() + 1;
-                    let reason = || format!("text behind the closing quote of cell {cell}, expected a comma");
+                    let expected = if self.separator == b'\t' { "a tab" } else { "a comma" };
+                    let reason = || format!("text behind the closing quote of cell {cell}, expected {expected}");
                     self.fault.get_or_insert_with(reason);
                     self.state = State::Bare;
                 }

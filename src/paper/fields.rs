@@ -5,111 +5,172 @@
 
 use serde_json::Value;
 
+use super::names::NameTree;
+use super::schema::{LabelRule, Mapping, Schema, TextFields, TextRule, label, text};
 use super::{Origin, Paper, PaperText, Rejection, Row};
 
 /// Names tried, in this order, where [`FieldMap::id`] is `None`.
 const AUTO_IDS: [&str; 5] = ["doc_id", "paper_id", "corpus_id", "corpusid", "id"];
 
-/// Which field of a row is what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+const TITLE: &str = "title";
+const ABSTRACT: &str = "abstract";
+const SPLIT: &str = "split";
+
+/// Which field of a row is what. A name with points, `paper.title`, is the field `title` in the object or struct
+/// `paper`, unless a field is called `paper.title`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldMap {
     /// The id; `None` tries doc_id, paper_id, corpus_id, corpusid and id, and falls back to `row:<n>`, where n counts
     /// all rows of the corpus from 1.
     pub id: Option<String>,
-    /// The title.
-    pub title: String,
-    /// The abstract.
-    pub abstract_text: String,
+    /// The title; `None` is `title`.
+    pub title: Option<String>,
+    /// The abstract; `None` is `abstract`.
+    pub abstract_text: Option<String>,
     /// A text that is used as it is, in place of title and abstract.
     pub text: Option<String>,
-    /// The label: text, integer or boolean; null and the empty text are no label.
+    /// The label: text, integer or boolean; null and the empty text are no label. A name that the schema offers is what
+    /// the schema says.
     pub label: Option<String>,
-    /// The split; a row may lack it.
-    pub split: String,
+    /// The split; a row may lack it. `None` is `split`.
+    pub split: Option<String>,
     /// Fields carried along unchanged.
     pub keep: Vec<String>,
 }
 
-impl Default for FieldMap {
-    fn default() -> Self {
-        Self {
-            id: None,
-            title: "title".to_owned(),
-            abstract_text: "abstract".to_owned(),
-            text: None,
-            label: None,
-            split: "split".to_owned(),
-            keep: Vec::new(),
-        }
-    }
-}
-
 /// Positions in [`FieldPlan::names`].
 #[derive(Debug)]
-enum IdPlan {
-    Named(usize),
-    FirstOf(Vec<usize>),
+struct IdPlan {
+    places: Vec<usize>,
+    /// Whether a row without an id is numbered; else it is rejected.
+    numbered: bool,
+}
+
+#[derive(Debug)]
+struct TextPlace {
+    /// The first that has a text counts.
+    places: Vec<usize>,
+    rule: TextRule,
 }
 
 #[derive(Debug)]
 enum TextPlan {
     Plain(usize),
-    TitleAbstract(usize, usize),
+    TitleAbstract(TextPlace, TextPlace),
+}
+
+#[derive(Debug)]
+struct LabelPlan {
+    places: Vec<usize>,
+    rule: LabelRule,
 }
 
 /// A [`FieldMap`] as a list of distinct names, so that a reader looks each field up once.
 #[derive(Debug)]
 pub(super) struct FieldPlan {
     names: Vec<String>,
-    /// Whether a list or an object is wanted with its content (kept fields), or only to be refused.
+    tree: NameTree,
+    /// Whether a list or an object is wanted with its content, or only to be refused.
     whole: Vec<bool>,
-    /// Fields that the user named, which some row must therefore have.
-    asked: Vec<usize>,
+    /// Fields that the user or the schema named; of each group some row must have one.
+    asked: Vec<Vec<usize>>,
     id: IdPlan,
     text: TextPlan,
-    label: Option<usize>,
+    label: Option<LabelPlan>,
     split: usize,
     keep: Vec<usize>,
 }
 
+/// The distinct names that are met while a plan is made.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn place(&mut self, name: &str) -> usize {
+        self.0.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.0.push(name.to_owned());
+            self.0.len() - 1
+        })
+    }
+
+    fn places(&mut self, names: &[&str]) -> Vec<usize> {
+        names.iter().map(|name| self.place(name)).collect()
+    }
+
+    fn id(&mut self, given: Option<&str>, mapping: Option<&Mapping>) -> IdPlan {
+        match (given, mapping) {
+            (Some(name), _) => IdPlan { places: vec![self.place(name)], numbered: false },
+            (None, Some(mapping)) => IdPlan { places: self.places(mapping.ids), numbered: false },
+            (None, None) => IdPlan { places: self.places(&AUTO_IDS), numbered: true },
+        }
+    }
+
+    fn text(&mut self, given: Option<&str>, fields: Option<&TextFields>, default: &str) -> TextPlace {
+        match (given, fields) {
+            (None, Some(fields)) => TextPlace { places: self.places(fields.names), rule: fields.rule },
+            (name, _) => TextPlace { places: vec![self.place(name.unwrap_or(default))], rule: TextRule::AsIs },
+        }
+    }
+
+    fn label(&mut self, name: &str, mapping: Option<&Mapping>) -> LabelPlan {
+        match mapping.and_then(|mapping| mapping.labels.iter().find(|label| label.name == name)) {
+            Some(label) => LabelPlan { places: self.places(label.names), rule: label.rule },
+            None => LabelPlan { places: vec![self.place(name)], rule: LabelRule::Value },
+        }
+    }
+}
+
 impl FieldPlan {
-    pub(super) fn new(fields: &FieldMap) -> Self {
-        let mut names = Vec::new();
-        let mut place = |name: &str| position_or_push(&mut names, name);
-        let id = match &fields.id {
-            Some(name) => IdPlan::Named(place(name)),
-            None => IdPlan::FirstOf(AUTO_IDS.iter().map(|name| place(name)).collect()),
-        };
+    pub(super) fn new(fields: &FieldMap, schema: Option<Schema>) -> Self {
+        let mapping = schema.map(Schema::mapping);
+        let mut names = Names::default();
+        let id = names.id(fields.id.as_deref(), mapping);
         let text = match &fields.text {
-            Some(name) => TextPlan::Plain(place(name)),
-            None => TextPlan::TitleAbstract(place(&fields.title), place(&fields.abstract_text)),
+            Some(name) => TextPlan::Plain(names.place(name)),
+            None => TextPlan::TitleAbstract(
+                names.text(fields.title.as_deref(), mapping.map(|mapping| &mapping.title), TITLE),
+                names.text(fields.abstract_text.as_deref(), mapping.map(|mapping| &mapping.abstract_text), ABSTRACT),
+            ),
         };
-        let label = fields.label.as_deref().map(&mut place);
-        let split = place(&fields.split);
-        let keep: Vec<usize> = fields.keep.iter().map(|name| place(name)).collect();
-        let mut whole = vec![false; names.len()];
-        keep.iter().for_each(|&at| whole[at] = true);
-        let mut plan = Self { names, whole, asked: Vec::new(), id, text, label, split, keep };
+        let label = fields.label.as_deref().map(|name| names.label(name, mapping));
+        let split = names.place(fields.split.as_deref().unwrap_or(SPLIT));
+        let keep: Vec<usize> = fields.keep.iter().map(|name| names.place(name)).collect();
+        let Names(names) = names;
+        let tree = NameTree::new(&names);
+        let whole = vec![false; names.len()];
+        let mut plan = Self { names, tree, whole, asked: Vec::new(), id, text, label, split, keep };
+        plan.mark_whole();
         plan.asked = plan.asked_by(fields);
         plan
     }
 
-    /// Positions of the names that differ from the defaults.
-    fn asked_by(&self, fields: &FieldMap) -> Vec<usize> {
-        let defaults = FieldMap::default();
-        let mut asked = self.keep.clone();
-        asked.extend(self.label);
-        match self.text {
-            TextPlan::Plain(at) => asked.push(at),
-            TextPlan::TitleAbstract(title, abstract_text) => {
-                asked.extend((fields.title != defaults.title).then_some(title));
-                asked.extend((fields.abstract_text != defaults.abstract_text).then_some(abstract_text));
+    fn mark_whole(&mut self) {
+        let mut whole = self.keep.clone();
+        if let TextPlan::TitleAbstract(title, abstract_text) = &self.text {
+            for text in [title, abstract_text].into_iter().filter(|text| text.rule.is_whole()) {
+                whole.extend(&text.places);
             }
         }
-        if let IdPlan::Named(at) = self.id {
-            asked.push(at);
+        whole.extend(self.label.iter().filter(|label| label.rule.is_whole()).flat_map(|label| &label.places));
+        whole.into_iter().for_each(|at| self.whole[at] = true);
+    }
+
+    /// Positions of the names that somebody asked for.
+    fn asked_by(&self, fields: &FieldMap) -> Vec<Vec<usize>> {
+        let mut asked: Vec<Vec<usize>> = self.keep.iter().map(|&at| vec![at]).collect();
+        asked.extend(self.label.iter().map(|label| label.places.clone()));
+        match &self.text {
+            TextPlan::Plain(at) => asked.push(vec![*at]),
+            TextPlan::TitleAbstract(title, abstract_text) => {
+                let named = |name: &Option<String>, default| name.as_deref().is_some_and(|name| name != default);
+                asked.extend(named(&fields.title, TITLE).then(|| title.places.clone()));
+                asked.extend(named(&fields.abstract_text, ABSTRACT).then(|| abstract_text.places.clone()));
+            }
         }
-        asked.extend((fields.split != defaults.split).then_some(self.split));
+        if !self.id.numbered {
+            asked.push(self.id.places.clone());
+        }
+        asked.extend(fields.split.as_deref().is_some_and(|name| name != SPLIT).then(|| vec![self.split]));
         asked.sort_unstable();
         asked.dedup();
         asked
@@ -120,22 +181,32 @@ impl FieldPlan {
         &self.names
     }
 
-    /// Whether the content of a list or an object at `at` is carried along.
+    /// The same as a tree of keys.
+    pub(super) fn tree(&self) -> &NameTree {
+        &self.tree
+    }
+
+    /// Whether the content of a list or an object at `at` is wanted.
     pub(super) fn whole(&self, at: usize) -> bool {
         self.whole[at]
     }
 
-    /// Positions of the fields that the user named.
-    pub(super) fn asked(&self) -> &[usize] {
+    /// Positions of the fields that were named; one of each group must be there.
+    pub(super) fn asked(&self) -> &[Vec<usize>] {
         &self.asked
     }
 
     /// Positions of title and abstract, where they are the text.
-    pub(super) fn title_and_abstract(&self) -> Option<(usize, usize)> {
-        match self.text {
+    pub(super) fn title_and_abstract(&self) -> Option<(&[usize], &[usize])> {
+        match &self.text {
             TextPlan::Plain(_) => None,
-            TextPlan::TitleAbstract(title, abstract_text) => Some((title, abstract_text)),
+            TextPlan::TitleAbstract(title, abstract_text) => Some((&title.places, &abstract_text.places)),
         }
+    }
+
+    /// Names at these positions, as a message has them between its backticks.
+    pub(super) fn named(&self, places: &[usize]) -> String {
+        places.iter().map(|&at| self.names[at].as_str()).collect::<Vec<_>>().join("` or `")
     }
 
     /// The verdict on one row: `cells` has one value per name, `number` counts the rows of the corpus from 1.
@@ -145,8 +216,8 @@ impl FieldPlan {
             Ok(id) => id,
             Err(reason) => return Row::Rejected(Rejection { origin, id: None, reason }),
         };
-        let label = self.label.map_or(Ok(None), |at| self.label_of(at, &cells[at]));
-        let split = self.label_of(self.split, &cells[self.split]);
+        let label = self.label_of(&cells);
+        let split = self.short_value(self.split, &cells[self.split]);
         let verdict = label.and_then(|label| Ok((label, split?, self.text_of(&mut cells)?)));
         match verdict {
             Ok((label, split, text)) => Row::Paper(Paper { id, origin, text, label, split, kept }),
@@ -155,19 +226,15 @@ impl FieldPlan {
     }
 
     fn id_of(&self, cells: &[Option<Value>], number: u64) -> Result<String, String> {
-        match &self.id {
-            IdPlan::Named(at) => match self.id_at(*at, &cells[*at])? {
-                Some(id) => Ok(id),
-                None => Err(self.refusal(*at, &cells[*at], "an id")),
-            },
-            IdPlan::FirstOf(places) => {
-                for &at in places {
-                    if let Some(id) = self.id_at(at, &cells[at])? {
-                        return Ok(id);
-                    }
-                }
-                Ok(format!("row:{number}"))
+        for &at in &self.id.places {
+            if let Some(id) = self.id_at(at, &cells[at])? {
+                return Ok(id);
             }
+        }
+        match &self.id.places[..] {
+            _ if self.id.numbered => Ok(format!("row:{number}")),
+            [at] => Err(self.refusal(*at, &cells[*at], "an id")),
+            places => Err(format!("`{}` is missing, expected an id", self.named(places))),
         }
     }
 
@@ -181,8 +248,20 @@ impl FieldPlan {
         }
     }
 
+    fn label_of(&self, cells: &[Option<Value>]) -> Result<Option<String>, String> {
+        let Some(plan) = &self.label else { return Ok(None) };
+        let Some((at, value)) = first_of(&plan.places, cells) else { return Ok(None) };
+        if plan.rule == LabelRule::Value {
+            return self.short_value(at, &cells[at]);
+        }
+        match label(plan.rule, value) {
+            Ok(value) => self.short_value(at, &Some(value)),
+            Err(expected) => Err(self.refusal(at, &cells[at], expected)),
+        }
+    }
+
     /// Label or split: what takes one of a few values.
-    fn label_of(&self, at: usize, cell: &Option<Value>) -> Result<Option<String>, String> {
+    fn short_value(&self, at: usize, cell: &Option<Value>) -> Result<Option<String>, String> {
         match cell {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
@@ -193,34 +272,31 @@ impl FieldPlan {
     }
 
     fn text_of(&self, cells: &mut [Option<Value>]) -> Result<PaperText, String> {
-        match self.text {
-            TextPlan::Plain(at) => match cells[at].take() {
+        match &self.text {
+            TextPlan::Plain(at) => match cells[*at].take() {
                 Some(Value::String(text)) => Ok(PaperText::Plain(text)),
-                other => Err(self.refusal(at, &other, "text")),
+                other => Err(self.refusal(*at, &other, "text")),
             },
             TextPlan::TitleAbstract(title, abstract_text) => {
-                if cells[title].is_none() && cells[abstract_text].is_none() {
-                    let (title, abstract_text) = (&self.names[title], &self.names[abstract_text]);
+                let is_there = |text: &TextPlace| first_of(&text.places, cells).is_some();
+                if !is_there(title) && !is_there(abstract_text) {
+                    let (title, abstract_text) = (self.named(&title.places), self.named(&abstract_text.places));
                     return Err(format!("the row has neither `{title}` nor `{abstract_text}`, expected one of them"));
                 }
                 // Title and abstract may be one field, so the first must not take what the second reads.
-                let same = title == abstract_text;
-                let first = if same { cells[title].clone() } else { cells[title].take() };
-                let second = cells[abstract_text].take();
+                let same = title.places.iter().any(|at| abstract_text.places.contains(at));
                 Ok(PaperText::TitleAbstract {
-                    title: self.text_or_missing(title, first)?,
-                    abstract_text: self.text_or_missing(abstract_text, second)?,
+                    title: self.text_at(title, cells, same)?,
+                    abstract_text: self.text_at(abstract_text, cells, false)?,
                 })
             }
         }
     }
 
-    fn text_or_missing(&self, at: usize, cell: Option<Value>) -> Result<Option<String>, String> {
-        match cell {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            other => Err(self.refusal(at, &other, "text")),
-        }
+    fn text_at(&self, plan: &TextPlace, cells: &mut [Option<Value>], stays: bool) -> Result<Option<String>, String> {
+        let Some((at, _)) = first_of(&plan.places, cells) else { return Ok(None) };
+        let cell = if stays { cells[at].clone() } else { cells[at].take() };
+        text(plan.rule, cell.unwrap_or_default()).map_err(|(met, expected)| self.refusal(at, &Some(met), expected))
     }
 
     fn refusal(&self, at: usize, cell: &Option<Value>, expected: &str) -> String {
@@ -228,11 +304,9 @@ impl FieldPlan {
     }
 }
 
-fn position_or_push(names: &mut Vec<String>, name: &str) -> usize {
-    names.iter().position(|known| known == name).unwrap_or_else(|| {
-        names.push(name.to_owned());
-        names.len() - 1
-    })
+/// The first of these fields that is there and not null.
+fn first_of<'a>(places: &[usize], cells: &'a [Option<Value>]) -> Option<(usize, &'a Value)> {
+    places.iter().find_map(|&at| cells[at].as_ref().filter(|value| !value.is_null()).map(|value| (at, value)))
 }
 
 fn kind_of(cell: &Option<Value>) -> &'static str {

@@ -1,6 +1,6 @@
 //! Turns what the user wrote (files, folders, patterns) into the list of files to read, in the order given.
 //!
-//! Looks at names and kinds only and opens nothing. Everything that matches nothing is an error: a corpus that is
+//! Looks at names and kinds only and opens nothing; `-` is standard input. Everything that matches nothing is an error: a corpus that is
 //! silently smaller than asked would pass as complete.
 
 use std::fs;
@@ -8,34 +8,44 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::source::Format;
+use super::format::FormatRules;
+use super::input::STDIN;
 
 /// The files behind `inputs`. Folders are read recursively and sorted by name, patterns in the order of names; in both,
 /// hidden files, files of unknown format and files of rejected rows are passed over. A file that is named is read.
-pub(super) fn corpus_files(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn corpus_files(inputs: &[String], rules: FormatRules) -> Result<Vec<PathBuf>, Error> {
     if inputs.is_empty() {
         return Err(Error::NoInput);
     }
     let mut files = Vec::new();
     for input in inputs {
         let path = Path::new(input);
+        if input == STDIN {
+            if files.iter().any(|file: &PathBuf| file == path) {
+                return Err(Error::ReadTwice { file: "stdin".to_owned() });
+            }
+            files.push(path.to_owned());
+            continue;
+        }
         match fs::metadata(path) {
-            Ok(kind) if kind.is_dir() => add_folder(input, path, &mut files)?,
-            Ok(_) if Format::of(path).is_some() => files.push(path.to_owned()),
+            Ok(kind) if kind.is_dir() => add_folder(input, path, rules, &mut files)?,
+            // What is neither file nor folder is a pipe: its name says nothing and its first bytes do.
+            Ok(kind) if !kind.is_file() => files.push(path.to_owned()),
+            Ok(_) if rules.input_format.is_some() || rules.of_name(path).is_some() => files.push(path.to_owned()),
             Ok(_) => return Err(Error::UnknownFormat { file: path.to_owned() }),
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::Unreadable { path: path.to_owned(), source: error });
             }
-            Err(_) if input.contains(['*', '?', '[']) => add_pattern(input, &mut files)?,
+            Err(_) if input.contains(['*', '?', '[']) => add_pattern(input, rules, &mut files)?,
             Err(_) => return Err(Error::NotFound { input: path.to_owned() }),
         }
     }
     Ok(files)
 }
 
-fn add_folder(input: &str, folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+fn add_folder(input: &str, folder: &Path, rules: FormatRules, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let (before, mut others) = (files.len(), 0);
-    walk(folder, files, &mut others)?;
+    walk(folder, rules, files, &mut others)?;
     if files.len() == before {
         return Err(Error::NothingMatched { input: input.to_owned(), others });
     }
@@ -43,7 +53,7 @@ fn add_folder(input: &str, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()
 }
 
 /// Depth first, names in byte order. A link to a folder is not followed, so that no cycle can be met.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>, others: &mut usize) -> Result<(), Error> {
+fn walk(folder: &Path, rules: FormatRules, files: &mut Vec<PathBuf>, others: &mut usize) -> Result<(), Error> {
     let unreadable = |source| Error::Unreadable { path: folder.to_owned(), source };
     let mut entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -51,22 +61,22 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, others: &mut usize) -> Result<(
         let path = entry.path();
         if entry.file_type().map_err(unreadable)?.is_dir() {
             if !is_hidden(&path) {
-                walk(&path, files, others)?;
+                walk(&path, rules, files, others)?;
             }
         } else if path.is_file() {
-            if is_corpus_file(&path) { files.push(path) } else { *others += 1 }
+            if is_corpus_file(&path, rules) { files.push(path) } else { *others += 1 }
         }
     }
     Ok(())
 }
 
-fn add_pattern(pattern: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+fn add_pattern(pattern: &str, rules: FormatRules, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let paths = glob::glob(pattern).map_err(|source| Error::Pattern { pattern: pattern.to_owned(), source })?;
     let (before, mut others) = (files.len(), 0);
     for path in paths {
         let path = path.map_err(|error| Error::Unreadable { path: error.path().to_owned(), source: error.into() })?;
         if path.is_file() {
-            if is_corpus_file(&path) { files.push(path) } else { others += 1 }
+            if is_corpus_file(&path, rules) { files.push(path) } else { others += 1 }
         }
     }
     if files.len() == before {
@@ -75,9 +85,9 @@ fn add_pattern(pattern: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_corpus_file(path: &Path) -> bool {
+fn is_corpus_file(path: &Path, rules: FormatRules) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    !is_hidden(path) && !name.ends_with(".rejects.jsonl") && Format::of(path).is_some()
+    !is_hidden(path) && !name.ends_with(".rejects.jsonl") && rules.of_name(path).is_some()
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -99,7 +109,7 @@ mod tests {
     }
 
     fn found(inputs: &[String], below: &Path) -> Vec<String> {
-        let files = corpus_files(inputs).unwrap();
+        let files = corpus_files(inputs, FormatRules::default()).unwrap();
         files.iter().map(|file| file.strip_prefix(below).unwrap().display().to_string()).collect()
     }
 
@@ -132,20 +142,20 @@ mod tests {
     fn what_matches_nothing_is_an_error_that_names_it() {
         let folder = folder_with(&["notes.txt", "empty/x.md"]);
         let at = |name: &str| folder.path().join(name).display().to_string();
-        let message = |input: String| corpus_files(&[input]).unwrap_err().to_string();
+        let message = |input: String| corpus_files(&[input], FormatRules::default()).unwrap_err().to_string();
         assert_eq!(message(at("no.csv")), format!("corpus `{}` does not exist", at("no.csv")));
         assert_eq!(
             message(at("notes.txt")),
             format!(
                 "`{}` has an unknown ending, expected one of {}",
                 at("notes.txt"),
-                super::super::source::KNOWN_FORMATS
+                super::super::format::KNOWN_FORMATS
             )
         );
         assert!(message(at("empty")).contains("holds no corpus file (1 other files"));
         assert!(message(at("*.jsonl")).contains("holds no corpus file (0 other files"));
         assert!(message(at("*.txt")).contains("(1 other files"));
         assert!(message("a[".to_owned()).contains("corpus pattern `a[` cannot be read"));
-        assert_eq!(corpus_files(&[]).unwrap_err().to_string(), "no corpus given");
+        assert_eq!(corpus_files(&[], FormatRules::default()).unwrap_err().to_string(), "no corpus given");
     }
 }

@@ -9,13 +9,22 @@ mod duplicates;
 mod error;
 mod fields;
 mod find;
+mod format;
+mod input;
+mod json_object;
 mod jsonl;
+mod lines;
+mod names;
+mod parquet;
 mod rejects;
+mod schema;
+mod shard;
 mod source;
 mod split;
 mod template;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,16 +33,20 @@ pub use corpus::{Corpus, CorpusOptions, Rows};
 pub use duplicates::{Duplicate, Duplicates};
 pub use error::Error;
 pub use fields::FieldMap;
+pub use format::InputFormat;
 pub use rejects::RejectsFile;
+pub use schema::Schema;
+pub use shard::Shard;
 pub use split::held_out;
 pub use template::{CustomTemplate, Rendered, Template};
 
-/// Where a row stands: the file as the user would name it, and the line (from 1) on which the row begins.
+/// Where a row stands: the file as the user would name it, and the line (from 1) on which the row begins; in Parquet,
+/// which has no lines, the number of the row (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The file's path, as text.
     pub file: Arc<str>,
-    /// The line in the (uncompressed) file, counted from 1.
+    /// The line in the (uncompressed) file, or the row of a Parquet file, counted from 1.
     pub line: u64,
 }
 

@@ -1,13 +1,13 @@
-//! From a file to raw rows: which reader a name asks for, decompression, lines with a bound, and the count of bytes.
+//! From an input to raw rows: opens it, unpacks it, and hands it to the reader of its format.
 //!
-//! A format is one file with one [`RowSource`] and one arm in [`open`]; a compression is one arm in [`decompressed`].
-//! Nothing here knows what a field means. Memory is bounded by [`LONGEST_ROW`], whatever the file holds.
+//! A format is one file with one [`RowSource`] and one arm in [`read_text`]; a compression is one arm in [`unpacked`].
+//! Nothing here knows what a field means.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
@@ -15,20 +15,18 @@ use serde_json::Value;
 use super::csv::CsvRows;
 use super::error::Error;
 use super::fields::FieldPlan;
+use super::format::{Compression, Format, FormatRules, RowFormat};
+use super::input::{Counted, Input, Stream, Watch};
+use super::json_object::JsonObjectRows;
 use super::jsonl::JsonlRows;
-
-/// Endings that [`Format::of`] knows, for messages.
-pub(super) const KNOWN_FORMATS: &str = ".jsonl, .ndjson, .csv (each also with .gz)";
-
-/// A row above this many bytes (64 MiB) is rejected, not read: a paper is some kilobytes, and a file without line ends
-/// must not fill the memory.
-pub(super) const LONGEST_ROW: usize = 64 << 20;
+use super::lines::{Lines, TextBytes, ZSTD_WINDOW_LOG};
+use super::parquet::ParquetRows;
 
 const READ_BUFFER: usize = 256 << 10;
 
 /// One row as a format reads it: the values of the wanted fields in the plan's order, or why there are none.
 pub(super) struct RawRow {
-    /// Line of the row's first byte, from 1.
+    /// Line of the row's first byte, from 1; in a format without lines the number of the row, from 1.
     pub(super) line: u64,
     /// `Ok`: one per wanted name, `None` if the row lacks it. `Err`: the reason of the rejection.
     pub(super) cells: Result<Vec<Option<Value>>, String>,
@@ -42,189 +40,122 @@ pub(super) trait RowSource: Send {
     fn names(&self) -> &[String];
 }
 
-/// What the ending of a name says about its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Format {
-    rows: RowFormat,
-    compression: Compression,
+/// How an input is to be read.
+pub(super) struct Reading {
+    pub(super) plan: Arc<FieldPlan>,
+    pub(super) rules: FormatRules,
+    /// Bytes taken from the disk are added to it.
+    pub(super) progress: Arc<AtomicU64>,
+    /// Whether a stream is only looked at and read again later.
+    pub(super) only_look: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RowFormat {
-    Jsonl,
-    Csv,
+/// A source of rows and, if they lie in a file, the watch over it.
+pub(super) struct Opened {
+    pub(super) rows: Box<dyn RowSource>,
+    pub(super) watch: Option<Watch>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-}
-
-impl Format {
-    /// The format of `path` by its ending, in any case; `None` if no reader knows it.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-        let (stem, compression) = match name.strip_suffix(".gz") {
-            Some(stem) => (stem, Compression::Gzip),
-            None => (name.as_str(), Compression::None),
-        };
-        let rows = match stem.rsplit_once('.')?.1 {
-            "jsonl" | "ndjson" => RowFormat::Jsonl,
-            "csv" => RowFormat::Csv,
-            _ => return None,
-        };
-        Some(Self { rows, compression })
-    }
-}
-
-/// Opens `path` for the fields of `plan`; bytes taken from the disk are added to `progress`.
-pub(super) fn open(path: &Path, plan: Arc<FieldPlan>, progress: Arc<AtomicU64>) -> Result<Box<dyn RowSource>, Error> {
-    let Some(format) = Format::of(path) else {
-        return Err(Error::UnknownFormat { file: path.to_owned() });
+/// Opens an input.
+pub(super) fn open(input: &Input, reading: &Reading) -> Result<Opened, Error> {
+    let (path, seen) = match input {
+        Input::File { path, seen } => (path, seen),
+        Input::Stream(stream) => return Ok(Opened { rows: open_stream(stream, reading)?, watch: None }),
     };
-    let file = File::open(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    let bytes = decompressed(CountedFile { file, progress }, format.compression);
-    let lines = Lines::new(bytes, path);
-    Ok(match format.rows {
-        RowFormat::Jsonl => Box::new(JsonlRows::new(lines, plan)),
-        RowFormat::Csv => Box::new(CsvRows::open(lines, &plan)?),
+    let mut file = File::open(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+    let watch = Watch::new(path, &file, seen)?;
+    let rows = match format_of(path, &mut file, reading.rules)? {
+        (RowFormat::Parquet, _) => Box::new(ParquetRows::open(file, input.name(), reading)?),
+        (rows, compression) => read_text(Some(rows), compression, Box::new(file), input.name(), reading)?,
+    };
+    Ok(Opened { rows, watch: Some(watch) })
+}
+
+/// By name, or as the user said, and then packed as its first bytes say.
+fn format_of(path: &Path, file: &mut File, rules: FormatRules) -> Result<(RowFormat, Compression), Error> {
+    if let Some(Format { rows, compression }) = rules.of_name(path) {
+        return Ok((rows, compression));
+    }
+    let Some(rows) = rules.input_format else { return Err(Error::UnknownFormat { file: path.to_owned() }) };
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    let mut head = Vec::new();
+    file.take(4).read_to_end(&mut head).map_err(unreadable)?;
+    io::Seek::rewind(file).map_err(unreadable)?;
+    Ok((rows.into(), Compression::of_bytes(&head)))
+}
+
+fn open_stream(stream: &Arc<Stream>, reading: &Reading) -> Result<Box<dyn RowSource>, Error> {
+    if let Some((file, _)) = stream.spooled()? {
+        return Ok(Box::new(ParquetRows::open(file, Arc::clone(&stream.name), reading)?));
+    }
+    let bytes = if reading.only_look { stream.look()? } else { stream.take()? };
+    read_text(None, stream.compression, bytes, Arc::clone(&stream.name), reading)
+}
+
+/// Opens a text; without a format it is told by its first bytes.
+fn read_text(
+    rows: Option<RowFormat>,
+    compression: Compression,
+    bytes: Box<dyn Read + Send>,
+    file: Arc<str>,
+    reading: &Reading,
+) -> Result<Box<dyn RowSource>, Error> {
+    let mut text = unpacked(bytes, compression, file, reading)?;
+    let rows = match rows {
+        Some(rows) => rows,
+        None => {
+            let head = first_line(&mut text)?;
+            let rows = reading.rules.of_text(&head);
+            text.bytes = Box::new(Cursor::new(head).chain(text.bytes));
+            rows
+        }
+    };
+    let lines = Lines::new(text);
+    let plan = &reading.plan;
+    Ok(match rows {
+        RowFormat::Jsonl => Box::new(JsonlRows::new(lines, Arc::clone(plan))),
+        RowFormat::Csv => Box::new(CsvRows::open(lines, plan, b',')?),
+        RowFormat::Tsv => Box::new(CsvRows::open(lines, plan, b'\t')?),
+        RowFormat::JsonObject => Box::new(JsonObjectRows::new(lines, Arc::clone(plan))),
+        RowFormat::Parquet => return Err(Error::PackedParquet { file: lines.file().to_owned() }),
     })
 }
 
-fn decompressed(file: CountedFile, compression: Compression) -> Box<dyn BufRead + Send> {
-    let raw = BufReader::with_capacity(READ_BUFFER, file);
-    match compression {
-        Compression::None => Box::new(raw),
-        Compression::Gzip => Box::new(BufReader::with_capacity(READ_BUFFER, MultiGzDecoder::new(raw))),
-    }
+fn unpacked(
+    bytes: Box<dyn Read + Send>,
+    compression: Compression,
+    file: Arc<str>,
+    reading: &Reading,
+) -> Result<TextBytes, Error> {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Counted { inner: bytes, progress: Arc::clone(&reading.progress), taken: Arc::clone(&taken) };
+    let raw = BufReader::with_capacity(READ_BUFFER, counted);
+    Ok(match compression {
+        Compression::None => TextBytes { bytes: Box::new(raw), file, packed: None },
+        Compression::Gzip => {
+            let bytes = Box::new(BufReader::with_capacity(READ_BUFFER, MultiGzDecoder::new(raw)));
+            TextBytes { bytes, file, packed: Some(("gzip", taken)) }
+        }
+        Compression::Zstd => {
+            let broken = |source| Error::Read { file: file.to_string(), line: 1, source };
+            let mut decoder = zstd::Decoder::with_buffer(raw).map_err(broken)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(broken)?;
+            let bytes = Box::new(BufReader::with_capacity(READ_BUFFER, decoder));
+            TextBytes { bytes, file, packed: Some(("zstd", taken)) }
+        }
+    })
 }
 
-/// Counts what was read from the disk, before decompression, so that a progress bar can end at the file's size.
-struct CountedFile {
-    file: File,
-    progress: Arc<AtomicU64>,
-}
-
-impl Read for CountedFile {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let taken = self.file.read(into)?;
-        self.progress.fetch_add(taken as u64, Ordering::Relaxed);
-        Ok(taken)
-    }
-}
-
-/// What [`Lines::next_line`] met.
-pub(super) enum Line<'a> {
-    /// A line with its line end, if it has one.
-    Whole(&'a [u8]),
-    /// A line above [`LONGEST_ROW`]; it was passed over.
-    TooLong,
-}
-
-/// Lines of a file in one reused buffer, numbered from 1; a byte order mark at the start is dropped.
-pub(super) struct Lines {
-    bytes: Box<dyn BufRead + Send>,
-    buffer: Vec<u8>,
-    file: String,
-    /// Number of the line returned last.
-    number: u64,
-    longest: usize,
-}
-
-impl Lines {
-    fn new(bytes: Box<dyn BufRead + Send>, path: &Path) -> Self {
-        Self { bytes, buffer: Vec::new(), file: path.display().to_string(), number: 0, longest: LONGEST_ROW }
-    }
-
-    /// Lines of a text in memory, named `test`, with a bound of their own.
-    #[cfg(test)]
-    pub(super) fn of_bytes(bytes: &[u8], longest: usize) -> Self {
-        let mut lines = Self::new(Box::new(io::Cursor::new(bytes.to_vec())), Path::new("test"));
-        lines.longest = longest;
-        lines
-    }
-
-    /// The file's name, for messages.
-    pub(super) fn file(&self) -> &str {
-        &self.file
-    }
-
-    /// Number of the line that [`Lines::next_line`] returned last; 0 before the first.
-    pub(super) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Bytes that one row may have.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
-    }
-
-    /// The next line, `None` at the end of the file.
-    pub(super) fn next_line(&mut self) -> Result<Option<Line<'_>>, Error> {
-        match self.fill() {
-            Ok(None) => Ok(None),
-            Ok(Some(true)) => Ok(Some(Line::Whole(&self.buffer))),
-            Ok(Some(false)) => Ok(Some(Line::TooLong)),
-            Err(source) => Err(self.broken(source)),
+/// The bytes up to the end of the first line that is not blank, or as many as are enough to tell a format.
+fn first_line(text: &mut TextBytes) -> Result<Vec<u8>, Error> {
+    const ENOUGH: usize = 1 << 20;
+    let mut head = Vec::new();
+    while head.len() < ENOUGH && !head.trim_ascii_start().contains(&b'\n') {
+        let before = head.len();
+        (&mut text.bytes).take(4_096).read_to_end(&mut head).map_err(|source| text.broken(1, source))?;
+        if head.len() == before {
+            break;
         }
     }
-
-    /// Reads one line into the buffer: `None` at the end, `Some(false)` if it is too long.
-    fn fill(&mut self) -> io::Result<Option<bool>> {
-        self.buffer.clear();
-        self.buffer.shrink_to(READ_BUFFER);
-        self.number += 1;
-        let bound = self.longest as u64 + 1;
-        if (&mut self.bytes).take(bound).read_until(b'\n', &mut self.buffer)? == 0 {
-            return Ok(None);
-        }
-        if self.buffer.len() > self.longest && !self.buffer.ends_with(b"\n") {
-            self.bytes.skip_until(b'\n')?;
-            return Ok(Some(false));
-        }
-        if self.number == 1 && self.buffer.starts_with(b"\xef\xbb\xbf") {
-            self.buffer.drain(..3);
-        }
-        Ok(Some(true))
-    }
-
-    fn broken(&self, source: io::Error) -> Error {
-        let (file, line) = (self.file.clone(), self.number);
-        match source.kind() {
-            io::ErrorKind::UnexpectedEof => Error::TruncatedGzip { file, line, source },
-            _ => Error::Read { file, line, source },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ending_says_format_and_compression() {
-        let of = |name: &str| Format::of(Path::new(name)).map(|format| (format.rows, format.compression));
-        assert_eq!(of("a/b.jsonl"), Some((RowFormat::Jsonl, Compression::None)));
-        assert_eq!(of("b.ndjson.gz"), Some((RowFormat::Jsonl, Compression::Gzip)));
-        assert_eq!(of("B.CSV.GZ"), Some((RowFormat::Csv, Compression::Gzip)));
-        assert_eq!(of("b.json"), None);
-        assert_eq!(of("b.gz"), None);
-        assert_eq!(of("csv"), None);
-    }
-
-    #[test]
-    fn lines_are_numbered_and_a_long_one_is_passed_over() {
-        let mut lines = Lines::of_bytes(b"\xef\xbb\xbfab\n123456\n12345\n\nlast", 5);
-        let mut met = Vec::new();
-        while let Some(line) = lines.next_line().unwrap() {
-            let text = match line {
-                Line::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-                Line::TooLong => "too long".to_owned(),
-            };
-            met.push((lines.number(), text));
-        }
-        let expected = [(1, "ab\n"), (2, "too long"), (3, "12345\n"), (4, "\n"), (5, "last")];
-        assert_eq!(met, expected.map(|(number, text)| (number, text.to_owned())));
-    }
+    Ok(head)
 }

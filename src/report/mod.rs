@@ -98,8 +98,8 @@ impl Report {
     /// Reads `report.json` of a folder that [`Report::write`] filled.
     ///
     /// # Errors
-    /// [`Error::Read`] where there is none, [`Error::Parse`] where it is not one, [`Error::Format`] if it was written
-    /// in another format, [`Error::Shape`] if its tables do not hold together.
+    /// [`Error::Read`] where there is none, [`Error::Parse`] where it is not one or its tables do not hold together, [`Error::Format`] if it was written
+    /// in another format.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         /// Looked at first, so that a newer file is called newer and not broken.
         #[derive(Deserialize)]
@@ -114,7 +114,7 @@ impl Report {
             return Err(Error::Format { path, got: head.format, expected: REPORT_FORMAT });
         }
         let report: Self = serde_json::from_str(&text).map_err(parse)?;
-        report.check()?;
+        report.check().map_err(|error| parse(serde::de::Error::custom(error)))?;
         Ok(report)
     }
 
