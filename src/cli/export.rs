@@ -119,6 +119,8 @@ fn refuse_foreign_folder(output: &Path) -> Result<()> {
 
 /// What the flags say goes before what the recipe says, and that before what the checkpoint says.
 fn options(args: &ExportArgs) -> Result<ExportOptions> {
+    // A template that cannot be used is found out before anything is downloaded.
+    args.template.as_deref().map(str::parse::<Template>).transpose()?;
     let mut options = source(args)?;
     if let Some(template) = &args.template {
         options.template = template.clone();

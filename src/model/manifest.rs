@@ -149,7 +149,8 @@ impl Manifest {
             }
         }
         // TOML writes no larger number, though it can be read.
-        let numbers = [("dim", self.dim as u64), ("max_length", self.max_length as u64), ("parameters", self.parameters)];
+        let numbers =
+            [("dim", self.dim as u64), ("max_length", self.max_length as u64), ("parameters", self.parameters)];
         for (field, got) in numbers {
             if i64::try_from(got).is_err() {
                 return Err(wrong(field, got.to_string(), format!("at most {}", i64::MAX)));

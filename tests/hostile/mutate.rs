@@ -106,7 +106,9 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             let times = [1, 1, 2, 40, 5_000][random.below(5)];
             bytes.splice(place.min(bytes.len())..place.min(bytes.len()), piece.repeat(times).into_bytes());
         }
-        _ => bytes.splice(place.min(bytes.len())..place.min(bytes.len()), (0..8_u8).map(|n| n.wrapping_mul(37))).for_each(drop),
+        _ => bytes
+            .splice(place.min(bytes.len())..place.min(bytes.len()), (0..8_u8).map(|n| n.wrapping_mul(37)))
+            .for_each(drop),
     }
 }
 
