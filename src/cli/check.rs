@@ -16,6 +16,7 @@ use offprint::runtime::{ProviderChoice, default_threads};
 use serde::Serialize;
 
 use super::corpus_args::CorpusArgs;
+use super::hub::HubArgs;
 use super::progress::Display;
 use super::run::CPU_BATCH_TOKENS;
 use super::say::{remark, say};
@@ -29,9 +30,16 @@ use super::{Status, places, table, user_error};
 /// are used. Exit status 1 if a single bit differs.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Folder of the bundle that `offprint export` made
+    /// Folder of the bundle that `offprint export` made, a recipe's name or a hub id
     #[arg(short, long, alias = "model-id", value_name = "BUNDLE", help_heading = "Encoder")]
     model: String,
+
+    #[command(flatten)]
+    hub: HubArgs,
+
+    /// Folder with the bundles of hub ids [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR", help_heading = "Hub")]
+    cache_dir: Option<PathBuf>,
 
     /// Execution provider: auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Encoder")]
@@ -79,7 +87,7 @@ struct Account<'a> {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
-    let bundle = places::bundle(&args.model)?;
+    let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
     let provider: ProviderChoice = args.provider.parse()?;
     let max_length = bundle.manifest.max_length;
     let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;

@@ -4,12 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::hub::HubArgs;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encoder")]
 pub(crate) struct EncodeArgs {
-    /// Folder of the bundle that `offprint export` made
+    /// Folder of the bundle that `offprint export` made, a recipe's name (specter2, specter, scincl, scibert,
+    /// all-minilm-l6-v2, all-minilm-l12-v2) or a hub id, which is downloaded and exported once into the cache folder
     #[arg(short, long, alias = "model-id", value_name = "BUNDLE")]
     pub model: String,
+
+    #[command(flatten)]
+    pub hub: HubArgs,
 
     /// Execution provider: auto or cpu
     #[arg(long, value_name = "NAME", default_value = "auto")]

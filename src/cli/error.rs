@@ -46,6 +46,7 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         encode::Error,
         paper::Error,
         model::Error,
+        model::hub::Error,
         graph::Error,
         runtime::Error,
         cache::Error,

@@ -9,11 +9,12 @@ use clap::Args;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe, TOKENIZER_FILE};
+use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE};
 use offprint::paper::Template;
 
+use super::hub::{self, Found, HubArgs, Wanted};
 use super::say::remark;
-use super::{Status, user_error};
+use super::{Status, places, user_error};
 
 /// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
 ///
@@ -21,17 +22,22 @@ use super::{Status, user_error};
 /// graph is run on built-in texts before it takes its place; nothing is left behind if it fails.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Folder with config.json, model.safetensors and tokenizer.json
-    #[arg(short, long, alias = "model-id", value_name = "DIR")]
-    model: PathBuf,
+    /// Folder with config.json, model.safetensors and tokenizer.json, or a recipe's name, or a hub id, which is
+    /// downloaded into the hub's cache (HF_HOME)
+    #[arg(short, long, alias = "model-id", value_name = "MODEL")]
+    model: String,
+
+    #[command(flatten)]
+    hub: HubArgs,
 
     /// Folder of the new bundle; an existing bundle there is replaced
     #[arg(short, long, value_name = "BUNDLE")]
     output: PathBuf,
 
-    /// Recipe with template, pooling and the hashes of the source's files
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
+    /// Recipe with template, pooling and the hashes of the source's files: a file, a name, or none [default: the recipe
+    /// of that name or hub id; none for a folder]
+    #[arg(long, value_name = "RECIPE")]
+    recipe: Option<String>,
 
     /// How token vectors become one vector: cls or mean [default: 1_Pooling/config.json; required where there is none]
     #[arg(long, value_name = "POOLING")]
@@ -62,12 +68,21 @@ pub(crate) struct ExportArgs {
     /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
+
+    /// Folder with lock.toml, which pins what was downloaded [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     refuse_foreign_folder(&args.output)?;
-    let options = options(args)?;
-    let parent = durable::parent(&args.output);
+    make_bundle(&options(args)?, &args.output, args.ort_lib.as_deref())?;
+    Ok(Status::Done)
+}
+
+/// Builds the bundle, checks it, puts it in place and says what it is.
+pub(crate) fn make_bundle(options: &ExportOptions, output: &Path, ort_lib: Option<&Path>) -> Result<()> {
+    let parent = durable::parent(output);
     std::fs::create_dir_all(parent).with_context(|| format!("could not create `{}`", parent.display()))?;
     let workshop = tempfile::Builder::new()
         .prefix(".offprint-")
@@ -76,12 +91,12 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         .with_context(|| format!("could not write into `{}`", parent.display()))?;
     let built = workshop.path().join("bundle");
     std::fs::create_dir(&built)?;
-    let manifest = write_bundle(&options, &built)?;
-    let check = check_in_child(&built, args.ort_lib.as_deref())?;
-    durable::replace_folder(&built, &args.output)
-        .with_context(|| format!("could not put the bundle in place as `{}`", args.output.display()))?;
-    print(&args.output, &manifest, &check);
-    Ok(Status::Done)
+    let manifest = write_bundle(options, &built)?;
+    let check = check_in_child(&built, ort_lib)?;
+    durable::replace_folder(&built, output)
+        .with_context(|| format!("could not put the bundle in place as `{}`", output.display()))?;
+    print(output, &manifest, &check);
+    Ok(())
 }
 
 /// Only an empty folder or an older bundle is replaced.
@@ -104,14 +119,9 @@ fn refuse_foreign_folder(output: &Path) -> Result<()> {
 
 /// What the flags say goes before what the recipe says, and that before what the checkpoint says.
 fn options(args: &ExportArgs) -> Result<ExportOptions> {
-    let mut options = match &args.recipe {
-        Some(file) => {
-            let recipe = Recipe::open(file)?;
-            recipe.verify(&args.model)?;
-            ExportOptions::from_recipe(&args.model, &recipe)
-        }
-        None => ExportOptions::new(&args.model),
-    };
+    // A template that cannot be used is found out before anything is downloaded.
+    args.template.as_deref().map(str::parse::<Template>).transpose()?;
+    let mut options = source(args)?;
     if let Some(template) = &args.template {
         options.template = template.clone();
     }
@@ -124,6 +134,25 @@ fn options(args: &ExportArgs) -> Result<ExportOptions> {
     let normalize = if args.no_normalize { Some(false) } else { args.normalize };
     options.normalize = normalize.or(options.normalize);
     Ok(options)
+}
+
+/// The checkpoint, downloaded where it is on the hub, with what the recipe says of it.
+fn source(args: &ExportArgs) -> Result<ExportOptions> {
+    let asked = args.recipe.as_deref().map(hub::recipe).transpose()?;
+    match hub::find(&args.model)? {
+        Found::Folder(folder) => match asked.flatten() {
+            Some(recipe) => {
+                recipe.verify(&folder)?;
+                Ok(ExportOptions::from_recipe(&folder, &recipe))
+            }
+            None => Ok(ExportOptions::new(&folder)),
+        },
+        Found::Hub { id, recipe } => {
+            let mut wanted = Wanted::new(id, asked.unwrap_or(recipe), &args.hub);
+            wanted.pooling_known |= args.pooling.is_some();
+            hub::checkpoint(&wanted, &places::cache_dir(args.cache_dir.as_deref())?)
+        }
+    }
 }
 
 /// Runs the new bundle in a process of its own.

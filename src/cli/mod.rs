@@ -13,6 +13,8 @@ mod encode_args;
 mod environment;
 mod error;
 mod export;
+mod hub;
+mod hub_progress;
 mod man;
 mod output_args;
 mod places;
@@ -62,7 +64,7 @@ const ABOUT: &str = "Turns corpora of scientific papers into embeddings and labe
 
 const AFTER_HELP: &str = "\
 A first run:
-  offprint export --model CHECKPOINT -o BUNDLE         a Hugging Face folder becomes one ready graph
+  offprint export --model CHECKPOINT -o BUNDLE         a Hugging Face folder or id becomes one ready graph
   offprint embed --model BUNDLE papers.jsonl           fills the embedding cache
   offprint train --model BUNDLE --label field papers.jsonl -o field.head
   offprint classify --model BUNDLE --head field.head new.jsonl -o predictions.jsonl

@@ -8,6 +8,7 @@ use offprint::model::Bundle;
 use offprint::output;
 use offprint::paper::Corpus;
 
+use super::hub::{self, Found, HubArgs, Wanted};
 use super::user_error;
 
 /// The folder of the cache: `--cache-dir`, else `offprint` in the user's cache folder.
@@ -25,22 +26,27 @@ pub(crate) fn embeddings_dir(cache_dir: &Path) -> PathBuf {
     cache_dir.join("embeddings")
 }
 
-/// The bundle that `--model` names.
-pub(crate) fn bundle(model: &str) -> Result<Bundle> {
-    let folder = Path::new(model);
-    if !folder.exists() {
-        return Err(user_error(
-            format!("model `{model}` not found"),
-            "give the folder of a bundle; `offprint export` makes one from a checkpoint",
-        ));
-    }
+/// The bundle that `--model` names: a folder, else a recipe or hub id, whose bundle is made once in the cache folder.
+pub(crate) fn bundle(
+    model: &str,
+    hub: &HubArgs,
+    cache_dir_given: Option<&Path>,
+    ort_lib: Option<&Path>,
+) -> Result<Bundle> {
+    let folder = match hub::find(model)? {
+        Found::Folder(folder) => folder,
+        Found::Hub { id, recipe } => {
+            let cache_dir = cache_dir(cache_dir_given)?;
+            return hub::bundle(&Wanted::new(id, recipe, hub), &cache_dir, ort_lib);
+        }
+    };
     if folder.join("config.json").is_file() && !folder.join("bundle.toml").is_file() {
         return Err(user_error(
             format!("`{model}` is a checkpoint, not a bundle"),
             format!("`offprint export --model {model} -o BUNDLE` makes a bundle of it"),
         ));
     }
-    Ok(Bundle::open(folder)?)
+    Ok(Bundle::open(&folder)?)
 }
 
 /// `file` with `suffix` behind its name.

@@ -38,7 +38,7 @@ impl<'a> Run<'a> {
     /// Checks the flags and opens the bundle and the cache; neither ONNX Runtime nor the tokenizer is opened yet.
     /// Rejected rows go beside `output` where there is one. What could only fail at the end is tried now.
     pub(crate) fn new(args: &'a EncodeArgs, corpus: &Corpus, output: Option<&Path>) -> Result<Self> {
-        let bundle = places::bundle(&args.model)?;
+        let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
         let provider: ProviderChoice = args.provider.parse()?;
         let max_length = bundle.manifest.max_length;
         let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;

@@ -85,6 +85,12 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     ignore_missing(fs::rename(from, to))
 }
 
+/// Gives a file that is complete its name, in the place of an older one.
+pub(crate) fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
+    reach("rename", to)?;
+    fs::rename(from, to)
+}
+
 /// Removes a file; one that is gone already is no error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     reach("remove", path)?;

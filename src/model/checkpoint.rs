@@ -7,10 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::sentence::{SentenceConfig, SentenceModules};
-use super::{BertConfig, Error, Pooling, WeightsFile, files};
+use super::{BertConfig, Error, Pooling, WeightsFile, files, vocabulary};
 
 const WEIGHTS: &str = "model.safetensors";
-const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// The shortest max length: one word piece between the two special tokens.
@@ -43,8 +42,7 @@ impl Checkpoint {
         let encoder = &modules.encoder;
         let config = BertConfig::open(&present(encoder, "config.json", &[])?)?;
         let weights = present(encoder, WEIGHTS, &["model.safetensors.index.json", "pytorch_model.bin"])?;
-        let tokenizer_path = present(encoder, TOKENIZER, &["vocab.txt"])?;
-        let tokenizer = files::read(&tokenizer_path)?;
+        let (tokenizer_path, tokenizer) = vocabulary::tokenizer(encoder)?;
         check_vocabulary(&tokenizer_path, &tokenizer, config.vocab_size)?;
         let path = encoder.join(TOKENIZER_CONFIG);
         let tokenizer_config: TokenizerConfig = files::json_if_present(&path)?.unwrap_or_default();
@@ -77,7 +75,7 @@ impl Checkpoint {
         &self.weights
     }
 
-    /// The bytes of `tokenizer.json`.
+    /// The bytes of `tokenizer.json`, or of the one that `vocab.txt` stands for.
     pub fn tokenizer(&self) -> &[u8] {
         &self.tokenizer
     }

@@ -303,7 +303,10 @@ impl Error {
             Self::Format { got, expected, .. } if got > expected => "use a newer offprint, or export the bundle again",
             Self::Format { .. } | Self::MetadataDiffers { .. } => "export the bundle again",
             Self::Hash { algorithm: "BLAKE3", .. } => "the bundle was changed after its export: export it again",
-            Self::Hash { .. } => "these are not the files that the recipe was verified with: export without `--recipe`",
+            Self::Hash { .. } => {
+                "these are not the files that the recipe was verified with: export with `--recipe none` and say \
+                 yourself what it said"
+            }
             _ => return None,
         };
         Some(text.to_owned())

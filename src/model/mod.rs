@@ -11,12 +11,14 @@ mod config;
 mod error;
 mod files;
 mod fingerprint;
+pub mod hub;
 mod identity;
 mod manifest;
 mod metadata;
 mod recipe;
 mod safetensors;
 mod sentence;
+mod vocabulary;
 
 pub use bundle::{Bundle, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;

@@ -1,5 +1,6 @@
 //! A recipe (`models/*.toml`): how a known checkpoint is exported, and the hashes of the files for which that was
-//! tried. Owns its reading and the comparison; `verified = false` says that nobody has seen the files yet.
+//! tried. Owns its reading, the comparison and the recipes that the program carries; `verified = false` says that
+//! nobody has seen the files yet.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +13,26 @@ use sha2::{Digest, Sha256};
 use super::{Error, Pooling, files};
 
 const PREFIX: &str = "sha256:";
+
+/// The recipes in the program: name and text.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("specter2", include_str!("../../models/specter2.toml")),
+    ("specter", include_str!("../../models/specter.toml")),
+    ("scincl", include_str!("../../models/scincl.toml")),
+    ("scibert", include_str!("../../models/scibert.toml")),
+    ("all-minilm-l6-v2", include_str!("../../models/all-minilm-l6-v2.toml")),
+    ("all-minilm-l12-v2", include_str!("../../models/all-minilm-l12-v2.toml")),
+];
+
+/// Hub ids that look like models and are adapters of `allenai/specter2_base`: in August 2023 the model that was called
+/// `allenai/specter2` became `allenai/specter2_base`, and its proximity adapter took the old name.
+const SPECTER2_ADAPTERS: [(&str, &str); 5] = [
+    ("allenai/specter2", "proximity"),
+    ("allenai/specter2_proximity", "proximity"),
+    ("allenai/specter2_classification", "classification"),
+    ("allenai/specter2_regression", "regression"),
+    ("allenai/specter2_adhoc_query", "ad-hoc query"),
+];
 
 /// The choices for one checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -31,6 +52,8 @@ pub struct Recipe {
     pub normalize: Option<bool>,
     /// Longest input in tokens.
     pub max_length: Option<usize>,
+    /// What a user should know before relying on it: what was chosen here and not by the model's authors.
+    pub note: Option<String>,
     /// Whether the files below were exported and compared with the reference.
     pub verified: bool,
     /// Hashes by file name, relative to the checkpoint's folder: `sha256:` and 64 hex digits.
@@ -42,9 +65,39 @@ impl Recipe {
     /// Reads and checks a recipe.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = files::read(path)?;
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|error| Error::Recipe { path: path.to_owned(), problem: error.to_string() })?;
+        Self::parse(path, &text)
+    }
+
+    /// The recipe of this name in the program.
+    pub fn built_in(name: &str) -> Option<Self> {
+        let (name, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+        Some(Self::parse(Path::new(&format!("{name}.toml")), text).expect("a test reads every recipe in the program"))
+    }
+
+    /// The recipe in the program whose source is this hub id.
+    pub fn of_source(id: &str) -> Option<Self> {
+        Self::names().filter_map(Self::built_in).find(|recipe| recipe.source == id)
+    }
+
+    /// Names of the recipes in the program.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// For the hub id of a SPECTER2 adapter: what it is and what to ask for instead.
+    pub fn explain_adapter(id: &str) -> Option<String> {
+        let (_, task) = SPECTER2_ADAPTERS.iter().find(|(known, _)| *known == id)?;
+        Some(format!(
+            "since August 2023 `{id}` is the {task} adapter of SPECTER2; the model is `allenai/specter2_base`, or the \
+             recipe `specter2`, which gives the base model's vectors without an adapter"
+        ))
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let wrong = |problem: String| Error::Recipe { path: path.to_owned(), problem };
-        let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
-        let recipe: Self = files::toml(path, &text)?;
+        let recipe: Self = files::toml(path, text)?;
         if recipe.verified && recipe.files.is_empty() {
             return Err(wrong("`verified` is true but `[files]` lists none".to_owned()));
         }
@@ -74,7 +127,8 @@ impl Recipe {
     }
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// SHA-256 of a file as 64 hex digits.
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
@@ -128,7 +182,35 @@ mod tests {
         fs::write(checkpoint.path().join("a.json"), "abd").unwrap();
         let error = recipe.verify(checkpoint.path()).unwrap_err();
         assert!(error.to_string().contains("a.json` has SHA-256 a52d159f262b2c6ddb724a61840befc36eb30c88"), "{error}");
-        assert!(error.hint().unwrap().contains("without `--recipe`"));
+        assert!(error.hint().unwrap().contains("with `--recipe none`"));
+    }
+
+    #[test]
+    fn every_recipe_in_the_program_is_found_by_its_name_and_by_its_source() {
+        for name in Recipe::names() {
+            let recipe = Recipe::built_in(name).unwrap();
+            assert_eq!(recipe.name, name);
+            assert_eq!(Recipe::of_source(&recipe.source), Some(recipe.clone()), "{name}");
+            assert!(recipe.pooling.is_some() && recipe.normalize.is_some(), "{name} leaves its vectors open");
+            assert!(recipe.verified || recipe.note.is_some(), "{name} does not say that nobody has seen its files");
+        }
+        assert_eq!(Recipe::built_in("specter3"), None);
+        assert_eq!(Recipe::of_source("org/x"), None);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).count();
+        assert_eq!(files, BUILT_IN.len(), "a recipe in `models` is not in the program");
+    }
+
+    #[test]
+    fn an_adapter_under_a_models_name_is_explained() {
+        let text = Recipe::explain_adapter("allenai/specter2").unwrap();
+        assert!(
+            text.starts_with("since August 2023 `allenai/specter2` is the proximity adapter of SPECTER2;"),
+            "{text}"
+        );
+        assert!(text.contains("`allenai/specter2_base`"));
+        assert_eq!(Recipe::explain_adapter("allenai/specter2_base"), None);
     }
 
     #[test]

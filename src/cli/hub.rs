@@ -1,0 +1,176 @@
+//! What a `--model` that is no folder stands for: a recipe or a hub id, its checkpoint, and the bundle that is made of it
+//! once. A bundle in the cache folder lies under the model's id, commit and choices, and is used without the network.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use offprint::graph::ExportOptions;
+use offprint::model::hub::{Error, Hub, HubId, HubRequest, HubSettings, LockFile, Snapshot};
+use offprint::model::{BUNDLE_FORMAT, Bundle, MANIFEST_FILE, Recipe};
+
+use super::hub_progress::Shower;
+use super::say::remark;
+use super::{export, user_error};
+
+/// Which files of a model on the hub are meant.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hub")]
+pub(crate) struct HubArgs {
+    /// Branch, tag or commit of a model from the hub [default: the recipe's, else main]
+    #[arg(long, value_name = "REV")]
+    pub revision: Option<String>,
+
+    /// Use only what is downloaded already, and no network [also: HF_HUB_OFFLINE=1]
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// What a `--model` is.
+pub(crate) enum Found {
+    /// A folder or file on this machine.
+    Folder(PathBuf),
+    /// A model on the hub, and the program's recipe for it.
+    Hub { id: HubId, recipe: Option<Recipe> },
+}
+
+/// A model on the hub, with what is known of it before anything is downloaded.
+pub(crate) struct Wanted {
+    id: HubId,
+    revision: String,
+    recipe: Option<Recipe>,
+    offline: bool,
+    /// Whether a recipe or a flag says how to pool.
+    pub pooling_known: bool,
+}
+
+impl Wanted {
+    pub(crate) fn new(id: HubId, recipe: Option<Recipe>, args: &HubArgs) -> Self {
+        let pinned = recipe.as_ref().and_then(|recipe| recipe.revision.clone());
+        let revision = args.revision.clone().or(pinned).unwrap_or_else(|| "main".to_owned());
+        let pooling_known = recipe.as_ref().is_some_and(|recipe| recipe.pooling.is_some());
+        Self { id, revision, recipe, offline: args.offline, pooling_known }
+    }
+
+    fn choices_known(&self) -> bool {
+        let known = |recipe: &Recipe| recipe.normalize.is_some() && recipe.max_length.is_some();
+        self.pooling_known && self.recipe.as_ref().is_some_and(known)
+    }
+
+    /// The choices of the recipe, else the checkpoint's own.
+    fn options(&self, folder: &Path, commit: &str) -> ExportOptions {
+        let base = match &self.recipe {
+            Some(recipe) => ExportOptions::from_recipe(folder, recipe),
+            None => ExportOptions::new(folder),
+        };
+        ExportOptions { name: Some(self.id.to_string()), revision: Some(commit.to_owned()), ..base }
+    }
+}
+
+/// An existing folder wins, then a recipe's name, then a hub id.
+pub(crate) fn find(model: &str) -> Result<Found> {
+    let path = Path::new(model);
+    if path.exists() {
+        return Ok(Found::Folder(path.to_owned()));
+    }
+    if let Some(recipe) = Recipe::built_in(model) {
+        return Ok(Found::Hub { id: HubId::parse(&recipe.source)?, recipe: Some(recipe) });
+    }
+    if let Some(instead) = Recipe::explain_adapter(model) {
+        return Err(Error::IsAdapter { id: model.to_owned(), instead }.into());
+    }
+    // A mistyped path should not be asked for on the network.
+    let first = model.split('/').next().unwrap_or_default();
+    if first == model || HubId::parse(model).is_err() || Path::new(first).is_dir() {
+        return Err(user_error(
+            format!("model `{model}` not found"),
+            format!(
+                "give the folder of a bundle (`offprint export` makes one from a checkpoint), a recipe's name ({}) or \
+                 a hub id such as `allenai/specter2_base`",
+                Recipe::names().collect::<Vec<_>>().join(", ")
+            ),
+        ));
+    }
+    Ok(Found::Hub { id: HubId::parse(model)?, recipe: Recipe::of_source(model) })
+}
+
+/// What `--recipe` names: a file, a recipe of the program, or `none`.
+pub(crate) fn recipe(word: &str) -> Result<Option<Recipe>> {
+    let path = Path::new(word);
+    if word == "none" && !path.exists() {
+        return Ok(None);
+    }
+    if let Some(recipe) = Recipe::built_in(word).filter(|_| !path.exists()) {
+        return Ok(Some(recipe));
+    }
+    Ok(Some(Recipe::open(path)?))
+}
+
+/// The model's checkpoint in the hub's cache, downloaded where it is missing, and how it is to be exported.
+pub(crate) fn checkpoint(wanted: &Wanted, cache_dir: &Path) -> Result<ExportOptions> {
+    let Snapshot { folder, commit, .. } = fetch(wanted, &LockFile::new(cache_dir))?;
+    if let Some(recipe) = &wanted.recipe {
+        recipe.verify(&folder)?;
+        if let Some(note) = &recipe.note {
+            remark(&format!("note: recipe {}: {note}", recipe.name));
+        }
+    }
+    Ok(wanted.options(&folder, &commit))
+}
+
+/// The bundle of the model: the one in the cache folder, made first if it is not there.
+pub(crate) fn bundle(wanted: &Wanted, cache_dir: &Path, ort_lib: Option<&Path>) -> Result<Bundle> {
+    let lock = LockFile::new(cache_dir);
+    if let Some(locked) = lock.find(&wanted.id, &wanted.revision)? {
+        let folder = bundle_folder(wanted, cache_dir, &locked.commit);
+        if folder.join(MANIFEST_FILE).is_file() {
+            return open(&folder);
+        }
+    }
+    let options = checkpoint(wanted, cache_dir)?;
+    let commit = options.revision.clone().unwrap_or_default();
+    let folder = bundle_folder(wanted, cache_dir, &commit);
+    // Whoever comes second finds the bundle of the first.
+    let _guard = LockFile::guard(&folder.with_extension("lock"), || {
+        remark(&format!("waiting for another process that exports {}", wanted.id));
+    })?;
+    if !folder.join(MANIFEST_FILE).is_file() {
+        remark(&format!("exporting {} once into {}", wanted.id, folder.display()));
+        export::make_bundle(&options, &folder, ort_lib)?;
+    }
+    open(&folder)
+}
+
+fn open(folder: &Path) -> Result<Bundle> {
+    remark(&format!("bundle: {}", folder.display()));
+    Bundle::open(folder).with_context(|| {
+        format!("the bundle in the cache folder cannot be used; remove `{}` to have it made again", folder.display())
+    })
+}
+
+/// `bundles/<id>/<commit>-<choices>` in the cache folder.
+fn bundle_folder(wanted: &Wanted, cache_dir: &Path, commit: &str) -> PathBuf {
+    let options = wanted.options(Path::new(""), commit);
+    let choices = format!(
+        "{BUNDLE_FORMAT} {:?} {:?} {:?} {:?} {}",
+        options.pooling, options.normalize, options.max_length, options.template, options.precision
+    );
+    let choices = blake3::hash(choices.as_bytes()).to_hex();
+    let name = format!("{}-{}", commit.get(..12).unwrap_or(commit), &choices[..12]);
+    cache_dir.join("bundles").join(wanted.id.folder_name()).join(name)
+}
+
+fn fetch(wanted: &Wanted, lock: &LockFile) -> Result<Snapshot> {
+    let mut settings = HubSettings::from_environment()?;
+    settings.offline |= wanted.offline;
+    let request = HubRequest {
+        id: wanted.id.clone(),
+        revision: wanted.revision.clone(),
+        choices_known: wanted.choices_known(),
+        pooling_known: wanted.pooling_known,
+    };
+    let mut shower = Shower::new(&wanted.id);
+    let snapshot = Hub::new(&settings)?.fetch(&request, lock, &mut |event| shower.show(event));
+    shower.end();
+    Ok(snapshot?)
+}
