@@ -15,7 +15,7 @@ mod tokenizer;
 pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
 pub use check::{EncoderCheck, check_encoder};
-pub use encoder::{BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
+pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
 pub use error::{Error, SinkError};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
 pub use tokenizer::{Encoding, Tokenizer};

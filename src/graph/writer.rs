@@ -118,7 +118,7 @@ mod tests {
     use std::path::Path;
 
     use crate::graph::encoder::{self, Ending};
-    use crate::model::{Checkpoint, Pooling};
+    use crate::model::{Checkpoint, EncoderConfig, Pooling, Weights};
 
     use super::*;
 
@@ -182,16 +182,61 @@ mod tests {
         assert_eq!(written(&positions)[24 * 3 + 2], expected);
     }
 
+    /// Config and weights of each checkpoint in tests/data.
+    fn all_checkpoints() -> Vec<(EncoderConfig, Weights)> {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let families = std::fs::read_dir(data.join("tiny-architectures")).unwrap().map(|entry| entry.unwrap().path());
+        let folders = families.filter(|path| path.is_dir()).chain([data.join("tiny-bert/cls")]);
+        let open = |folder: std::path::PathBuf| {
+            (EncoderConfig::open(&folder.join("config.json")).unwrap(), Weights::in_folder(&folder).unwrap().unwrap())
+        };
+        folders.map(open).collect()
+    }
+
     #[test]
     fn no_operator_computes_with_shapes() {
-        let checkpoint = tiny();
-        for pooling in Pooling::ALL {
-            let ending = Ending { pooling, normalize: true };
-            let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
-            let types: Vec<&str> = graph.nodes.iter().filter_map(|node| node.op_type.as_deref()).collect();
-            for banned in ["Shape", "Size", "Range", "Expand", "ConstantOfShape", "NonZero"] {
-                assert!(!types.contains(&banned), "{banned} with pooling {pooling}");
+        let checkpoints = all_checkpoints();
+        assert_eq!(checkpoints.len(), 15);
+        for (config, weights) in &checkpoints {
+            for pooling in Pooling::ALL {
+                let graph = encoder::build(config, weights, Ending { pooling, normalize: true }).unwrap();
+                let name = config.architecture.name;
+                let constants: Vec<&str> = graph.constants.iter().map(|constant| constant.name.as_str()).collect();
+                for node in &graph.nodes {
+                    let kind = node.op_type.as_deref().unwrap();
+                    let banned = ["Shape", "Size", "Range", "Expand", "ConstantOfShape", "NonZero"];
+                    assert!(!banned.contains(&kind), "{kind} in {name} with pooling {pooling}");
+                    let bounds = node.input.iter().skip(1);
+                    let computed = ["Slice", "Reshape"].contains(&kind)
+                        && bounds.clone().any(|bound| !constants.contains(&bound.as_str()));
+                    assert!(!computed, "computed {kind} in {name} with pooling {pooling}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn layers_that_share_weights_share_constants() {
+        let albert = |(config, _): &(EncoderConfig, Weights)| config.architecture.name == "albert";
+        for (config, weights) in all_checkpoints().iter().filter(|checkpoint| albert(checkpoint)) {
+            let ending = Ending { pooling: Pooling::Mean, normalize: false };
+            let graph = encoder::build(config, weights, ending).unwrap();
+            let stored = graph.constants.iter().filter(|constant| constant.name.ends_with("ffn.weight")).count();
+            assert!(stored == config.stored_layers() && stored < config.layers, "{stored}");
+            let numbers: u64 = graph
+                .constants
+                .iter()
+                .filter(|c| c.name.contains("embeddings") || c.name.contains("encoder"))
+                .map(|constant| constant.shape.iter().product::<usize>() as u64)
+                .sum();
+            let types = (config.token_types * config.embedding_size) as u64;
+            let head = graph
+                .constants
+                .iter()
+                .filter(|c| c.name.contains("classifier") || c.name.contains("pooler"))
+                .map(|constant| constant.shape.iter().product::<usize>() as u64)
+                .sum::<u64>();
+            assert_eq!(graph.parameters, numbers + types + head);
         }
     }
 }

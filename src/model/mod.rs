@@ -23,6 +23,8 @@ mod safetensors;
 mod sentence;
 mod shards;
 mod torch_file;
+#[cfg(test)]
+mod torch_tests;
 mod weights;
 
 pub use activation::Activation;

@@ -131,9 +131,6 @@ impl Weights {
 pub(super) fn open_file(path: &Path) -> Result<(MappedFile, BTreeMap<String, Entry>), Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
-    if file.metadata().map_err(read)?.len() == 0 {
-        return Err(Error::WeightsHeader { path: path.to_owned(), problem: "it is empty".to_owned() });
-    }
     #[expect(unsafe_code, reason = "the map is read only; a file that shrinks under it is outside the contract")]
     let map = unsafe { Mmap::map(&file) }.map_err(read)?;
     let file = MappedFile { path: path.to_owned(), map };

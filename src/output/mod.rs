@@ -17,4 +17,4 @@ pub use embeddings::{EmbeddingFormat, EmbeddingOutputOptions, EmbeddingRow, Writ
 pub use error::Error;
 pub use npy::ids_path;
 pub use predictions::{Prediction, PredictionFormat, PredictionOptions, WritePredictions, prediction_writer};
-pub use sinks::{EmbeddingSink, PredictionOutcome, PredictionSink, UNKNOWN};
+pub use sinks::{EmbeddingSink, Labeller, PredictionOutcome, PredictionSink, UNKNOWN};
