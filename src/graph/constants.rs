@@ -96,7 +96,7 @@ impl Constant<'_> {
                 }
                 Ok(())
             }
-            Values::ByDistance { table, distances, bucket } => by_distance(*table, *distances, *bucket, scratch, put),
+            Values::ByDistance { table, distances, bucket } => by_distance(*table, (*distances, *bucket), scratch, put),
         }
     }
 }
@@ -137,8 +137,7 @@ fn transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut P
 /// Distances run from 1 − n to n − 1, with n the longest input.
 fn by_distance(
     table: Tensor<'_>,
-    distances: usize,
-    bucket: fn(i64) -> usize,
+    (distances, bucket): (usize, fn(i64) -> usize),
     scratch: &mut Scratch,
     put: &mut Put<'_>,
 ) -> Result<(), Problem> {

@@ -9,8 +9,10 @@ use super::Error;
 use super::architectures::Architecture;
 use super::config::wrong;
 
-/// How many labels a config may name; far beyond any real one.
-const MAX_LABELS: usize = 1_000_000;
+/// How many labels a config may have; far beyond any real one.
+const MAX_LABELS: usize = 10_000;
+/// Bytes of all labels: they also stand in one entry of the graph's metadata, of which a mebibyte is read.
+const MAX_LABEL_BYTES: usize = 500_000;
 
 /// What the numbers of a classifier's head mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +53,12 @@ impl Classification {
             Some(Value::Object(named)) => listed(path, named)?,
             _ => numbered(path, fields.get("num_labels"))?,
         };
+        let bytes = labels.iter().map(|label| label.len() + 4).sum::<usize>();
+        if labels.len() > MAX_LABELS || bytes > MAX_LABEL_BYTES {
+            let got = format!("{} labels of {bytes} bytes", labels.len());
+            let expected = format!("at most {MAX_LABELS} labels of {MAX_LABEL_BYTES} bytes");
+            return Err(wrong(path, "id2label", &got, &expected));
+        }
         let task = match fields.get("problem_type") {
             None | Some(Value::Null) if labels.len() == 1 => Task::Regression,
             None | Some(Value::Null) => Task::Classification,
@@ -159,7 +167,12 @@ mod tests {
         );
         assert_eq!(
             message(json!({"num_labels": 0})),
-            "`config.json`: `num_labels` is 0, expected a whole number from 1 to 1000000"
+            "`config.json`: `num_labels` is 0, expected a whole number from 1 to 10000"
+        );
+        let long = "x".repeat(500_000);
+        assert_eq!(
+            message(json!({"id2label": {"0": long}})),
+            "`config.json`: `id2label` is 1 labels of 500004 bytes, expected at most 10000 labels of 500000 bytes"
         );
     }
 }

@@ -11,6 +11,8 @@ mod checkpoint;
 mod choices;
 mod classification;
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod error;
 mod files;
 mod fingerprint;
