@@ -76,6 +76,8 @@ fn what_would_change_the_function_is_refused() {
         message(&[("vocab_size", json!(1_u64 << 31))]),
         ": `vocab_size` is 2147483648, expected at most 2147483647"
     );
+    let many = message(&[("num_hidden_layers", json!(1_001))]);
+    assert_eq!(many, ": `num_hidden_layers` is 1001, expected at most 1000");
     assert_eq!(message(&[("pruned_heads", json!({"0": [1]}))]), ": `pruned_heads` is set for 1 layers, expected none");
 }
 
