@@ -195,8 +195,8 @@ fn damaged_or_missing_checkpoint_files_are_named() {
     assert!(refusal(folder.path()).0.contains("the file's data has"), "{}", refusal(folder.path()).0);
     fs::remove_file(&weights).unwrap();
     assert_eq!(refusal(folder.path()), ("checkpoint `DIR` has no `model.safetensors`".to_owned(), None));
-    fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
-    assert!(refusal(folder.path()).1.unwrap().starts_with("save `pytorch_model.bin` as `model.safetensors` once"));
+    fs::write(folder.path().join("tf_model.h5"), "").unwrap();
+    assert!(refusal(folder.path()).1.unwrap().starts_with("save `tf_model.h5` as `model.safetensors` once"));
 
     let folder = checkpoint("cls");
     fs::write(folder.path().join("config.json"), "{").unwrap();

@@ -129,7 +129,7 @@ fn two_and_ten_runs_share_a_cache_and_all_end_with_the_same_bytes() {
         let mut killed = 0;
         for (writer, name) in names.iter().enumerate().skip(1).step_by(2) {
             for _ in 0..3 {
-                sleep(Duration::from_micros(random.below(3 * LATER.as_micros() as usize) as u64));
+                sleep(Duration::from_micros(random.below(LATER.as_micros() as usize) as u64));
                 killed += usize::from(kill(&mut children[writer]));
                 children[writer] = child(folder.path(), name);
             }
@@ -141,7 +141,7 @@ fn two_and_ten_runs_share_a_cache_and_all_end_with_the_same_bytes() {
             let output = fs::read(folder.path().join(format!("{name}.parquet"))).unwrap();
             assert!(output == expected, "{name} of {writers} differs from an undisturbed run");
         }
-        assert!(2 * killed > 3 * (writers / 2), "only {killed} runs were alive to be killed");
+        assert!(killed > writers / 2, "only {killed} runs were alive to be killed");
         println!("{writers} runs over one cache, {killed} of them killed on the way");
         assert_eq!(orphans(folder.path()), Vec::<PathBuf>::new());
         let cache = EmbeddingCache::open(&folder.path().join("cache"), &space()).unwrap();

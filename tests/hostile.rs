@@ -175,6 +175,8 @@ macro_rules! mutations_of {
 
 mutations_of!(
     weights,
+    torch,
+    shards,
     config,
     tokenizer_config,
     modules,
@@ -225,6 +227,5 @@ fn no_file_leads_out_of_the_folder_that_was_given() {
     let file = given.join(cache.file);
     let space = fs::read_to_string(&file).unwrap().replace("0123456789abcdef", "../0123456789abcdef");
     fs::write(&file, space).unwrap();
-    let found = offprint::cache::spaces(&given);
-    assert!(found.is_err_and(|error| words(&error).contains("../0123456789abcdef")));
+    assert!(offprint::cache::spaces(&given).unwrap().is_empty());
 }

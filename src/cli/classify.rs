@@ -1,12 +1,13 @@
 //! `offprint classify`: a head says what papers are about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use offprint::evaluate::{PartReport, measure_names};
 use offprint::heads::Head;
-use offprint::output::{PredictionOptions, PredictionSink, prediction_writer};
+use offprint::model::{Bundle, Task};
+use offprint::output::{Labeller, PredictionOptions, PredictionSink, prediction_writer};
 use offprint::report::{Cell, Report, Section};
 
 use super::corpus_args::CorpusArgs;
@@ -17,7 +18,7 @@ use super::say::{remark, say};
 use super::train::{push_part, text_source_of};
 use super::{Status, table, user_error};
 
-/// Label papers with a head
+/// Label papers with a head, or with the classifier in a bundle
 ///
 /// Writes id, label and probability of every paper in the order of the corpus, and shows the first ones as a table.
 #[derive(Debug, Args)]
@@ -28,9 +29,9 @@ pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     corpus: CorpusArgs,
 
-    /// Head that `offprint train` made
+    /// Head that `offprint train` made [default: the classifier that the bundle was exported with]
     #[arg(long, value_name = "HEAD", help_heading = "Head")]
-    head: PathBuf,
+    head: Option<PathBuf>,
 
     /// Use a head that was trained on another encoder
     #[arg(long, help_heading = "Head")]
@@ -71,15 +72,26 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     }
     let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();
     let corpus = args.corpus.open(args.label.as_deref(), &kept_fields)?;
-    let head = Head::load(&args.head)?;
+    let head = args.head.as_deref().map(Head::load).transpose()?;
     let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
-    check_head(args, &head, &run)?;
+    let labeller = match head {
+        Some(head) => {
+            check_head(args, &head, &run)?;
+            Labeller::Head(Box::new(head))
+        }
+        None => Labeller::Graph(labels_of(args, run.bundle())?),
+    };
+    let by_graph = matches!(labeller, Labeller::Graph(_));
     let options = PredictionOptions { top_k: args.top_k, kept_names, compression: args.compress.compress };
     let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
-    let mut sink = PredictionSink::new(head, writer, args.top_k)
+    let mut sink = PredictionSink::new(labeller, writer, args.top_k)
         .with_min_probability(args.min_probability)
         .with_preview(if args.encode.json { 0 } else { args.show });
-    let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
+    let account = if by_graph {
+        run.classify(&corpus, args.corpus.limit, &mut sink)?
+    } else {
+        run.encode(&corpus, args.corpus.limit, Some(&mut sink))?
+    };
     if account.interrupted {
         run.print(&account)?;
         return Ok(run.status(&account));
@@ -94,6 +106,26 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     print_quality(args, measured.as_ref(), outcome.truth.len());
     run.write_report(report(&outcome.counts, measured.as_ref()), &account)?;
     Ok(run.status(&account))
+}
+
+/// The labels of the classifier in the bundle's own graph, of which exactly one must be right.
+fn labels_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<String>> {
+    let model = &args.encode.model;
+    let Some(classifier) = &bundle.manifest.classifier else {
+        return Err(user_error(
+            format!("bundle `{model}` has no classifier"),
+            "give `--head`, or export a checkpoint of a sequence classifier",
+        ));
+    };
+    let task = match classifier.task {
+        Task::Classification => return Ok(classifier.labels.clone()),
+        Task::Multilabel => "gives several labels to a paper",
+        Task::Regression => "gives numbers, not labels",
+    };
+    Err(user_error(
+        format!("the classifier of bundle `{model}` {task}, which `classify` can't write"),
+        "run `model.onnx` with ONNX Runtime and read its outputs `logits` and `probabilities`",
+    ))
 }
 
 /// `year`, or `published=year` for a field that gets another name.
@@ -116,7 +148,7 @@ fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
     if source != head.template_or_field {
         remark(&format!(
             "warning: head `{}` was trained with {}, now {source}",
-            args.head.display(),
+            args.head.as_deref().unwrap_or(Path::new("")).display(),
             head.template_or_field
         ));
     }

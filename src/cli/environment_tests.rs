@@ -13,8 +13,25 @@ use crate::cli::command_line;
 /// Names the variable that the child shall look at.
 const ASKED: &str = "TEST_OFFPRINT_TWIN";
 /// Values tried one after the other until a flag takes one.
-const VALUES: [&str; 15] =
-    ["1", "2", "true", "cls", "cpu", "fp32", "1/2", "jsonl", "zstd", "gz", "arxiv", "7.5", "30d", "10GB", "2030-01-01"];
+const VALUES: [&str; 17] = [
+    "scirepeval",
+    "none",
+    "1",
+    "2",
+    "true",
+    "cls",
+    "cpu",
+    "fp32",
+    "1/2",
+    "jsonl",
+    "zstd",
+    "gz",
+    "arxiv",
+    "7.5",
+    "30d",
+    "10GB",
+    "2030-01-01",
+];
 
 /// Every command that does something, with the words that lead to it.
 fn leaves(command: &Command, path: &[String]) -> Vec<(Vec<String>, Command)> {

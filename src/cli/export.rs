@@ -9,7 +9,7 @@ use clap::Args;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE};
+use offprint::model::{Classification, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE, Task};
 use offprint::paper::Template;
 
 use super::hub::{self, Found, HubArgs, Wanted};
@@ -22,8 +22,8 @@ use super::{Status, places, user_error};
 /// graph is run on built-in texts before it takes its place; nothing is left behind if it fails.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Folder with config.json, model.safetensors and tokenizer.json, or a recipe's name, or a hub id, which is
-    /// downloaded into the hub's cache (HF_HOME)
+    /// Folder with config.json, tokenizer.json and weights (model.safetensors or pytorch_model.bin, also in several
+    /// files), or a recipe's name, or a hub id, which is downloaded into the hub's cache (HF_HOME)
     #[arg(short, long, alias = "model-id", value_name = "MODEL")]
     model: String,
 
@@ -39,7 +39,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "RECIPE")]
     recipe: Option<String>,
 
-    /// How token vectors become one vector: cls or mean [default: 1_Pooling/config.json; required where there is none]
+    /// How token vectors become one vector: cls or mean [default: 1_Pooling/config.json; cls for a classifier;
+    /// required elsewhere]
     #[arg(long, value_name = "POOLING")]
     pooling: Option<Pooling>,
 
@@ -176,6 +177,13 @@ fn check_in_child(bundle: &Path, ort_lib: Option<&Path>) -> Result<EncoderCheck>
     serde_json::from_slice(&output.stdout).context("could not read the result of the graph's check")
 }
 
+/// The first labels.
+fn some(labels: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if labels.len() > SHOWN { ", .." } else { "" };
+    format!("{}{more}", labels[..labels.len().min(SHOWN)].join(", "))
+}
+
 fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
     remark(&format!(
         "{}: {} with {:.1} M parameters, {} dimensions, max length {}, pooling {}, {}, template {}",
@@ -188,6 +196,14 @@ fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
     ));
+    if let Some(Classification { task, labels }) = &manifest.classifier {
+        let (kind, outputs) = match task {
+            Task::Classification => ("one label", "`logits`, `probabilities`"),
+            Task::Multilabel => ("several labels", "`logits`, `probabilities`"),
+            Task::Regression => ("numbers", "`logits`"),
+        };
+        remark(&format!("classifier: {kind} out of {} ({}), outputs {outputs}", labels.len(), some(labels)));
+    }
     remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
         check.texts, check.norms.0, check.norms.1, check.batch_delta

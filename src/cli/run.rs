@@ -7,7 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use indicatif::{HumanBytes, HumanCount};
 use offprint::cache::{EmbeddingCache, Space, miss_reason};
-use offprint::encode::{Account, BundleEncoder, EncodeJob, EncodeOptions, Progress, Sink, TokenBudget, encode_corpus};
+use offprint::encode::{
+    Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, OpenEncoder, Progress, Sink, TokenBudget,
+    encode_corpus,
+};
 use offprint::model::Bundle;
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
@@ -72,11 +75,25 @@ impl<'a> Run<'a> {
 
     /// Sends the corpus through, prints the account, and says how the run ended.
     pub(crate) fn encode(&self, corpus: &Corpus, limit: Option<u64>, sink: Option<&mut dyn Sink>) -> Result<Account> {
+        self.run_through(&self.encoder, self.cache.as_ref(), (corpus, limit, sink))
+    }
+
+    /// Sends the corpus through the head in the bundle's own graph, without the cache.
+    pub(crate) fn classify(&self, corpus: &Corpus, limit: Option<u64>, sink: &mut dyn Sink) -> Result<Account> {
+        self.run_through(&BundleClassifier { encoder: &self.encoder }, None, (corpus, limit, Some(sink)))
+    }
+
+    fn run_through(
+        &self,
+        encoder: &dyn OpenEncoder,
+        cache: Option<&EmbeddingCache>,
+        (corpus, limit, sink): (&Corpus, Option<u64>, Option<&mut dyn Sink>),
+    ) -> Result<Account> {
         let progress = Progress::default();
         let job = EncodeJob {
             corpus,
-            encoder: &self.encoder,
-            cache: self.cache.as_ref(),
+            encoder,
+            cache,
             options: self.options.clone(),
             rejects: self.rejects.clone(),
             stop: self.stop.flag(),
@@ -91,7 +108,7 @@ impl<'a> Run<'a> {
             let rows = HumanCount(account.repeated);
             account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
         }
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = cache {
             account.warnings.extend(cache.take_warnings().iter().map(chain));
         }
         Ok(account)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
-use crate::model::Bundle;
+use crate::model::{Bundle, LOGITS, PROBABILITIES, SENTENCE_EMBEDDING, Task};
 use crate::runtime::{EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession};
 
 /// Turns a text into token ids.
@@ -66,12 +66,19 @@ impl OpenEncoder for BundleEncoder {
     }
 
     fn open(&self) -> Result<OpenedEncoder, Error> {
+        self.open_output(SENTENCE_EMBEDDING, self.dim())
+    }
+}
+
+impl BundleEncoder {
+    /// Opens the bundle for an output of its graph, whose rows must have `dim` numbers.
+    fn open_output(&self, output: &'static str, dim: usize) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
-        let session = EncoderSession::open(&runtime, &options)?;
-        if session.dim() != self.dim() {
-            let what = format!("the graph gives {} numbers a text, bundle.toml says {}", session.dim(), self.dim());
+        let session = EncoderSession::open_output(&runtime, &options, output)?;
+        if session.dim() != dim {
+            let what = format!("the graph gives {} numbers a text, bundle.toml says {dim}", session.dim());
             return Err(Error::unhealthy(what));
         }
         let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
@@ -81,6 +88,28 @@ impl OpenEncoder for BundleEncoder {
             cpu: Machine::read().cpu_summary(),
         };
         Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions: vec![Box::new(session)], origin })
+    }
+}
+
+/// The head in a bundle's own graph: a text's row holds one number for each of the bundle's labels. There is no cache
+/// for these.
+#[derive(Debug)]
+pub struct BundleClassifier<'b> {
+    /// The bundle and how it is opened.
+    pub encoder: &'b BundleEncoder,
+}
+
+impl OpenEncoder for BundleClassifier<'_> {
+    /// How many labels the bundle has; 0 where it has no head.
+    fn dim(&self) -> usize {
+        self.encoder.bundle.manifest.classifier.as_ref().map_or(0, |classifier| classifier.labels.len())
+    }
+
+    /// Opens the probabilities, or the numbers themselves for a regression.
+    fn open(&self) -> Result<OpenedEncoder, Error> {
+        let task = self.encoder.bundle.manifest.classifier.as_ref().map(|classifier| classifier.task);
+        let output = if task == Some(Task::Regression) { LOGITS } else { PROBABILITIES };
+        self.encoder.open_output(output, self.dim())
     }
 }
 

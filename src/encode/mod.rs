@@ -22,7 +22,7 @@ pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
 pub use check::{EncoderCheck, check_encoder};
 pub use composition::Composition;
-pub use encoder::{BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
+pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
 pub use error::{Error, SinkError};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};

@@ -41,7 +41,8 @@ fn undisturbed(work: Work) -> (Vec<Step>, Files) {
     (watch.taken(), results(folder.path()))
 }
 
-/// All files but those of the cache, which becomes one part first and is stood for by its name: the hash of its bytes.
+/// All files but the lock and the stamp of the cache, which becomes one part first and is stood for by its name: the
+/// hash of its bytes.
 fn results(folder: &Path) -> Files {
     let cache = folder.join(work::CACHE);
     if cache.exists() {
@@ -52,7 +53,8 @@ fn results(folder: &Path) -> Files {
         let bytes = if is_part(&path) { Vec::new() } else { content(folder, &path) };
         (path, bytes)
     };
-    paths(folder).into_iter().filter(|path| !path.ends_with(".merge.lock")).map(read).collect()
+    let is_result = |path: &PathBuf| !path.ends_with(".merge.lock") && !path.ends_with("last-used");
+    paths(folder).into_iter().filter(is_result).map(read).collect()
 }
 
 /// The bytes of a file. Rejected rows name the corpus, which lies in a folder of another name in each test.

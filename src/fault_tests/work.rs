@@ -12,7 +12,7 @@ use crate::encode::{EncodeJob, EncodeOptions, Progress, Sink, StubEncoder, Token
 use crate::graph::{ExportOptions, write_bundle};
 use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
 use crate::model::Pooling;
-use crate::output::{EmbeddingOutputOptions, EmbeddingSink, PredictionOptions, PredictionSink};
+use crate::output::{EmbeddingOutputOptions, EmbeddingSink, Labeller, PredictionOptions, PredictionSink};
 use crate::output::{embedding_writer, ids_path, prediction_writer};
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use crate::report::{Report, Section};
@@ -148,7 +148,7 @@ fn embed(folder: &Path, out: &str) -> Outcome {
 fn classify(folder: &Path, out: &str) -> Outcome {
     let options = PredictionOptions { top_k: 2, ..PredictionOptions::default() };
     let writer = prediction_writer(&folder.join(out), &options)?;
-    let mut sink = PredictionSink::new(head()?, Some(writer), options.top_k);
+    let mut sink = PredictionSink::new(Labeller::Head(Box::new(head()?)), Some(writer), options.top_k);
     let warnings = encode(folder, &folder.join(CACHE), &folder.join(REJECTS), &mut sink)?;
     sink.finish()?;
     Ok(warnings)

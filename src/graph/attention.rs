@@ -2,10 +2,10 @@
 //! The scale 1/√head is multiplied into the query weights at export. Padding is kept out by an additive mask that is
 //! made once for all layers: its −10⁹ makes a weight of exactly 0, so padding columns don't change a bit.
 
-use crate::model::{self, BertConfig};
+use crate::model::EncoderConfig;
 
-use super::bert::ATTENTION_MASK;
 use super::builder::{GraphBuilder, Linear, Value};
+use super::encoder::ATTENTION_MASK;
 use super::onnx::{AttributeProto, ElementType};
 
 /// Far below every score, and small enough that no sum overflows.
@@ -41,36 +41,38 @@ pub(super) struct Inputs<'v> {
     /// Rows that are asked: [batch, sequence, hidden].
     pub states: &'v str,
     pub mask: &'v AttentionMask,
+    /// Added to every text's scores, where there is such a thing: [heads, rows, sequence].
+    pub bias: Option<&'v str>,
 }
 
-/// The context of each query, heads side by side: [batch, rows, hidden]. Weights are `<name>.query` and so on.
-pub(super) fn attend(
-    graph: &mut GraphBuilder<'_>,
-    config: &BertConfig,
-    name: &str,
-    inputs: &Inputs<'_>,
-) -> Result<Value, model::Error> {
+/// The context of each query, heads side by side: [batch, rows, hidden]. `layer` is the layer's name.
+pub(super) fn attend(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, layer: &str, inputs: &Inputs<'_>) -> Value {
+    let names = &config.architecture.layers;
     let hidden = config.hidden_size;
     let sizes = Linear::new(hidden, hidden);
     let scale = (1.0 / (config.head_size() as f64).sqrt()) as f32;
-    let query = graph.linear(inputs.queries, &format!("{name}.query"), Linear { scale, ..sizes })?;
-    let key = graph.linear(inputs.states, &format!("{name}.key"), sizes)?;
-    let value = graph.linear(inputs.states, &format!("{name}.value"), sizes)?;
+    let query = graph.linear(inputs.queries, &format!("{layer}.{}", names.query), Linear { scale, ..sizes });
+    let key = graph.linear(inputs.states, &format!("{layer}.{}", names.key), sizes);
+    let value = graph.linear(inputs.states, &format!("{layer}.{}", names.value), sizes);
 
     let query = split_heads(graph, config, &query, [0, 2, 1, 3]);
     let key = split_heads(graph, config, &key, [0, 2, 3, 1]);
     let value = split_heads(graph, config, &value, [0, 2, 1, 3]);
     let scores = graph.node("MatMul", &[&query, &key]);
+    let scores = match inputs.bias {
+        Some(bias) => graph.node("Add", &[&scores, bias]),
+        None => scores,
+    };
     let masked = graph.node("Add", &[&scores, &inputs.mask.additive]);
     let weights = graph.node_with("Softmax", &[&masked], vec![AttributeProto::int("axis", -1)]);
     let context = graph.node("MatMul", &[&weights, &value]);
     let together = graph.node_with("Transpose", &[&context], vec![AttributeProto::ints("perm", &[0, 2, 1, 3])]);
     let shape = graph.ints(&[0, 0, hidden as i64]);
-    Ok(graph.node("Reshape", &[&together, &shape]))
+    graph.node("Reshape", &[&together, &shape])
 }
 
 /// [batch, rows, hidden] as [batch, rows, heads, head size] (0 keeps a size), then in the order `perm`.
-fn split_heads(graph: &mut GraphBuilder<'_>, config: &BertConfig, input: &str, perm: [i64; 4]) -> Value {
+fn split_heads(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, input: &str, perm: [i64; 4]) -> Value {
     let shape = graph.ints(&[0, 0, config.heads as i64, config.head_size() as i64]);
     let split = graph.node("Reshape", &[input, &shape]);
     graph.node_with("Transpose", &[&split], vec![AttributeProto::ints("perm", &perm)])

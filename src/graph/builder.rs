@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{self, Tensor, WeightsFile};
+use crate::model::{self, Activation, Tensor, Weights};
 
 use super::constants::{Constant, Values};
 use super::onnx::{AttributeProto, ElementType, NodeProto, ValueInfoProto};
@@ -21,22 +21,31 @@ pub(super) struct Graph<'a> {
     pub parameters: u64,
 }
 
+/// The names of layer normalization weights: today's, and those of checkpoints converted from TensorFlow.
+const NORM_NAMES: [[&str; 2]; 2] = [["weight", "bias"], ["gamma", "beta"]];
+
 /// A value in the graph, by its name.
 pub(super) type Value = String;
 
 #[derive(Debug)]
 pub(super) struct GraphBuilder<'a> {
-    weights: &'a WeightsFile,
+    weights: &'a Weights,
     nodes: Vec<NodeProto>,
     constants: Vec<Constant<'a>>,
     known: HashSet<String>,
     uses: HashMap<String, usize>,
     scope: String,
     parameters: u64,
+    /// Tensors of the checkpoint that were asked for.
+    used: HashSet<String>,
+    /// Those of them that are not there, in the order of their use.
+    missing: Vec<String>,
+    /// What else was wrong with one, the first.
+    problem: Option<model::Error>,
 }
 
 impl<'a> GraphBuilder<'a> {
-    pub(super) fn new(weights: &'a WeightsFile) -> Self {
+    pub(super) fn new(weights: &'a Weights) -> Self {
         Self {
             weights,
             nodes: Vec::new(),
@@ -45,6 +54,9 @@ impl<'a> GraphBuilder<'a> {
             uses: HashMap::new(),
             scope: String::new(),
             parameters: 0,
+            used: HashSet::new(),
+            missing: Vec::new(),
+            problem: None,
         }
     }
 
@@ -122,40 +134,104 @@ impl<'a> GraphBuilder<'a> {
         })
     }
 
-    /// The checkpoint's tensor of that name and shape, counted among the parameters.
-    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor<'a>, model::Error> {
-        let tensor = self.weights.tensor(name, shape)?;
-        self.parameters += shape.iter().map(|size| *size as u64).product::<u64>();
-        Ok(tensor)
+    /// The checkpoint's tensor of that name and shape, counted among the parameters at its first use. One that is not
+    /// there or has another shape is noted: the graph can't be finished, but all that is missing can be named.
+    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Option<Tensor<'a>> {
+        let first = self.used.insert(name.to_owned());
+        match self.weights.tensor(name, shape) {
+            Ok(tensor) => {
+                if first {
+                    self.parameters += shape.iter().map(|size| *size as u64).product::<u64>();
+                }
+                Some(tensor)
+            }
+            Err(model::Error::NoTensors { tensors, .. }) => {
+                self.missing.extend(tensors.into_iter().filter(|_| first));
+                None
+            }
+            Err(error) => {
+                self.problem.get_or_insert(error);
+                None
+            }
+        }
     }
 
     /// A tensor of the checkpoint as it is stored, each value times `scale`.
-    pub(super) fn weight(&mut self, name: &str, shape: &[usize], scale: f32) -> Result<Value, model::Error> {
-        let tensor = self.tensor(name, shape)?;
-        Ok(self.weights_constant(name, shape.to_vec(), Values::Stored { tensor, scale }))
+    pub(super) fn weight(&mut self, name: &str, shape: &[usize], scale: f32) -> Value {
+        let values = self.tensor(name, shape).map(|tensor| Values::Stored { tensor, scale });
+        self.weights_constant(name, shape.to_vec(), values)
     }
 
-    /// A constant of f32 that is made of checkpoint tensors.
-    pub(super) fn weights_constant(&mut self, name: &str, shape: Vec<usize>, values: Values<'a>) -> Value {
-        self.constant(Constant { name: name.to_owned(), element: ElementType::Float, shape, values })
+    /// A constant of f32 that is made of checkpoint tensors; `None` where one of them could not be had.
+    pub(super) fn weights_constant(&mut self, name: &str, shape: Vec<usize>, values: Option<Values<'a>>) -> Value {
+        match values {
+            Some(values) => {
+                self.constant(Constant { name: name.to_owned(), element: ElementType::Float, shape, values })
+            }
+            None => name.to_owned(),
+        }
     }
 
     /// `input` [.., in] times the matrix `<name>.weight` (stored [out, in]) plus `<name>.bias`, both times `scale`.
-    pub(super) fn linear(&mut self, input: &str, name: &str, sizes: Linear) -> Result<Value, model::Error> {
+    pub(super) fn linear(&mut self, input: &str, name: &str, sizes: Linear) -> Value {
         let Linear { inputs, outputs, scale } = sizes;
         let matrix_name = format!("{name}.weight");
-        let tensor = self.tensor(&matrix_name, &[outputs, inputs])?;
-        let values = Values::Transposed { tensor, scale };
+        let tensor = self.tensor(&matrix_name, &[outputs, inputs]);
+        let values = tensor.map(|tensor| Values::Transposed { tensor, scale });
         let matrix = self.weights_constant(&matrix_name, vec![inputs, outputs], values);
-        let bias = self.weight(&format!("{name}.bias"), &[outputs], scale)?;
+        let bias = self.weight(&format!("{name}.bias"), &[outputs], scale);
         let product = self.node("MatMul", &[input, &matrix]);
-        Ok(self.node("Add", &[&product, &bias]))
+        self.node("Add", &[&product, &bias])
     }
 
-    /// Ends the building.
-    pub(super) fn finish(self, name: &str, inputs: Vec<ValueInfoProto>, outputs: Vec<ValueInfoProto>) -> Graph<'a> {
-        let Self { nodes, constants, parameters, .. } = self;
-        Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters }
+    /// Layer normalization of `input` [.., size], with the weights `<name>.weight` and `<name>.bias`.
+    pub(super) fn layer_norm(&mut self, input: &str, name: &str, (size, epsilon): (usize, f32)) -> Value {
+        let old = self.weights.get(&format!("{name}.gamma")).is_some();
+        let [scale, bias] =
+            NORM_NAMES[usize::from(old)].map(|kind| self.weight(&format!("{name}.{kind}"), &[size], 1.0));
+        let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::float("epsilon", epsilon)];
+        self.node_with("LayerNormalization", &[input, &scale, &bias], attributes)
+    }
+
+    /// A function of each number.
+    pub(super) fn activation(&mut self, input: &str, activation: Activation) -> Value {
+        match activation {
+            Activation::Gelu => self.node("Gelu", &[input]),
+            Activation::GeluTanh => self.node_with("Gelu", &[input], vec![AttributeProto::text("approximate", "tanh")]),
+            Activation::QuickGelu => {
+                let factor = self.float(1.702);
+                let scaled = self.node("Mul", &[input, &factor]);
+                let gate = self.node("Sigmoid", &[&scaled]);
+                self.node("Mul", &[input, &gate])
+            }
+            Activation::Relu => self.node("Relu", &[input]),
+            Activation::Silu => {
+                let gate = self.node("Sigmoid", &[input]);
+                self.node("Mul", &[input, &gate])
+            }
+            Activation::Tanh => self.node("Tanh", &[input]),
+        }
+    }
+
+    /// Ends the building: an error if a tensor is missing or not what the config says. Tensors of the checkpoint that
+    /// no node uses are listed in the log.
+    pub(super) fn finish(
+        self,
+        name: &str,
+        inputs: Vec<ValueInfoProto>,
+        outputs: Vec<ValueInfoProto>,
+    ) -> Result<Graph<'a>, model::Error> {
+        let Self { weights, nodes, constants, parameters, used, missing, problem, .. } = self;
+        if !missing.is_empty() {
+            return Err(model::Error::NoTensors { path: weights.path().to_owned(), tensors: missing });
+        }
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        for tensor in weights.names().filter(|tensor| !used.contains(*tensor)) {
+            tracing::debug!(tensor, "not used in the graph");
+        }
+        Ok(Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters })
     }
 
     fn constant(&mut self, constant: Constant<'a>) -> Value {

@@ -1,9 +1,14 @@
-//! The constants of a graph: small ones held as bytes, weights held as a place in the checkpoint and read when the file
-//! is written, one at a time. Owns the forms in which a stored tensor enters the graph (transposed, scaled, summed).
+//! The constants of a graph: small ones held as bytes, weights held as a place in the checkpoint and streamed into the
+//! file in blocks, so that memory does not grow with a table. Owns the forms in which a stored tensor enters the graph.
+
+use std::io;
 
 use crate::model::{self, Tensor};
 
 use super::onnx::ElementType;
+
+/// Numbers that are held at a time.
+const BLOCK: usize = 1 << 18;
 
 /// A named constant (an ONNX initializer).
 #[derive(Debug)]
@@ -25,6 +30,37 @@ pub(super) enum Values<'a> {
     Transposed { tensor: Tensor<'a>, scale: f32 },
     /// A matrix with the first row of another added to each of its rows.
     PlusFirstRow { table: Tensor<'a>, other: Tensor<'a> },
+    /// A matrix [buckets, heads], written as [heads, distances]: at each distance the row of its bucket.
+    ByDistance { table: Tensor<'a>, distances: usize, bucket: fn(i64) -> usize },
+}
+
+/// What stopped the writing.
+#[derive(Debug)]
+pub(super) enum Problem {
+    Weights(model::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<model::Error> for Problem {
+    fn from(error: model::Error) -> Self {
+        Self::Weights(error)
+    }
+}
+
+/// Takes bytes of the file, in their order.
+pub(super) type Put<'p> = dyn FnMut(&[u8]) -> io::Result<()> + 'p;
+
+/// Memory that is used again for each block.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    values: Vec<f32>,
+    bytes: Vec<u8>,
 }
 
 impl Constant<'_> {
@@ -37,31 +73,85 @@ impl Constant<'_> {
         self.shape.iter().map(|size| *size as u64).product::<u64>() * width
     }
 
-    /// Replaces `bytes` by the values, little-endian. `scratch` is memory to be used again.
-    pub(super) fn fill(&self, bytes: &mut Vec<u8>, scratch: &mut Vec<f32>) -> Result<(), model::Error> {
-        bytes.clear();
+    /// Hands out the values, little-endian, in blocks.
+    pub(super) fn stream(&self, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
         match &self.values {
-            Values::Bytes(own) => bytes.extend_from_slice(own),
+            Values::Bytes(own) => Ok(put(own)?),
             Values::Stored { tensor, scale } => {
-                tensor.read(scratch)?;
-                bytes.extend(scratch.iter().flat_map(|value| (value * scale).to_le_bytes()));
-            }
-            Values::Transposed { tensor, scale } => {
-                tensor.read(scratch)?;
-                let columns = tensor.shape()[1];
-                for column in 0..columns {
-                    let values = scratch.iter().skip(column).step_by(columns);
-                    bytes.extend(values.flat_map(|value| (value * scale).to_le_bytes()));
+                for start in (0..tensor.count()).step_by(BLOCK) {
+                    tensor.read(start..(start + BLOCK).min(tensor.count()), &mut scratch.values)?;
+                    scratch.put(|value, _| value * scale, put)?;
                 }
+                Ok(())
             }
+            Values::Transposed { tensor, scale } => transposed(*tensor, *scale, scratch, put),
             Values::PlusFirstRow { table, other } => {
-                other.read(scratch)?;
-                let row = scratch[..table.shape()[1]].to_vec();
-                table.read(scratch)?;
-                let sums = scratch.chunks_exact(row.len()).flat_map(|values| values.iter().zip(&row));
-                bytes.extend(sums.flat_map(|(value, added)| (value + added).to_le_bytes()));
+                let width = table.shape()[1];
+                other.read(0..width, &mut scratch.values)?;
+                let row = scratch.values.clone();
+                let block = (BLOCK / width).max(1) * width;
+                for start in (0..table.count()).step_by(block) {
+                    table.read(start..(start + block).min(table.count()), &mut scratch.values)?;
+                    scratch.put(|value, index| value + row[index % width], put)?;
+                }
+                Ok(())
+            }
+            Values::ByDistance { table, distances, bucket } => by_distance(*table, (*distances, *bucket), scratch, put),
+        }
+    }
+}
+
+impl Scratch {
+    /// Hands out all values, each changed by `change`, which also gets its place among them.
+    fn put(&mut self, change: impl Fn(f32, usize) -> f32, put: &mut Put<'_>) -> io::Result<()> {
+        self.bytes.clear();
+        let values = self.values.iter().enumerate();
+        self.bytes.extend(values.flat_map(|(index, value)| change(*value, index).to_le_bytes()));
+        put(&self.bytes)
+    }
+}
+
+/// A block of columns at a time, each row's part of it read once.
+fn transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+    let [rows, columns] = [tensor.shape()[0], tensor.shape()[1]];
+    let width = (BLOCK / rows).clamp(1, columns);
+    let mut block = Vec::new();
+    for start in (0..columns).step_by(width) {
+        let width = width.min(columns - start);
+        block.clear();
+        block.resize(width * rows, 0.0_f32);
+        for row in 0..rows {
+            let at = row * columns + start;
+            tensor.read(at..at + width, &mut scratch.values)?;
+            for (column, value) in scratch.values.iter().enumerate() {
+                block[column * rows + row] = value * scale;
             }
         }
-        Ok(())
+        std::mem::swap(&mut scratch.values, &mut block);
+        scratch.put(|value, _| value, put)?;
+        std::mem::swap(&mut scratch.values, &mut block);
     }
+    Ok(())
+}
+
+/// Distances run from 1 − n to n − 1, with n the longest input.
+fn by_distance(
+    table: Tensor<'_>,
+    (distances, bucket): (usize, fn(i64) -> usize),
+    scratch: &mut Scratch,
+    put: &mut Put<'_>,
+) -> Result<(), Problem> {
+    let heads = table.shape()[1];
+    let mut values = Vec::new();
+    table.read(0..table.count(), &mut values)?;
+    let first = -((distances / 2) as i64);
+    for head in 0..heads {
+        for start in (0..distances).step_by(BLOCK) {
+            let block = start..(start + BLOCK).min(distances);
+            scratch.values.clear();
+            scratch.values.extend(block.map(|at| values[bucket(first + at as i64) * heads + head]));
+            scratch.put(|value, _| value, put)?;
+        }
+    }
+    Ok(())
 }

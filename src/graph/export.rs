@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
     BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe, SENTENCE_EMBEDDING,
-    SUPPORTED_ARCHITECTURES, Source, TOKENIZER_FILE,
+    Source, TOKENIZER_FILE,
 };
 
 use super::Error;
-use super::bert::{self, Ending};
-use super::writer::{self, GraphWriter, Problem};
+use super::constants::Problem;
+use super::encoder::{self, Ending};
+use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
 const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
@@ -19,7 +20,7 @@ const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOptions {
-    /// Folder with `config.json`, `model.safetensors` and `tokenizer.json`.
+    /// Folder with `config.json`, weights and `tokenizer.json`.
     pub checkpoint: PathBuf,
     /// The source's name; the folder's name if `None`.
     pub name: Option<String>,
@@ -74,7 +75,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
     let max_length = checkpoint.max_length(options.max_length)?;
     checkpoint.check_template(&options.template)?;
-    let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending)?;
+    let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let writer = GraphWriter::new(&graph);
     if writer.len() > MAX_GRAPH_BYTES {
         let folder = options.checkpoint.clone();
@@ -93,7 +94,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let manifest = Manifest {
         format: BUNDLE_FORMAT,
         created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-        architecture: SUPPORTED_ARCHITECTURES[0].to_owned(),
+        architecture: checkpoint.config().architecture.name.to_owned(),
         dim: checkpoint.config().hidden_size,
         max_length,
         truncation_side: "right".to_owned(),
@@ -107,6 +108,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,
         source: source_of(options, &checkpoint),
+        classifier: checkpoint.config().classification.clone(),
     };
     let metadata = writer::write_metadata(manifest.metadata(), &mut file);
     metadata.and_then(|()| file.publish()).map_err(failed(&graph_path))?;

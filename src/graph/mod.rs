@@ -5,13 +5,16 @@
 //! knows no tokenizer and runs nothing. Its invariant: the same checkpoint and options give the same bytes.
 
 mod attention;
-mod bert;
 mod builder;
 mod constants;
+mod embeddings;
+mod encoder;
 mod error;
 mod export;
+mod head;
 mod onnx;
 mod pooling;
+mod relative;
 mod writer;
 
 pub use error::Error;

@@ -5,8 +5,8 @@
 use crate::model::{Pooling, SENTENCE_EMBEDDING};
 
 use super::attention::AttentionMask;
-use super::bert::Ending;
 use super::builder::{GraphBuilder, Value};
+use super::encoder::{Ending, first_token};
 use super::onnx::{AttributeProto, ElementType};
 
 /// Keeps the division by a text's length defined for a row of padding alone.
@@ -17,10 +17,7 @@ const LEAST_NORM: f64 = 1e-12;
 /// Pools `states`, [batch, rows, hidden] (for CLS the first row is enough), into the graph's output.
 pub(super) fn pool(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask, ending: Ending) {
     let pooled = match ending.pooling {
-        Pooling::Cls => {
-            let first = graph.int(0);
-            graph.node_with("Gather", &[states, &first], vec![AttributeProto::int("axis", 1)])
-        }
+        Pooling::Cls => first_token(graph, states),
         Pooling::Mean => mean(graph, states, mask),
     };
     match (ending.pooling, ending.normalize) {

@@ -1,5 +1,5 @@
 //! Writes a graph as an ONNX file without ever holding it: sizes are known before the weights are read, so each
-//! constant is read, written and forgotten. Order in the file: versions, graph, then producer and metadata; the graph's
+//! constant is read, written and forgotten block by block. Order in the file: versions, graph, then producer and metadata; the graph's
 //! hash covers what stands before the producer, and so does not change with the program's version or the metadata.
 
 use std::io::{self, Write};
@@ -7,10 +7,8 @@ use std::io::{self, Write};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use crate::model;
-
 use super::builder::Graph;
-use super::constants::Constant;
+use super::constants::{Constant, Problem, Scratch};
 use super::onnx::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
 
 /// Operators are taken from this version of the standard set (Gelu is new in it).
@@ -29,19 +27,6 @@ pub(super) struct GraphWriter<'g, 'a> {
     opening: Vec<u8>,
     shell: Vec<u8>,
     graph_len: u64,
-}
-
-/// What stopped the writing.
-#[derive(Debug)]
-pub(super) enum Problem {
-    Weights(model::Error),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl<'g, 'a> GraphWriter<'g, 'a> {
@@ -77,15 +62,14 @@ impl<'g, 'a> GraphWriter<'g, 'a> {
         };
         put(&self.opening)?;
         put(&self.shell)?;
-        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+        let mut scratch = Scratch::default();
         for constant in self.constants {
-            constant.fill(&mut bytes, &mut scratch).map_err(Problem::Weights)?;
             let mut frame = Vec::new();
             open_field(GRAPH_INITIALIZER, tensor_len(constant), &mut frame);
             frame.extend(tensor_head(constant));
-            open_field(TENSOR_RAW_DATA, bytes.len() as u64, &mut frame);
+            open_field(TENSOR_RAW_DATA, constant.byte_len(), &mut frame);
             put(&frame)?;
-            put(&bytes)?;
+            constant.stream(&mut scratch, &mut put)?;
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
@@ -133,8 +117,8 @@ fn open_field(field: u32, len: u64, into: &mut Vec<u8>) {
 mod tests {
     use std::path::Path;
 
-    use crate::graph::bert::{self, Ending};
-    use crate::model::{Checkpoint, Pooling};
+    use crate::graph::encoder::{self, Ending};
+    use crate::model::{Checkpoint, EncoderConfig, Pooling, Weights};
 
     use super::*;
 
@@ -149,7 +133,8 @@ mod tests {
 
     fn stored(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
         let mut values = Vec::new();
-        checkpoint.weights().get(name).unwrap().read(&mut values).unwrap();
+        let tensor = checkpoint.weights().get(name).unwrap();
+        tensor.read(0..tensor.count(), &mut values).unwrap();
         values
     }
 
@@ -157,7 +142,7 @@ mod tests {
     fn what_is_streamed_decodes_to_the_graph_that_was_built() {
         let checkpoint = tiny();
         let ending = Ending { pooling: Pooling::Mean, normalize: true };
-        let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
         let writer = GraphWriter::new(&graph);
         let mut bytes = Vec::new();
         let hash = writer.write_graph(&mut bytes).unwrap();
@@ -179,7 +164,7 @@ mod tests {
     fn weights_enter_transposed_scaled_and_summed() {
         let checkpoint = tiny();
         let ending = Ending { pooling: Pooling::Cls, normalize: false };
-        let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
         let mut bytes = Vec::new();
         GraphWriter::new(&graph).write_graph(&mut bytes).unwrap();
         let tensors = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap().initializer;
@@ -197,16 +182,61 @@ mod tests {
         assert_eq!(written(&positions)[24 * 3 + 2], expected);
     }
 
+    /// Config and weights of each checkpoint in tests/data.
+    fn all_checkpoints() -> Vec<(EncoderConfig, Weights)> {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let families = std::fs::read_dir(data.join("tiny-architectures")).unwrap().map(|entry| entry.unwrap().path());
+        let folders = families.filter(|path| path.is_dir()).chain([data.join("tiny-bert/cls")]);
+        let open = |folder: std::path::PathBuf| {
+            (EncoderConfig::open(&folder.join("config.json")).unwrap(), Weights::in_folder(&folder).unwrap().unwrap())
+        };
+        folders.map(open).collect()
+    }
+
     #[test]
     fn no_operator_computes_with_shapes() {
-        let checkpoint = tiny();
-        for pooling in Pooling::ALL {
-            let ending = Ending { pooling, normalize: true };
-            let graph = bert::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
-            let types: Vec<&str> = graph.nodes.iter().filter_map(|node| node.op_type.as_deref()).collect();
-            for banned in ["Shape", "Size", "Range", "Expand", "ConstantOfShape", "NonZero"] {
-                assert!(!types.contains(&banned), "{banned} with pooling {pooling}");
+        let checkpoints = all_checkpoints();
+        assert_eq!(checkpoints.len(), 15);
+        for (config, weights) in &checkpoints {
+            for pooling in Pooling::ALL {
+                let graph = encoder::build(config, weights, Ending { pooling, normalize: true }).unwrap();
+                let name = config.architecture.name;
+                let constants: Vec<&str> = graph.constants.iter().map(|constant| constant.name.as_str()).collect();
+                for node in &graph.nodes {
+                    let kind = node.op_type.as_deref().unwrap();
+                    let banned = ["Shape", "Size", "Range", "Expand", "ConstantOfShape", "NonZero"];
+                    assert!(!banned.contains(&kind), "{kind} in {name} with pooling {pooling}");
+                    let bounds = node.input.iter().skip(1);
+                    let computed = ["Slice", "Reshape"].contains(&kind)
+                        && bounds.clone().any(|bound| !constants.contains(&bound.as_str()));
+                    assert!(!computed, "computed {kind} in {name} with pooling {pooling}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn layers_that_share_weights_share_constants() {
+        let albert = |(config, _): &(EncoderConfig, Weights)| config.architecture.name == "albert";
+        for (config, weights) in all_checkpoints().iter().filter(|checkpoint| albert(checkpoint)) {
+            let ending = Ending { pooling: Pooling::Mean, normalize: false };
+            let graph = encoder::build(config, weights, ending).unwrap();
+            let stored = graph.constants.iter().filter(|constant| constant.name.ends_with("ffn.weight")).count();
+            assert!(stored == config.stored_layers() && stored < config.layers, "{stored}");
+            let numbers: u64 = graph
+                .constants
+                .iter()
+                .filter(|c| c.name.contains("embeddings") || c.name.contains("encoder"))
+                .map(|constant| constant.shape.iter().product::<usize>() as u64)
+                .sum();
+            let types = (config.token_types * config.embedding_size) as u64;
+            let head = graph
+                .constants
+                .iter()
+                .filter(|c| c.name.contains("classifier") || c.name.contains("pooler"))
+                .map(|constant| constant.shape.iter().product::<usize>() as u64)
+                .sum::<u64>();
+            assert_eq!(graph.parameters, numbers + types + head);
         }
     }
 }

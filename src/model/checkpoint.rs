@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::sentence::{SentenceConfig, SentenceModules};
-use super::{BertConfig, Error, Pooling, WeightsFile, files, vocabulary};
+use super::{EncoderConfig, Error, Pooling, Weights, files, vocabulary};
 
-const WEIGHTS: &str = "model.safetensors";
+/// Weights in formats that are not read.
+const OTHER_WEIGHTS: [&str; 3] = ["tf_model.h5", "flax_model.msgpack", "model.ckpt.index"];
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// The shortest max length: one word piece between the two special tokens.
@@ -19,8 +20,8 @@ const LEAST_LENGTH: usize = 3;
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
-    config: BertConfig,
-    weights: WeightsFile,
+    config: EncoderConfig,
+    weights: Weights,
     tokenizer: Vec<u8>,
     modules: SentenceModules,
     sep_token: String,
@@ -40,8 +41,9 @@ impl Checkpoint {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let modules = SentenceModules::open(folder)?;
         let encoder = &modules.encoder;
-        let config = BertConfig::open(&present(encoder, "config.json", &[])?)?;
-        let weights = present(encoder, WEIGHTS, &["model.safetensors.index.json", "pytorch_model.bin"])?;
+        let config = EncoderConfig::open(&present(encoder, "config.json", &[])?)?;
+        let weights = Weights::in_folder(encoder)?;
+        let weights = weights.ok_or_else(|| absent(encoder, "model.safetensors", &OTHER_WEIGHTS))?;
         let (tokenizer_path, tokenizer) = vocabulary::tokenizer(encoder)?;
         check_vocabulary(&tokenizer_path, &tokenizer, config.vocab_size)?;
         let path = encoder.join(TOKENIZER_CONFIG);
@@ -50,7 +52,7 @@ impl Checkpoint {
         let max_seq_length = SentenceConfig::open(encoder, &tokenizer_path, &tokenizer)?.max_seq_length;
         Ok(Self {
             folder: folder.to_owned(),
-            weights: WeightsFile::open(&weights)?,
+            weights,
             config,
             tokenizer,
             sep_token: tokenizer_config.sep_token(),
@@ -66,12 +68,12 @@ impl Checkpoint {
     }
 
     /// The encoder's sizes and constants.
-    pub fn config(&self) -> &BertConfig {
+    pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
     /// The weights.
-    pub fn weights(&self) -> &WeightsFile {
+    pub fn weights(&self) -> &Weights {
         &self.weights
     }
 
@@ -85,9 +87,11 @@ impl Checkpoint {
         &self.sep_token
     }
 
-    /// The pooling asked for, else the checkpoint's own; an error if neither is there: it is never guessed.
+    /// The pooling asked for, else the checkpoint's own, else for a classifier the first token, whose state its head
+    /// reads; an error if none of these is there: it is never guessed.
     pub fn pooling(&self, asked: Option<Pooling>) -> Result<Pooling, Error> {
-        asked.or(self.modules.pooling).ok_or_else(|| Error::NoPooling { folder: self.folder.clone() })
+        let head = self.config.classification.as_ref().map(|_| Pooling::Cls);
+        asked.or(self.modules.pooling).or(head).ok_or_else(|| Error::NoPooling { folder: self.folder.clone() })
     }
 
     /// An error if sentence-transformers would put a prompt before every text and `template` doesn't begin with it.
@@ -104,7 +108,7 @@ impl Checkpoint {
     /// the smaller of the tokenizer's `model_max_length` and the position table. A length that the position table
     /// can't serve, or below 3, is an error.
     pub fn max_length(&self, asked: Option<usize>) -> Result<usize, Error> {
-        let most = self.config.positions;
+        let most = self.config.longest_input();
         let fallback = || self.model_max_length.map_or(most, |length| length.min(most));
         let got = asked.or(self.max_seq_length).unwrap_or_else(fallback);
         if (LEAST_LENGTH..=most).contains(&got) {
@@ -142,11 +146,12 @@ impl TokenizerConfig {
 
 fn present(folder: &Path, file: &'static str, instead: &[&'static str]) -> Result<PathBuf, Error> {
     let path = folder.join(file);
-    if path.is_file() {
-        return Ok(path);
-    }
+    if path.is_file() { Ok(path) } else { Err(absent(folder, file, instead)) }
+}
+
+fn absent(folder: &Path, file: &'static str, instead: &[&'static str]) -> Error {
     let instead = instead.iter().copied().find(|name| folder.join(name).is_file());
-    Err(Error::NoFile { folder: folder.to_owned(), file, instead })
+    Error::NoFile { folder: folder.to_owned(), file, instead }
 }
 
 /// Every id that the tokenizer can give must be a row of the embedding table.

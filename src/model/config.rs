@@ -1,31 +1,29 @@
-//! `config.json` of a BERT encoder: which sizes its tensors have and how its layers compute.
+//! `config.json` of an encoder: which sizes its tensors have and how its layers compute.
 //! A config that this file accepts can be built; whatever it does not support is refused by name, never ignored.
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::{Error, files};
+use super::architectures::{self, Architecture, Padding, Positions, Projection};
+use super::{Activation, Classification, Error, files};
 
-/// The `model_type`s that a graph can be built for.
-pub const SUPPORTED_ARCHITECTURES: [&str; 1] = ["bert"];
+/// What layer normalization adds where config.json does not say.
+const EPSILON: f64 = 1e-12;
+/// The buckets into which relative positions fall; the table may have more rows, which are then never read.
+const RELATIVE_BUCKETS: usize = 32;
+/// Far beyond any encoder; layers that share their weights cost a hostile config nothing.
+const MAX_LAYERS: usize = 1_000;
 
-/// The function between the two products of a feed-forward block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// x Φ(x), by the error function.
-    Gelu,
-    /// The tanh approximation of GELU.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-}
-
-/// Sizes and constants of a BERT encoder.
+/// Sizes and constants of an encoder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BertConfig {
+pub struct EncoderConfig {
+    /// The family, with the names of its tensors.
+    pub architecture: &'static Architecture,
     /// Width of a token state; the length of an embedding.
     pub hidden_size: usize,
+    /// Width of a row of the embedding tables; `hidden_size` in most families.
+    pub embedding_size: usize,
     /// Encoder layers, at least one.
     pub layers: usize,
     /// Attention heads; divides `hidden_size`.
@@ -36,61 +34,37 @@ pub struct BertConfig {
     pub activation: Activation,
     /// Rows of the word embedding table.
     pub vocab_size: usize,
-    /// Rows of the position table: the longest input.
+    /// Rows of the position table.
     pub positions: usize,
-    /// Rows of the token type table, at least one.
+    /// The id of the padding token, where positions are counted from behind it.
+    pub padding: Option<usize>,
+    /// Rows of the token type table; 0 where there is none.
     pub token_types: usize,
     /// Added to the variance in layer normalization.
     pub layer_norm_epsilon: f32,
+    /// Rows of the table of relative positions, where there is one.
+    pub relative_buckets: Option<usize>,
+    /// Groups of layers that share their weights and layers within a group, where layers share them.
+    pub shared_layers: Option<[usize; 2]>,
+    /// The head of a sequence classifier, where the checkpoint is one.
+    pub classification: Option<Classification>,
 }
 
-#[derive(Deserialize)]
-struct Kind {
-    model_type: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Fields {
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    hidden_act: String,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    type_vocab_size: usize,
-    layer_norm_eps: f32,
-    position_embedding_type: Option<String>,
-    #[serde(default)]
-    is_decoder: bool,
-    #[serde(default)]
-    add_cross_attention: bool,
-}
-
-impl BertConfig {
+impl EncoderConfig {
     /// Reads and checks a `config.json`. Refuses other architectures and whatever would make the graph another
     /// function than the checkpoint: relative positions, decoders, unknown activations, sizes that don't divide.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let bytes = files::read(path)?;
-        let kind: Kind = files::json(path, &bytes)?;
-        let name = kind.model_type.unwrap_or_else(|| "(none)".to_owned());
-        if !SUPPORTED_ARCHITECTURES.contains(&name.as_str()) {
-            let supported = SUPPORTED_ARCHITECTURES.join(", ");
+        let fields: Map<String, Value> = files::json(path, &files::read(path)?)?;
+        let name = fields.get("model_type").and_then(Value::as_str).unwrap_or("(none)").to_owned();
+        let Some(architecture) = architectures::find(&name) else {
+            let supported = architectures::known();
             return Err(Error::UnknownArchitecture { path: path.to_owned(), name, supported });
-        }
-        let fields: Fields = files::json(path, &bytes)?;
-        fields.check(path)?;
-        Ok(Self {
-            hidden_size: fields.hidden_size,
-            layers: fields.num_hidden_layers,
-            heads: fields.num_attention_heads,
-            intermediate_size: fields.intermediate_size,
-            activation: activation(path, &fields.hidden_act)?,
-            vocab_size: fields.vocab_size,
-            positions: fields.max_position_embeddings,
-            token_types: fields.type_vocab_size,
-            layer_norm_epsilon: fields.layer_norm_eps,
-        })
+        };
+        let fields = Fields { path, fields: &fields };
+        fields.refuse_other_functions()?;
+        let config = fields.config(architecture)?;
+        config.check(path)?;
+        Ok(config)
     }
 
     /// Width of one attention head.
@@ -98,136 +72,194 @@ impl BertConfig {
         self.hidden_size / self.heads
     }
 
+    /// The longest input in tokens that the position table serves.
+    pub fn longest_input(&self) -> usize {
+        self.positions - self.padding.map_or(0, |padding| padding + 1)
+    }
+
+    /// The linear layer between the embeddings and the first layer, where there is one.
+    pub fn projection(&self) -> Option<&'static str> {
+        match self.architecture.embeddings.projection {
+            Projection::Always(name) => Some(name),
+            Projection::WhereWidthsDiffer(name) if self.embedding_size != self.hidden_size => Some(name),
+            Projection::WhereWidthsDiffer(_) | Projection::None => None,
+        }
+    }
+
+    /// The name that the weights of a layer have within the encoder; several layers may share them.
+    pub fn layer_name(&self, index: usize) -> String {
+        let pattern = self.architecture.layers.layer;
+        let Some([groups, inner]) = self.shared_layers else {
+            return pattern.replace("{layer}", &index.to_string());
+        };
+        // The group as transformers computes it, in floating point.
+        let group = (index / inner) as f64 / ((self.layers / inner) as f64 / groups as f64);
+        pattern.replace("{group}", &(group as usize).to_string()).replace("{inner}", &(index % inner).to_string())
+    }
+
+    /// How many layers the weights hold.
+    pub fn stored_layers(&self) -> usize {
+        self.shared_layers.map_or(self.layers, |[groups, inner]| groups * inner)
+    }
+
     /// BLAKE3 of what the weights alone don't determine; two checkpoints that differ here compute other vectors.
     pub fn hash(&self) -> String {
-        let text = format!(
-            "bert layers={} hidden={} heads={} intermediate={} activation={:?} epsilon={:e}",
-            self.layers, self.hidden_size, self.heads, self.intermediate_size, self.activation, self.layer_norm_epsilon
+        let mut text = format!(
+            "{} layers={} hidden={} heads={} intermediate={} activation={:?} epsilon={:e}",
+            self.architecture.name,
+            self.layers,
+            self.hidden_size,
+            self.heads,
+            self.intermediate_size,
+            self.activation,
+            self.layer_norm_epsilon
         );
+        if let Some(padding) = self.padding {
+            text += &format!(" padding={padding}");
+        }
+        if let Some([groups, inner]) = self.shared_layers {
+            text += &format!(" groups={groups} inner={inner}");
+        }
         blake3::hash(text.as_bytes()).to_hex().to_string()
     }
-}
 
-impl Fields {
     fn check(&self, path: &Path) -> Result<(), Error> {
-        let sizes = [
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("vocab_size", self.vocab_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
-        ];
-        if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(wrong(path, field, "0", "at least 1"));
+        let fields = &self.architecture.fields;
+        if self.layers > MAX_LAYERS {
+            return Err(wrong(path, fields.layers, &self.layers.to_string(), &format!("at most {MAX_LAYERS}")));
         }
-        if let Some((field, size)) = sizes.iter().find(|(_, size)| *size > i32::MAX as usize) {
-            return Err(wrong(path, field, &size.to_string(), &format!("at most {}", i32::MAX)));
+        if !self.hidden_size.is_multiple_of(self.heads) {
+            let expected = format!("a divisor of `{}` {}", fields.hidden_size, self.hidden_size);
+            return Err(wrong(path, fields.heads, &self.heads.to_string(), &expected));
         }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let expected = format!("a divisor of `hidden_size` {}", self.hidden_size);
-            return Err(wrong(path, "num_attention_heads", &self.num_attention_heads.to_string(), &expected));
+        if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0) {
+            let name = fields.epsilon.unwrap_or_default();
+            return Err(wrong(path, name, &self.layer_norm_epsilon.to_string(), "a number between 0 and 1"));
         }
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(wrong(path, "layer_norm_eps", &self.layer_norm_eps.to_string(), "a number between 0 and 1"));
+        // One row more than the padding's is the least that a token can stand on.
+        if let Some(padding) = self.padding.filter(|padding| padding + 1 >= self.positions) {
+            let expected = format!("more than {} (positions begin behind the padding id {padding})", padding + 1);
+            return Err(wrong(path, "max_position_embeddings", &self.positions.to_string(), &expected));
         }
-        if let Some(kind) = self.position_embedding_type.as_deref().filter(|kind| *kind != "absolute") {
-            return Err(wrong(path, "position_embedding_type", &format!("`{kind}`"), "`absolute`"));
-        }
-        for (field, set) in [("is_decoder", self.is_decoder), ("add_cross_attention", self.add_cross_attention)] {
-            if set {
-                return Err(wrong(path, field, "true", "false (an encoder)"));
-            }
+        if let Some(buckets) = self.relative_buckets.filter(|buckets| *buckets < RELATIVE_BUCKETS) {
+            let name = fields.relative_buckets.unwrap_or_default();
+            return Err(wrong(path, name, &buckets.to_string(), &format!("at least {RELATIVE_BUCKETS}")));
         }
         Ok(())
     }
 }
 
-fn activation(path: &Path, name: &str) -> Result<Activation, Error> {
-    match name {
-        "gelu" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-        "relu" => Ok(Activation::Relu),
-        other => Err(wrong(
-            path,
-            "hidden_act",
-            &format!("`{other}`"),
-            "one of gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu",
-        )),
+/// The fields of a config.json.
+struct Fields<'a> {
+    path: &'a Path,
+    fields: &'a Map<String, Value>,
+}
+
+impl Fields<'_> {
+    fn config(&self, architecture: &'static Architecture) -> Result<EncoderConfig, Error> {
+        let names = &architecture.fields;
+        let hidden_size = self.size(names.hidden_size, None)?;
+        let shared_layers = match names.shared_layers {
+            None => None,
+            Some([groups, inner]) => Some([self.size(groups, Some(1))?, self.size(inner, Some(1))?]),
+        };
+        // Each pass through a group is one of `num_hidden_layers`, with all layers of the group in it.
+        let passes = self.size(names.layers, None)?;
+        Ok(EncoderConfig {
+            architecture,
+            hidden_size,
+            embedding_size: match names.embedding_size {
+                Some(name) => self.size(name, None)?,
+                None => hidden_size,
+            },
+            layers: passes * shared_layers.map_or(1, |[_, inner]| inner),
+            heads: self.size(names.heads, None)?,
+            intermediate_size: self.size(names.intermediate_size, None)?,
+            activation: self.activation(names.activation)?,
+            vocab_size: self.size("vocab_size", None)?,
+            positions: self.size("max_position_embeddings", None)?,
+            padding: match architecture.positions {
+                Positions::FromZero => None,
+                Positions::AfterPadding(Padding::Id(id)) => Some(id),
+                Positions::AfterPadding(Padding::Field(name)) => Some(self.number(name, Some(1))?),
+            },
+            token_types: match names.token_types {
+                Some(name) => self.number(name, Some(2))?,
+                None => 0,
+            },
+            layer_norm_epsilon: match names.epsilon {
+                Some(name) => self.float(name, EPSILON)?,
+                None => EPSILON as f32,
+            },
+            relative_buckets: match names.relative_buckets {
+                Some(name) => Some(self.size(name, Some(RELATIVE_BUCKETS))?),
+                None => None,
+            },
+            shared_layers,
+            classification: Classification::read(self.path, self.fields, architecture)?,
+        })
     }
-}
 
-fn wrong(path: &Path, field: &str, got: &str, expected: &str) -> Error {
-    Error::Field { path: path.to_owned(), field: field.to_owned(), got: got.to_owned(), expected: expected.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn open_with(changes: &[(&str, Value)]) -> Result<BertConfig, Error> {
-        let mut config = json!({
-            "model_type": "bert", "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
-            "intermediate_size": 20, "hidden_act": "gelu", "vocab_size": 30, "max_position_embeddings": 16,
-            "type_vocab_size": 2, "layer_norm_eps": 1e-12, "position_embedding_type": "absolute",
-        });
-        for (field, value) in changes {
-            config[field] = value.clone();
+    /// Options under which transformers computes something else with the same tensors.
+    fn refuse_other_functions(&self) -> Result<(), Error> {
+        let kind = self.fields.get("position_embedding_type").and_then(Value::as_str);
+        if let Some(kind) = kind.filter(|kind| *kind != "absolute") {
+            return Err(wrong(self.path, "position_embedding_type", &format!("`{kind}`"), "`absolute`"));
         }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.json");
-        fs::write(&path, config.to_string()).unwrap();
-        BertConfig::open(&path)
+        for field in ["is_decoder", "add_cross_attention"] {
+            if self.fields.get(field) == Some(&Value::Bool(true)) {
+                return Err(wrong(self.path, field, "true", "false (an encoder)"));
+            }
+        }
+        match self.fields.get("pruned_heads").and_then(Value::as_object) {
+            Some(pruned) if !pruned.is_empty() => {
+                let got = format!("set for {} layers", pruned.len());
+                Err(wrong(self.path, "pruned_heads", &got, "none"))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn message(changes: &[(&str, Value)]) -> String {
-        let text = open_with(changes).unwrap_err().to_string();
-        text.split_once("config.json`").unwrap().1.to_owned()
+    /// A whole number of at least 1.
+    fn size(&self, field: &str, default: Option<usize>) -> Result<usize, Error> {
+        match self.number(field, default)? {
+            0 => Err(wrong(self.path, field, "0", "at least 1")),
+            size => Ok(size),
+        }
     }
 
-    #[test]
-    fn a_plain_config_is_read() {
-        let config = open_with(&[]).unwrap();
-        assert_eq!((config.hidden_size, config.layers, config.heads, config.head_size()), (12, 2, 3, 4));
-        assert_eq!(config.activation, Activation::Gelu);
-        let other = open_with(&[("num_attention_heads", json!(4))]).unwrap();
-        assert_ne!(config.hash(), other.hash());
+    /// A whole number of at least 0 for which ONNX and our own sums have room.
+    fn number(&self, field: &str, default: Option<usize>) -> Result<usize, Error> {
+        let value = match (self.fields.get(field), default) {
+            (None, Some(default)) => return Ok(default),
+            (None, None) => return Err(wrong(self.path, field, "missing", "a whole number")),
+            (Some(value), _) => value,
+        };
+        let number = value.as_u64().ok_or_else(|| wrong(self.path, field, &value.to_string(), "a whole number"))?;
+        if number > i32::MAX as u64 {
+            return Err(wrong(self.path, field, &number.to_string(), &format!("at most {}", i32::MAX)));
+        }
+        Ok(number as usize)
     }
 
-    #[test]
-    fn another_architecture_is_named_with_what_is_supported() {
-        assert_eq!(
-            message(&[("model_type", json!("mpnet"))]),
-            " asks for the architecture `mpnet`, supported are: bert"
-        );
-        assert_eq!(message(&[("model_type", Value::Null)]), " asks for the architecture `(none)`, supported are: bert");
+    fn float(&self, field: &str, default: f64) -> Result<f32, Error> {
+        let Some(value) = self.fields.get(field) else { return Ok(default as f32) };
+        let number = value.as_f64().ok_or_else(|| wrong(self.path, field, &value.to_string(), "a number"))?;
+        Ok(number as f32)
     }
 
-    #[test]
-    fn what_would_change_the_function_is_refused() {
-        assert_eq!(
-            message(&[("position_embedding_type", json!("relative_key"))]),
-            ": `position_embedding_type` is `relative_key`, expected `absolute`"
-        );
-        assert_eq!(
-            message(&[("num_attention_heads", json!(5))]),
-            ": `num_attention_heads` is 5, expected a divisor of `hidden_size` 12"
-        );
-        assert_eq!(message(&[("num_attention_heads", json!(0))]), ": `num_attention_heads` is 0, expected at least 1");
-        assert_eq!(
-            message(&[("hidden_act", json!("swish"))]),
-            ": `hidden_act` is `swish`, expected one of gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu"
-        );
-        assert_eq!(message(&[("is_decoder", json!(true))]), ": `is_decoder` is true, expected false (an encoder)");
-        assert_eq!(
-            message(&[("layer_norm_eps", json!(0))]),
-            ": `layer_norm_eps` is 0, expected a number between 0 and 1"
-        );
-        assert_eq!(message(&[("hidden_size", json!("12"))]), " could not be understood");
+    fn activation(&self, (field, default): (&str, &str)) -> Result<Activation, Error> {
+        let value = self.fields.get(field);
+        let name = match value {
+            None => default,
+            Some(value) => value.as_str().ok_or_else(|| wrong(self.path, field, &value.to_string(), "a name"))?,
+        };
+        Activation::of(name).ok_or_else(|| {
+            wrong(self.path, field, &format!("`{name}`"), &format!("one of {}", Activation::NAMES.join(", ")))
+        })
     }
+}
+
+pub(super) fn wrong(path: &Path, field: &str, got: &str, expected: &str) -> Error {
+    Error::Field { path: path.to_owned(), field: field.to_owned(), got: got.to_owned(), expected: expected.to_owned() }
 }

@@ -118,13 +118,44 @@ pub enum Error {
         /// What is wrong, with both numbers.
         problem: String,
     },
-    /// The weights lack a tensor that the config asks for.
-    #[error("`{path}` has no tensor `{tensor}`, which config.json asks for")]
-    NoTensor {
+    /// The weights lack tensors that the config asks for.
+    #[error("`{path}` has no {}, which config.json asks for", listed(tensors))]
+    NoTensors {
         /// The weights.
         path: PathBuf,
-        /// The tensor.
-        tensor: String,
+        /// All that are missing, at least one.
+        tensors: Vec<String>,
+    },
+    /// A file of `torch.save` that is broken or holds something else than weights.
+    #[error("`{path}` is not a file of weights that `torch.save` wrote: {problem}")]
+    TorchFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with both numbers.
+        problem: String,
+    },
+    /// A file of `torch.save` whose zip archive is broken.
+    #[error("`{path}` is not a file of weights that `torch.save` wrote: its archive could not be read")]
+    TorchArchive {
+        /// The file.
+        path: PathBuf,
+        /// What the reader of zip archives said.
+        #[source]
+        source: zip::result::ZipError,
+    },
+    /// A pickle that asks for a name that weights don't need; loading it in Python would run code.
+    #[error("`{path}` asks for `{name}`, which is no part of a file of weights")]
+    PickleGlobal {
+        /// The file.
+        path: PathBuf,
+        /// Module and name.
+        name: String,
+    },
+    /// A file of `torch.save` from before torch 1.6.
+    #[error("`{path}` has the format of torch before 1.6")]
+    LegacyTorch {
+        /// The file.
+        path: PathBuf,
     },
     /// A tensor has another shape than the config asks for.
     #[error("tensor `{tensor}` in `{path}` has shape {got:?}, config.json asks for {expected:?}")]
@@ -274,6 +305,19 @@ pub enum Error {
     },
 }
 
+/// How many missing tensors a message names.
+const LISTED: usize = 4;
+
+/// "tensor `a`", or "3 tensors: `a`, `b`, `c`", or the first few and how many more.
+fn listed(names: &[String]) -> String {
+    let first: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    match names.len() {
+        1 => format!("tensor {}", first[0]),
+        count if count <= LISTED => format!("tensors {}", first.join(", ")),
+        count => format!("tensors {} and {} more", first.join(", "), count - LISTED),
+    }
+}
+
 impl Error {
     /// The way out, where one is known to apply.
     pub fn hint(&self) -> Option<String> {
@@ -295,8 +339,14 @@ impl Error {
             Self::NoPooling { .. } => {
                 "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"
             }
-            Self::TensorShape { .. } | Self::LayerCount { .. } | Self::NoTensor { .. } => {
+            Self::TensorShape { .. } | Self::LayerCount { .. } | Self::NoTensors { .. } => {
                 "weights and config.json look like different models"
+            }
+            Self::PickleGlobal { .. } | Self::TorchFile { .. } => {
+                "nothing in the file was executed; if you trust it, load it with transformers and save it as safetensors (`save_pretrained`)"
+            }
+            Self::LegacyTorch { .. } => {
+                "write it anew: python -c \"import torch; w = torch.load('pytorch_model.bin', weights_only=True); torch.save(w, 'pytorch_model.bin')\""
             }
             Self::VocabularyTooLarge { .. } => "tokenizer.json and config.json look like different models",
             Self::NoBundle { .. } => "make one with `offprint export --model DIR -o BUNDLE`",

@@ -5,13 +5,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Fingerprint, Identity, Pooling, Precision, SUPPORTED_ARCHITECTURES, files};
+use super::{Classification, Error, Fingerprint, Identity, Pooling, Precision, architectures, files};
 
 /// The version of `bundle.toml` that is written and read.
 pub const BUNDLE_FORMAT: u32 = 1;
 
 /// The graph's output: one row of floats for each text.
 pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
+
+/// A classifier's output before softmax or sigmoid; for a regression, its answer.
+pub const LOGITS: &str = "logits";
+
+/// A classifier's probability of each label.
+pub const PROBABILITIES: &str = "probabilities";
 
 /// The side on which long texts lose tokens.
 const TRUNCATION_SIDE: &str = "right";
@@ -55,6 +61,10 @@ pub struct Manifest {
     pub graph_hash: String,
     /// Where the weights come from.
     pub source: Source,
+    /// The labels, where the graph also has a classifier's head: outputs [`LOGITS`] and, unless the numbers themselves
+    /// are the answer, [`PROBABILITIES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<Classification>,
 }
 
 /// The checkpoint behind a bundle.
@@ -136,12 +146,15 @@ impl Manifest {
         let words = [
             ("truncation_side", &self.truncation_side, vec![TRUNCATION_SIDE]),
             ("output", &self.output, vec![SENTENCE_EMBEDDING]),
-            ("architecture", &self.architecture, SUPPORTED_ARCHITECTURES.to_vec()),
+            ("architecture", &self.architecture, architectures::ALL.map(|known| known.name).to_vec()),
         ];
         for (field, got, known) in words {
             if !known.contains(&got.as_str()) {
                 return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
             }
+        }
+        if self.classifier.as_ref().is_some_and(|classifier| classifier.labels.is_empty()) {
+            return Err(wrong("classifier.labels", "empty".to_owned(), "at least one label".to_owned()));
         }
         for (field, got, least) in [("dim", self.dim, 1), ("max_length", self.max_length, 3)] {
             if got < least {

@@ -4,10 +4,15 @@
 //! This room reads and checks files and knows no graph operators, no ONNX Runtime and no corpora. Its invariant: a
 //! value that it hands out has been checked against the file it came from, so later rooms don't look twice.
 
+mod activation;
+mod architectures;
 mod bundle;
 mod checkpoint;
 mod choices;
+mod classification;
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod error;
 mod files;
 mod fingerprint;
@@ -15,19 +20,30 @@ pub mod hub;
 mod identity;
 mod manifest;
 mod metadata;
+mod pickle;
 mod recipe;
 mod safetensors;
 mod sentence;
+mod shards;
+mod torch_file;
+#[cfg(test)]
+mod torch_tests;
 mod vocabulary;
+mod weights;
 
+pub use activation::Activation;
+pub use architectures::{
+    Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Padding, Positions, Projection,
+};
 pub use bundle::{Bundle, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;
 pub use choices::{Pooling, Precision};
-pub use config::{Activation, BertConfig, SUPPORTED_ARCHITECTURES};
+pub use classification::{Classification, Task};
+pub use config::EncoderConfig;
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use identity::{FieldChange, Identity};
-pub use manifest::{BUNDLE_FORMAT, Manifest, SENTENCE_EMBEDDING, Source};
+pub use manifest::{BUNDLE_FORMAT, LOGITS, Manifest, PROBABILITIES, SENTENCE_EMBEDDING, Source};
 pub use metadata::GraphMetadata;
 pub use recipe::Recipe;
-pub use safetensors::{Tensor, WeightsFile};
+pub use weights::{Tensor, WEIGHTS_FILES, Weights};

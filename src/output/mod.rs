@@ -27,4 +27,4 @@ pub use error::Error;
 pub use export::export_rows;
 pub use matrix::ids_path;
 pub use predictions::{Prediction, PredictionFormat, PredictionOptions, WritePredictions, prediction_writer};
-pub use sinks::{EmbeddingSink, PredictionOutcome, PredictionSink, UNKNOWN};
+pub use sinks::{EmbeddingSink, Labeller, PredictionOutcome, PredictionSink, UNKNOWN};

@@ -39,9 +39,26 @@ impl Sink for EmbeddingSink {
     }
 }
 
-/// Sends every window through a head and writes what it says.
+/// Where the probabilities of labels come from.
+pub enum Labeller {
+    /// A head makes them of embeddings.
+    Head(Box<Head>),
+    /// The bundle's own graph made them; these are the labels of its columns.
+    Graph(Vec<String>),
+}
+
+impl Labeller {
+    fn labels(&self) -> &[String] {
+        match self {
+            Self::Head(head) => &head.labels,
+            Self::Graph(labels) => labels,
+        }
+    }
+}
+
+/// Writes what every window is labelled with.
 pub struct PredictionSink {
-    head: Head,
+    labeller: Labeller,
     writer: Option<Box<dyn WritePredictions>>,
     top_k: usize,
     min_probability: Option<f32>,
@@ -66,10 +83,10 @@ pub struct PredictionOutcome {
 pub const UNKNOWN: &str = "unknown";
 
 impl PredictionSink {
-    /// Predicts with `head`; each prediction lists the `top_k` most probable labels if that is at least 1.
-    pub fn new(head: Head, writer: Option<Box<dyn WritePredictions>>, top_k: usize) -> Self {
+    /// Predicts by `labeller`; each prediction lists the `top_k` most probable labels if that is at least 1.
+    pub fn new(labeller: Labeller, writer: Option<Box<dyn WritePredictions>>, top_k: usize) -> Self {
         let outcome = PredictionOutcome::default();
-        Self { head, writer, top_k, min_probability: None, preview_rows: 0, outcome }
+        Self { labeller, writer, top_k, min_probability: None, preview_rows: 0, outcome }
     }
 
     /// Rows below this probability are called [`UNKNOWN`].
@@ -97,8 +114,9 @@ impl PredictionSink {
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         let best = probabilities[order[0]];
         let sure = self.min_probability.is_none_or(|least| best >= least);
-        let label = if sure { self.head.labels[order[0]].clone() } else { UNKNOWN.to_owned() };
-        let ranked = order.iter().take(self.top_k).map(|&n| (self.head.labels[n].clone(), probabilities[n])).collect();
+        let labels = self.labeller.labels();
+        let label = if sure { labels[order[0]].clone() } else { UNKNOWN.to_owned() };
+        let ranked = order.iter().take(self.top_k).map(|&n| (labels[n].clone(), probabilities[n])).collect();
         (label, best, ranked)
     }
 
@@ -119,7 +137,10 @@ impl PredictionSink {
 
 impl Sink for PredictionSink {
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError> {
-        let probabilities = self.head.probabilities(window.embeddings.view())?;
+        let probabilities = match &self.labeller {
+            Labeller::Head(head) => head.probabilities(window.embeddings.view())?,
+            Labeller::Graph(_) => window.embeddings,
+        };
         for (paper, row) in window.papers.into_iter().zip(probabilities.outer_iter()) {
             let (label, probability, ranked) = self.decide(&row.to_vec());
             self.count(&paper, &label, probability);

@@ -38,6 +38,7 @@ pub struct SessionOptions {
 pub struct EncoderSession {
     session: Session,
     provider: &'static str,
+    output: &'static str,
     dim: usize,
 }
 
@@ -48,6 +49,14 @@ impl EncoderSession {
     /// # Errors
     /// No threads, no such file, a file that ONNX Runtime cannot open, other inputs or outputs.
     pub fn open(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Self, Error> {
+        Self::open_output(runtime, options, SENTENCE_EMBEDDING)
+    }
+
+    /// Opens the graph for another of its outputs: a classifier's `logits` or `probabilities`.
+    ///
+    /// # Errors
+    /// As [`EncoderSession::open`], with `output` in the place of `sentence_embedding`.
+    pub fn open_output(runtime: &OnnxRuntime, options: &SessionOptions, output: &'static str) -> Result<Self, Error> {
         if options.threads == 0 {
             return Err(Error::Threads { threads: options.threads });
         }
@@ -58,8 +67,8 @@ impl EncoderSession {
         let mut builder = settings(runtime, options.threads).map_err(unloadable)?;
         let session = builder.commit_from_file(&options.graph).map_err(unloadable)?;
         check_inputs(&session, &options.graph)?;
-        let dim = embedding_length(&session, &options.graph)?;
-        Ok(Self { session, provider: options.provider.resolve(), dim })
+        let dim = row_length(&session, &options.graph, output)?;
+        Ok(Self { session, provider: options.provider.resolve(), output, dim })
     }
 
     /// ONNX Runtime's name of the provider that runs the graph.
@@ -67,7 +76,7 @@ impl EncoderSession {
         self.provider
     }
 
-    /// Length of an embedding.
+    /// Numbers that a text gets: the length of an embedding, or the number of labels.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -112,17 +121,17 @@ fn check_inputs(session: &Session, graph: &Path) -> Result<(), Error> {
     })
 }
 
-/// The fixed length of `sentence_embedding`.
-fn embedding_length(session: &Session, graph: &Path) -> Result<usize, Error> {
+/// The fixed length of the rows of an output.
+fn row_length(session: &Session, graph: &Path, name: &str) -> Result<usize, Error> {
     let outputs = session.outputs();
-    let output = outputs.iter().find(|outlet| outlet.name() == SENTENCE_EMBEDDING);
+    let output = outputs.iter().find(|outlet| outlet.name() == name);
     let float = output.filter(|outlet| outlet.dtype().tensor_type() == Some(TensorElementType::Float32));
     let shape = float.and_then(|outlet| outlet.dtype().tensor_shape());
     let dim = shape.filter(|shape| shape.len() == 2).and_then(|shape| usize::try_from(shape[1]).ok());
     dim.filter(|&dim| dim > 0).ok_or_else(|| Error::GraphOutputs {
         path: graph.to_owned(),
         got: describe(outputs),
-        expected: format!("`{SENTENCE_EMBEDDING}`, float32 of shape [batch, fixed length]"),
+        expected: format!("`{name}`, float32 of shape [batch, fixed length]"),
     })
 }
 
@@ -142,20 +151,20 @@ impl RunBatch for EncoderSession {
         let mask = TensorRef::from_array_view(([rows, columns], batch.mask.as_slice())).map_err(failed)?;
         let inputs = ort::inputs![INPUT_IDS => ids, ATTENTION_MASK => mask];
         let outputs = self.session.run(inputs).map_err(failed)?;
-        let (shape, data) = outputs[SENTENCE_EMBEDDING].try_extract_tensor::<f32>().map_err(failed)?;
+        let (shape, data) = outputs[self.output].try_extract_tensor::<f32>().map_err(failed)?;
         let expected = [rows, self.dim];
         if !shape.iter().copied().eq(expected.iter().map(|&length| length as i64)) {
-            return Err(Error::OutputShape { output: SENTENCE_EMBEDDING, got: shape.to_vec(), expected });
+            return Err(Error::OutputShape { output: self.output, got: shape.to_vec(), expected });
         }
-        check_finite(data, expected)?;
+        check_finite(data, expected, self.output)?;
         Ok(EmbeddingMatrix { rows, dim: self.dim, data: data.to_vec() })
     }
 }
 
 /// Refuses NaN and infinities, naming the first.
-fn check_finite(data: &[f32], [rows, dim]: [usize; 2]) -> Result<(), Error> {
+fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &'static str) -> Result<(), Error> {
     let Some(at) = data.iter().position(|value| !value.is_finite()) else { return Ok(()) };
-    Err(Error::NotFinite { output: SENTENCE_EMBEDDING, value: data[at], row: at / dim, column: at % dim, rows })
+    Err(Error::NotFinite { output, value: data[at], row: at / dim, column: at % dim, rows })
 }
 
 /// The graphs in tests/data/tiny-graph are described in the script beside them.

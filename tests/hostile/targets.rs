@@ -11,7 +11,7 @@ use offprint::cache::{self, EmbeddingCache, Key};
 use offprint::encode::Tokenizer;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::heads::Head;
-use offprint::model::{Bundle, Checkpoint, Pooling, Recipe, WeightsFile};
+use offprint::model::{Bundle, Checkpoint, Pooling, Recipe, Weights};
 use offprint::output::{Prediction, PredictionOptions, prediction_writer};
 use offprint::paper::{Corpus, CorpusOptions};
 use offprint::report::{Report, Section};
@@ -35,6 +35,8 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 /// A value of a parsed tree takes many times its text: `0,` is 2 bytes, a JSON value 32, and its list grows by doubling.
 const TREE: (usize, usize) = (100, MIB / 8);
+/// The tokenizer beside the file is parsed too.
+const CHECKPOINT: (usize, usize) = (100, 4 * MIB);
 /// TOML is parsed into a list of tokens first.
 const TOML: (usize, usize) = (200, MIB / 8);
 
@@ -43,11 +45,13 @@ const PART: &str = "0123456789abcdef/8748119ddc4c0b173ead6901ccdf695f66d44a64654
 #[rustfmt::skip]
 pub const TARGETS: &[Target] = &[
     Target { name: "weights", file: "model.safetensors", prepare: checkpoint, read: weights, memory: TREE },
+    Target { name: "torch", file: "pytorch_model.bin", prepare: torch, read: weights, memory: TREE },
+    Target { name: "shards", file: "pytorch_model.bin.index.json", prepare: shards, read: weights, memory: TREE },
     Target { name: "config", file: "config.json", prepare: checkpoint, read: export, memory: (100, 2 * MIB) },
-    Target { name: "tokenizer_config", file: "tokenizer_config.json", prepare: checkpoint, read: open_checkpoint, memory: TREE },
-    Target { name: "modules", file: "modules.json", prepare: sentence, read: open_checkpoint, memory: TREE },
-    Target { name: "pooling", file: "1_Pooling/config.json", prepare: sentence, read: open_checkpoint, memory: TREE },
-    Target { name: "sentence_config", file: "0_Transformer/sentence_bert_config.json", prepare: sentence, read: open_checkpoint, memory: TREE },
+    Target { name: "tokenizer_config", file: "tokenizer_config.json", prepare: checkpoint, read: open_checkpoint, memory: CHECKPOINT },
+    Target { name: "modules", file: "modules.json", prepare: sentence, read: open_checkpoint, memory: CHECKPOINT },
+    Target { name: "pooling", file: "1_Pooling/config.json", prepare: sentence, read: open_checkpoint, memory: CHECKPOINT },
+    Target { name: "sentence_config", file: "0_Transformer/sentence_bert_config.json", prepare: sentence, read: open_checkpoint, memory: CHECKPOINT },
     Target { name: "tokenizer", file: "tokenizer.json", prepare: checkpoint, read: tokenizer, memory: (400, MIB) },
     Target { name: "recipe", file: "recipe.toml", prepare: recipe_file, read: recipe, memory: TOML },
     Target { name: "manifest", file: "bundle.toml", prepare: bundle_folder, read: bundle, memory: TOML },
@@ -85,6 +89,14 @@ fn checkpoint(folder: &Path) {
     copy("tests/data/tiny-bert/cls", folder);
 }
 
+fn torch(folder: &Path) {
+    copy("tests/data/tiny-architectures/roberta-a", folder);
+}
+
+fn shards(folder: &Path) {
+    copy("tests/data/tiny-architectures/xlm-roberta-b", folder);
+}
+
 fn sentence(folder: &Path) {
     copy("tests/data/tiny-bert/mean", folder);
 }
@@ -96,12 +108,10 @@ fn options(folder: &Path) -> ExportOptions {
 }
 
 fn weights(folder: &Path) -> Outcome {
-    let file = WeightsFile::open(&folder.join("model.safetensors"))?;
+    let weights = Weights::in_folder(folder)?.ok_or("no weights")?;
     let mut values = Vec::new();
-    for name in file.names() {
-        if let Some(tensor) = file.get(name) {
-            tensor.read(&mut values)?;
-        }
+    for tensor in weights.names().filter_map(|name| weights.get(name)) {
+        tensor.read(0..tensor.count(), &mut values)?;
     }
     Ok(())
 }

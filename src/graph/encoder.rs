@@ -1,0 +1,160 @@
+//! An encoder, from `input_ids` and `attention_mask` [batch, sequence] to one row per text. Owns the order of the parts
+//! and of the layers (Vaswani et al. 2017, post-norm); what families differ in stands in `model::Architecture`.
+
+use std::collections::BTreeSet;
+
+use crate::model::{self, EncoderConfig, Pooling, SENTENCE_EMBEDDING, Weights};
+
+use super::attention::{self, AttentionMask};
+use super::builder::{Graph, GraphBuilder, Linear, Value};
+use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
+use super::{embeddings, head, pooling, relative};
+
+pub(super) const INPUT_IDS: &str = "input_ids";
+pub(super) const ATTENTION_MASK: &str = "attention_mask";
+
+/// What may stand before the names of a checkpoint that was saved from inside another module.
+const WRAPPERS: [&str; 3] = ["", "model.", "module."];
+
+/// Rows that stand for the first token where only its state is wanted. One would do, but ONNX Runtime multiplies a
+/// single row by another kernel, whose sums over the tokens change with the padding; every text has two tokens.
+const FIRST_ROWS: i64 = 2;
+
+/// What an encoder's graph is to end in, beside the head of a classifier.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub pooling: Pooling,
+    pub normalize: bool,
+}
+
+/// Builds the graph. Every tensor that it needs is looked up and its shape checked; no weight is read.
+pub(super) fn build<'a>(
+    config: &EncoderConfig,
+    weights: &'a Weights,
+    ending: Ending,
+) -> Result<Graph<'a>, model::Error> {
+    let prefix = encoder_prefix(config, weights);
+    check_layer_count(config, weights, &prefix)?;
+    let mut graph = GraphBuilder::new(weights);
+    graph.enter("embeddings");
+    let states = embeddings::embed(&mut graph, config, &prefix);
+    graph.enter("mask");
+    let mask = AttentionMask::new(&mut graph);
+    let bias = config.architecture.embeddings.relative.map(|name| {
+        graph.enter("relative");
+        relative::bias(&mut graph, config, &format!("{prefix}{name}"))
+    });
+    let mut encoder = Encoder { graph, config, prefix, mask, bias };
+    let states = encoder.layers(states, ending.pooling);
+    encoder.graph.enter("pooling");
+    pooling::pool(&mut encoder.graph, &states, &encoder.mask, ending);
+    let outputs = encoder.outputs(&states, ending.pooling);
+    let tokens = || vec![Dimension::Named("batch".to_owned()), Dimension::Named("sequence".to_owned())];
+    let inputs = [INPUT_IDS, ATTENTION_MASK].map(|name| ValueInfoProto::tensor(name, ElementType::Int64, tokens()));
+    encoder.graph.finish(config.architecture.name, inputs.to_vec(), outputs)
+}
+
+struct Encoder<'a, 'c> {
+    graph: GraphBuilder<'a>,
+    config: &'c EncoderConfig,
+    prefix: String,
+    mask: AttentionMask,
+    bias: Option<Value>,
+}
+
+impl Encoder<'_, '_> {
+    /// All layers; with CLS pooling, only the first tokens' states come out of the last.
+    fn layers(&mut self, mut states: Value, pooling: Pooling) -> Value {
+        for layer in 0..self.config.layers {
+            let cut = pooling == Pooling::Cls && layer + 1 == self.config.layers;
+            states = self.layer(layer, &states, cut);
+        }
+        states
+    }
+
+    /// Self-attention and feed-forward block.
+    fn layer(&mut self, index: usize, states: &str, cut: bool) -> Value {
+        let (config, names) = (self.config, &self.config.architecture.layers);
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let norm = (hidden, config.layer_norm_epsilon);
+        let name = format!("{}{}", self.prefix, config.layer_name(index));
+        let graph = &mut self.graph;
+        graph.enter(format!("layer.{index}/attention"));
+        let queries = if cut { first_rows(graph, states) } else { states.to_owned() };
+        let bias = match &self.bias {
+            Some(bias) if cut => Some(first_rows(graph, bias)),
+            bias => bias.clone(),
+        };
+        let inputs = attention::Inputs { queries: &queries, states, mask: &self.mask, bias: bias.as_deref() };
+        let context = attention::attend(graph, config, &name, &inputs);
+        let attended =
+            graph.linear(&context, &format!("{name}.{}", names.attention_output), Linear::new(hidden, hidden));
+        let sum = add_rows(graph, &attended, &queries);
+        let states = graph.layer_norm(&sum, &format!("{name}.{}", names.attention_norm), norm);
+
+        graph.enter(format!("layer.{index}/feed_forward"));
+        let wide = graph.linear(&states, &format!("{name}.{}", names.wide), Linear::new(hidden, inner));
+        let active = graph.activation(&wide, config.activation);
+        let narrow = graph.linear(&active, &format!("{name}.{}", names.narrow), Linear::new(inner, hidden));
+        let sum = add_rows(graph, &narrow, &states);
+        graph.layer_norm(&sum, &format!("{name}.{}", names.output_norm), norm)
+    }
+
+    /// The graph's outputs, after adding the head of a classifier where there is one.
+    fn outputs(&mut self, states: &str, pooling: Pooling) -> Vec<ValueInfoProto> {
+        let row = vec![Dimension::Named("batch".to_owned()), Dimension::Fixed(self.config.hidden_size as i64)];
+        let mut outputs = vec![ValueInfoProto::tensor(SENTENCE_EMBEDDING, ElementType::Float, row)];
+        if let Some(classification) = &self.config.classification {
+            self.graph.enter("head");
+            let rows = match pooling {
+                Pooling::Cls => states.to_owned(),
+                Pooling::Mean => first_rows(&mut self.graph, states),
+            };
+            let beside = self.prefix.strip_suffix(self.config.architecture.prefix).unwrap_or_default();
+            let prefixes = head::Prefixes { encoder: &self.prefix, beside };
+            outputs.extend(head::classify(&mut self.graph, self.config, (classification, prefixes), &rows));
+        }
+        outputs
+    }
+}
+
+/// The sum of two tensors before a layer normalization. `Sum`, not `Add`: on CPU, ONNX Runtime fuses `Add` and
+/// `LayerNormalization` into a kernel that takes five times as long as the two apart (6 to 8 % of a MiniLM pass).
+pub(super) fn add_rows(graph: &mut GraphBuilder<'_>, left: &str, right: &str) -> Value {
+    graph.node("Sum", &[left, right])
+}
+
+/// The state of each text's first token, [batch, size], of `rows` [batch, rows, size].
+pub(super) fn first_token(graph: &mut GraphBuilder<'_>, rows: &str) -> Value {
+    let first = graph.int(0);
+    graph.node_with("Gather", &[rows, &first], vec![AttributeProto::int("axis", 1)])
+}
+
+/// The first [`FIRST_ROWS`] places of the second axis: rows of [batch, sequence, size] or of [heads, sequence, sequence].
+fn first_rows(graph: &mut GraphBuilder<'_>, values: &str) -> Value {
+    let [start, end, axis] = [0, FIRST_ROWS, 1].map(|value| graph.ints(&[value]));
+    graph.node("Slice", &[values, &start, &end, &axis])
+}
+
+/// What stands before the encoder's tensors: the family's prefix, that of a wrapper, both or nothing.
+fn encoder_prefix(config: &EncoderConfig, weights: &Weights) -> String {
+    let words = config.architecture.embeddings.words;
+    let prefixes = [config.architecture.prefix, ""];
+    let both = prefixes.iter().flat_map(|prefix| WRAPPERS.map(|wrapper| format!("{wrapper}{prefix}")));
+    let mut found = both.filter(|prefix| weights.get(&format!("{prefix}{words}.weight")).is_some());
+    found.next().unwrap_or_default()
+}
+
+/// A config with fewer layers than the weights would silently be another encoder.
+fn check_layer_count(config: &EncoderConfig, weights: &Weights, prefix: &str) -> Result<(), model::Error> {
+    let names = &config.architecture.layers;
+    let start = format!("{prefix}{}", names.stem());
+    let parts = names.layer.split('.').count() + prefix.matches('.').count();
+    let layer = |name: &str| name.split('.').take(parts).collect::<Vec<_>>().join(".");
+    let found: BTreeSet<String> = weights.names().filter(|name| name.starts_with(&start)).map(layer).collect();
+    let (got, expected) = (found.len(), config.stored_layers());
+    if got == expected {
+        return Ok(());
+    }
+    Err(model::Error::LayerCount { path: weights.path().to_owned(), got, expected })
+}

@@ -1,0 +1,168 @@
+//! The encoders that graphs can be built for, one file each: a table of what the fields of config.json and the tensors
+//! are called, and of the options in which its layers differ. The builders in `graph` read nothing else about it.
+//! To add one: write its table, list it in [`ALL`], and give it a row in `export/oracle/make_tiny_architectures.py`.
+
+mod albert;
+mod bert;
+mod distilbert;
+mod electra;
+mod mpnet;
+mod roberta;
+
+use super::Activation;
+
+/// Every architecture, in the order in which messages list them.
+pub static ALL: [&Architecture; 7] = [
+    &bert::BERT,
+    &roberta::ROBERTA,
+    &roberta::XLM_ROBERTA,
+    &distilbert::DISTILBERT,
+    &electra::ELECTRA,
+    &mpnet::MPNET,
+    &albert::ALBERT,
+];
+
+/// A family of encoders with absolute positions and post-normalized layers (Vaswani et al. 2017).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Architecture {
+    /// `model_type` of config.json.
+    pub name: &'static str,
+    /// The classifier among `architectures` of config.json.
+    pub classifier: &'static str,
+    /// What a checkpoint with a task head puts before the encoder's tensors.
+    pub prefix: &'static str,
+    /// Names in config.json.
+    pub fields: FieldNames,
+    /// How tokens get their row of the position table.
+    pub positions: Positions,
+    /// Tensors before the first layer.
+    pub embeddings: EmbeddingNames,
+    /// Tensors of the layers.
+    pub layers: LayerNames,
+    /// Tensors of the classifier's head.
+    pub head: HeadNames,
+}
+
+/// What the fields of config.json are called, and the values that transformers gives those that may be missing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FieldNames {
+    /// Width of a token state.
+    pub hidden_size: &'static str,
+    /// Width of a row of the embedding tables, where it may differ from the states'.
+    pub embedding_size: Option<&'static str>,
+    /// Encoder layers.
+    pub layers: &'static str,
+    /// Attention heads.
+    pub heads: &'static str,
+    /// Width inside the feed-forward block.
+    pub intermediate_size: &'static str,
+    /// Function inside the feed-forward block, and its default.
+    pub activation: (&'static str, &'static str),
+    /// Rows of the token type table, 2 if missing; `None` where there is no such table.
+    pub token_types: Option<&'static str>,
+    /// Added to the variance in layer normalization, 10⁻¹² if missing or without a field.
+    pub epsilon: Option<&'static str>,
+    /// Rows of the table of relative positions, 32 if missing.
+    pub relative_buckets: Option<&'static str>,
+    /// Groups of layers that share their weights, and layers within a group; 1 if missing.
+    pub shared_layers: Option<[&'static str; 2]>,
+}
+
+/// How tokens get their row of the position table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// 0, 1, 2, .. along the tokens.
+    FromZero,
+    /// Tokens that are not the padding token get padding + 1, padding + 2, ..; the padding token gets its own id.
+    AfterPadding(Padding),
+}
+
+/// Where the id of the padding token is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// In this field of config.json; 1 if it is missing.
+    Field(&'static str),
+    /// Nowhere: it is always this one.
+    Id(usize),
+}
+
+/// Tensors before the first layer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EmbeddingNames {
+    /// Table of word pieces.
+    pub words: &'static str,
+    /// Table of positions.
+    pub positions: &'static str,
+    /// Table of token types.
+    pub token_types: &'static str,
+    /// Layer normalization of the sum.
+    pub norm: &'static str,
+    /// Linear layer from the embeddings' width to the states'.
+    pub projection: Projection,
+    /// Table of relative positions, [buckets, heads], added to the scores of every layer.
+    pub relative: Option<&'static str>,
+}
+
+/// Whether a linear layer stands between the embeddings and the first layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projection {
+    /// Never: both have the same width.
+    None,
+    /// Only if the widths differ.
+    WhereWidthsDiffer(&'static str),
+    /// Always.
+    Always(&'static str),
+}
+
+/// Tensors of the layers, all but `layer` within one layer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LayerNames {
+    /// A layer; `{layer}`, or `{group}` and `{inner}` where layers share weights, stand for numbers.
+    pub layer: &'static str,
+    /// Queries of self-attention.
+    pub query: &'static str,
+    /// Keys.
+    pub key: &'static str,
+    /// Values.
+    pub value: &'static str,
+    /// Linear layer behind the heads.
+    pub attention_output: &'static str,
+    /// Layer normalization behind attention.
+    pub attention_norm: &'static str,
+    /// First linear layer of the feed-forward block.
+    pub wide: &'static str,
+    /// Second linear layer of the feed-forward block.
+    pub narrow: &'static str,
+    /// Layer normalization behind the feed-forward block.
+    pub output_norm: &'static str,
+}
+
+/// The head of a sequence classifier: the first token's state through a linear layer, a function and a linear layer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HeadNames {
+    /// The first linear layer, from width to width.
+    pub dense: &'static str,
+    /// Whether that layer belongs to the encoder and has its prefix (a pooler), or stands beside it.
+    pub dense_in_encoder: bool,
+    /// The function.
+    pub activation: Activation,
+    /// The second linear layer, to the labels.
+    pub output: &'static str,
+}
+
+impl LayerNames {
+    /// The part of a layer's name before its first number.
+    pub fn stem(&self) -> &'static str {
+        self.layer.split('{').next().unwrap_or_default()
+    }
+}
+
+/// The architecture of that name.
+pub(super) fn find(name: &str) -> Option<&'static Architecture> {
+    ALL.into_iter().find(|architecture| architecture.name == name)
+}
+
+/// The names of all architectures, as messages list them.
+pub(super) fn known() -> String {
+    ALL.map(|architecture| architecture.name).join(", ")
+}
