@@ -7,6 +7,7 @@
 //! arguments, makes one library call and prints.
 
 pub mod cache;
+pub mod contained;
 pub mod durable;
 pub mod encode;
 pub mod evaluate;

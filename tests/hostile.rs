@@ -98,6 +98,7 @@ struct Tally {
 
 /// Reads `bytes` as the target's file, and fails if the promise is broken.
 fn read(target: &Target, folder: &Path, bytes: &[u8], tally: &mut Tally) {
+    offprint::contained::hide_contained_panics();
     fs::write(folder.join(target.file), bytes).unwrap();
     let keep = || {
         let path = std::env::temp_dir().join(format!("offprint-hostile-{}", target.name));

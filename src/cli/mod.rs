@@ -118,6 +118,7 @@ fn visible_command_line() -> clap::Command {
 
 /// Parses, runs, reports.
 pub(crate) fn main() -> ExitCode {
+    offprint::contained::hide_contained_panics();
     if let Err(error) = signals::survive_file_size_limits() {
         remark(&format!("warning: a file-size limit will end this program without a message: {error}"));
     }

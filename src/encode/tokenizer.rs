@@ -4,13 +4,13 @@
 //! templates beyond the place where the title ends. Invariant: the ids are those that transformers gives for the text
 //! alone with `truncation=True, max_length=N`, and what was cut off is counted.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use tokenizers::Token;
 
 use super::error::{Error, TokenizersError};
+use crate::contained::contained;
 
 /// The token ids of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +43,11 @@ impl Tokenizer {
         let path = || tokenizer_json.to_owned();
         let unreadable = |source| Error::TokenizerUnreadable { path: path(), source };
         let bytes = std::fs::read(tokenizer_json).map_err(|error| unreadable(error.into()))?;
-        let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(unreadable)?;
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(unreadable)?;
         let pad_id = pad_id(&inner);
         inner.with_padding(None);
         inner.with_truncation(None).map_err(unreadable)?;
-        let frame = contained(|| frame(&inner)).map_err(unreadable)?;
+        let frame = guarded(|| frame(&inner)).map_err(unreadable)?;
         let [before, after] = frame.as_slice() else {
             return Err(Error::TokenizerTemplate { path: path(), times: frame.len() - 1 });
         };
@@ -87,20 +87,16 @@ impl Tokenizer {
 
     /// The ids of a text without special tokens around it.
     fn pieces(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding = contained(|| self.inner.encode_fast(text, false));
+        let encoding = guarded(|| self.inner.encode_fast(text, false));
         let encoding = encoding.map_err(|source| Error::Tokenize { bytes: text.len(), source })?;
         Ok(encoding.get_ids().to_vec())
     }
 }
 
-/// The library panics where parts of a `tokenizer.json` contradict each other: here that is an error as any other. What
-/// it was working on is dropped or, in an opened tokenizer, not changed by reading.
-fn contained<T>(work: impl FnOnce() -> Result<T, TokenizersError>) -> Result<T, TokenizersError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        Err(format!("the tokenizers library gave up: {said}").into())
-    })
+/// The library panics where parts of a `tokenizer.json` contradict each other: here that is an error as any other. An
+/// opened tokenizer is not changed by reading.
+fn guarded<T>(work: impl FnOnce() -> Result<T, TokenizersError>) -> Result<T, TokenizersError> {
+    contained(work).unwrap_or_else(|said| Err(format!("the tokenizers library gave up: {said}").into()))
 }
 
 /// The id named by the tokenizer's own padding, else that of its padding token, else 0: masked positions carry no

@@ -11,7 +11,6 @@ mod values;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +24,7 @@ use super::error::Error;
 use super::fields::FieldPlan;
 use super::lines::{LONGEST_ROW, check_unfolded, too_long};
 use super::source::{RawRow, Reading, RowSource};
+use crate::contained::contained;
 use columns::{BatchColumn, Columns};
 use pages::GroupPages;
 
@@ -67,14 +67,9 @@ impl Place {
     /// Runs what the library does. It panics on some damaged data (one damaged file in some ten thousand, over bits that
     /// do not last for the rows); that becomes an error, not the end of the program.
     fn guard<T>(&self, work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
-        match catch_unwind(AssertUnwindSafe(work)) {
+        match contained(work) {
             Ok(result) => result.map_err(|source| self.broken(source)),
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-                let (file, message) = (self.file.to_string(), message.lines().next().unwrap_or_default().to_owned());
-                Err(Error::ParquetPanic { file, row: self.row, message })
-            }
+            Err(message) => Err(Error::ParquetPanic { file: self.file.to_string(), row: self.row, message }),
         }
     }
 }
