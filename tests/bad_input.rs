@@ -166,3 +166,44 @@ fn a_reader_that_goes_away_is_no_failure() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.is_empty() && output.status.code() == Some(0), "{:?}: {said}", output.status);
 }
+
+#[test]
+fn results_that_would_replace_each_other_or_a_folder_are_refused_before_the_work() {
+    let place = Workplace::new();
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"fine\"}\n");
+    std::fs::create_dir_all(place.path("taken/report.json")).unwrap();
+    std::fs::create_dir(place.path("d.npy")).unwrap();
+    let refused = |args: &[&str], words: &str| {
+        let mut all = vec!["embed", "--model", tiny_bundle(), "papers.jsonl"];
+        all.extend(args);
+        place.run(&all, 2).expect(&["error: `", words, "hint: "]);
+    };
+    refused(&["-o", "x.jsonl", "--rejects", "x.jsonl"], "`x.jsonl` is named twice");
+    refused(&["-o", "x.npy", "--rejects", "./x.ids.txt"], "`./x.ids.txt` is named twice");
+    refused(&["-o", "d.npy"], "`d.npy` is a folder");
+    refused(&["-o", "x.jsonl", "--report", "taken"], "`taken/report.json` is a folder");
+    refused(&["-o", "x.jsonl", "--rejects", "papers.jsonl"], "is a file of the corpus");
+    assert!(!place.path("x.jsonl").exists());
+}
+
+#[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let place = Workplace::new();
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"fine\"}\n");
+    let refused = |args: &[&str], words: &str| {
+        let mut all = vec!["embed", "--model", tiny_bundle(), "papers.jsonl"];
+        all.extend(args);
+        place.run(&all, 2).expect(&["error: ", words]);
+    };
+    refused(&["--compress", "zstd"], "`--compress` is about the output");
+    refused(&["--jsonl-for", "scidocs"], "`--jsonl-for` is about the output");
+    refused(&["--text-field", "title", "--title-field", "title"], "cannot be used with");
+}
+
+#[test]
+fn a_header_of_any_width_is_refused_at_once() {
+    let place = Workplace::new();
+    let header: Vec<String> = (0..300_000).map(|column| format!("c{column}")).collect();
+    place.write("papers.csv", format!("{}\n{}\n", header.join(","), ",".repeat(299_999)));
+    embed(&place, &["papers.csv"]).expect(&["error: no row has a field `title` or `abstract`", "`c0`, `c1`"]);
+}

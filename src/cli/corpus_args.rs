@@ -39,7 +39,7 @@ pub(crate) struct CorpusArgs {
     pub abstract_field: Option<String>,
 
     /// Field with a plain text, used as it is instead of title and abstract, without a template
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["title_field", "abstract_field"])]
     pub text_field: Option<String>,
 
     /// Field that says which part of a split a row belongs to [default: split]

@@ -63,11 +63,18 @@ impl EmbedArgs {
 
     /// What can be said of the output before anything is opened.
     fn output_options(&self) -> Result<EmbeddingOutputOptions> {
+        if let (None, Some(_)) = (&self.output, self.compress.compress) {
+            return Err(user_error("`--compress` is about the output, and there is none", "add `-o FILE`"));
+        }
         let mut options = EmbeddingOutputOptions { compression: self.compress.compress, ..Default::default() };
         if let Some((flag, key)) = self.chosen_id_key() {
-            if let Some(output) = &self.output
-                && EmbeddingFormat::from_path(output)? != EmbeddingFormat::Jsonl
-            {
+            let Some(output) = &self.output else {
+                return Err(user_error(
+                    format!("`{flag}` is about the output, and there is none"),
+                    "add `-o FILE.jsonl`",
+                ));
+            };
+            if EmbeddingFormat::from_path(output)? != EmbeddingFormat::Jsonl {
                 let what = format!("`{flag}` is about JSONL, and output `{}` is none", output.display());
                 return Err(user_error(what, "end the output's name in `.jsonl`, or leave the flag out"));
             }

@@ -1,7 +1,5 @@
 //! How an error looks: `error: what failed`, one `cause:` line per link, at most one `hint:` line, all on stderr.
 
-use std::io;
-
 use super::say::remark;
 use offprint::{cache, encode, evaluate, graph, heads, model, output, paper, report, runtime};
 
@@ -56,11 +54,4 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         report::Error
     );
     error.downcast_ref::<UserError>().map(|error| error.hint.clone())
-}
-
-/// Whether the reader of our output went away, which is no failure of ours.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }

@@ -7,6 +7,7 @@ use offprint::durable;
 use offprint::model::Bundle;
 use offprint::output;
 use offprint::paper::Corpus;
+use offprint::report::{HTML_FILE, JSON_FILE};
 
 use super::hub::{self, Found, HubArgs, Wanted};
 use super::user_error;
@@ -56,23 +57,55 @@ pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// No result may take the place of a file of the corpus, and each needs a folder to lie in: better said before hours of
-/// work than after them.
-pub(crate) fn check_outputs(corpus: &Corpus, output: Option<&Path>, rejects: &Path) -> Result<()> {
-    let inputs: Vec<PathBuf> = corpus.files().iter().filter_map(|file| file.canonicalize().ok()).collect();
-    let ids = output.and_then(output::ids_path);
-    for path in output.into_iter().chain(ids.as_deref()).chain([rejects]) {
-        if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
-            let what = format!("`{}` is a file of the corpus and would be replaced", path.display());
-            return Err(user_error(what, "give the result another name"));
+/// Where a run is going to write.
+pub(crate) struct Results<'a> {
+    pub output: Option<&'a Path>,
+    pub rejects: &'a Path,
+    /// The folder of the report page.
+    pub report: Option<&'a Path>,
+}
+
+impl Results<'_> {
+    /// Nothing may take the place of a file of the corpus or of another result, and each needs a folder to lie in and a
+    /// name that no folder has: better said before hours of work than after them.
+    pub(crate) fn check(&self, corpus: &Corpus) -> Result<()> {
+        let inputs: Vec<PathBuf> = corpus.files().iter().filter_map(|file| file.canonicalize().ok()).collect();
+        let mut met: Vec<PathBuf> = Vec::new();
+        for path in self.files() {
+            let place = resolved(&path);
+            let refuse = |what: &str| {
+                let what = format!("`{}` {what}", path.display());
+                Err(user_error(what, "give the result another name"))
+            };
+            if inputs.contains(&place) {
+                return refuse("is a file of the corpus and would be replaced");
+            }
+            if met.contains(&place) {
+                return refuse("is named twice: one result would replace the other");
+            }
+            if path.is_dir() {
+                return refuse("is a folder, expected the name of a file");
+            }
+            met.push(place);
         }
-    }
-    if let Some(output) = output {
+        let Some(output) = self.output else { return Ok(()) };
         let folder = durable::parent(output);
         if !folder.is_dir() {
             let what = format!("`{}` cannot be written: there is no folder `{}`", output.display(), folder.display());
             return Err(user_error(what, "make the folder first"));
         }
+        Ok(())
     }
-    Ok(())
+
+    fn files(&self) -> Vec<PathBuf> {
+        let output = self.output.into_iter().flat_map(|path| [Some(path.to_owned()), output::ids_path(path)]);
+        let report = self.report.into_iter().flat_map(|folder| [folder.join(JSON_FILE), folder.join(HTML_FILE)]);
+        output.flatten().chain([self.rejects.to_owned()]).chain(report).collect()
+    }
+}
+
+/// The path without links and detours as far as there is something behind it.
+fn resolved(path: &Path) -> PathBuf {
+    let in_folder = || Some(durable::parent(path).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }

@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
             (None, Some(output)) => places::beside(output, ".rejects.jsonl"),
             (None, None) => default_rejects(&places::cache_dir(args.cache_dir.as_deref())?),
         };
-        places::check_outputs(corpus, output, &rejects)?;
+        places::Results { output, rejects: &rejects, report: args.report.as_deref() }.check(corpus)?;
         if let Some(folder) = &args.report {
             std::fs::create_dir_all(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
         }

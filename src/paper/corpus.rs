@@ -19,6 +19,9 @@ use super::{Origin, Rejection, Row};
 /// Rows of each file that are searched for the fields that the user named.
 const ROWS_SEARCHED: usize = 10_000;
 
+/// Names of fields that are kept for a message.
+const MOST_SEEN: usize = 100;
+
 /// How to read a corpus.
 #[derive(Debug, Clone, Default)]
 pub struct CorpusOptions {
@@ -281,8 +284,9 @@ impl<'a> Search<'a> {
                 return Ok(());
             }
         }
-        for name in current.rows.names() {
-            if !self.seen.contains(name) {
+        // A header may have any number of columns; nobody reads a message with all of them.
+        for name in current.rows.names().iter().take(MOST_SEEN) {
+            if self.seen.len() < MOST_SEEN && !self.seen.contains(name) {
                 self.seen.push(name.clone());
             }
         }

@@ -187,7 +187,7 @@ pub enum Error {
     Changed {
         /// The file.
         path: PathBuf,
-        /// `shrank` or `was replaced by another file`.
+        /// `shrank`, `was replaced by another file`, ...
         how: &'static str,
         /// Bytes when the corpus was opened.
         before: u64,

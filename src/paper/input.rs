@@ -5,7 +5,7 @@
 //! again; a Parquet stream is spooled into a file without a name, because Parquet begins at its end.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,6 +89,8 @@ pub(super) struct Watch {
     path: PathBuf,
     file: File,
     before: Seen,
+    /// Whether a row ends with its line, so that a file that grew tells whether its last row was whole.
+    pub(super) plain_lines: bool,
 }
 
 impl Watch {
@@ -99,14 +101,15 @@ impl Watch {
     pub(super) fn new(path: &Path, file: &File, before: &Seen) -> Result<Self, Error> {
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
         let file = file.try_clone().map_err(unreadable)?;
-        let watch = Self { path: path.to_owned(), file, before: before.clone() };
+        let watch = Self { path: path.to_owned(), file, before: before.clone(), plain_lines: false };
         watch.check().map(|_| watch)
     }
 
     /// What changed and does no harm, as a sentence.
     ///
     /// # Errors
-    /// The file has shrunk, or another one has taken its place: what was read is not the corpus that was opened.
+    /// The file has shrunk, another one has taken its place, or it was in the middle of a row when it was opened: what
+    /// was read is not the corpus.
     pub(super) fn check(&self) -> Result<Option<String>, Error> {
         let unreadable = |source| Error::Unreadable { path: self.path.clone(), source };
         let (path, before) = (self.path.display(), self.before.size);
@@ -125,6 +128,9 @@ impl Watch {
             Ok(_) => {}
             Err(_) => return Ok(Some(format!("`{path}` was removed while it was read; its {before} bytes were read"))),
         }
+        if now.size > before && self.plain_lines && self.was_within_a_row().map_err(unreadable)? {
+            return changed("was in the middle of a row that was being written", now.size);
+        }
         if now.size > before {
             return Ok(Some(format!(
                 "`{path}` grew while it was read, from {before} to {} bytes; rows added later are not in this run",
@@ -133,6 +139,17 @@ impl Watch {
         }
         let same = now.modified == self.before.modified;
         Ok((!same).then(|| format!("`{path}` was written to while it was read; its size is still {before} bytes")))
+    }
+
+    /// Whether the file, which has grown, ended neither behind a line end nor before one.
+    fn was_within_a_row(&self) -> io::Result<bool> {
+        // Opened anew: a copy of the handle would move the place at which the other reads.
+        let mut file = File::open(&self.path)?;
+        let Some(last) = self.before.size.checked_sub(1) else { return Ok(false) };
+        file.seek(SeekFrom::Start(last))?;
+        let mut around = [0; 2];
+        file.read_exact(&mut around)?;
+        Ok(around[0] != b'\n' && around[1] != b'\n' && around[1] != b'\r')
     }
 
     /// A fault of reading, or the change of the file that explains it.

@@ -47,7 +47,7 @@ impl JsonObjectRows {
             if !byte.is_ascii_whitespace() {
                 return Ok(Some(byte));
             }
-            self.lines.take_byte();
+            self.lines.take_byte()?;
         }
         Ok(None)
     }
@@ -63,10 +63,7 @@ impl JsonObjectRows {
 
     fn expect(&mut self, wanted: u8, expected: &'static str) -> Result<(), Error> {
         match self.next_mark()? {
-            Some(byte) if byte == wanted => {
-                self.lines.take_byte();
-                Ok(())
-            }
+            Some(byte) if byte == wanted => self.lines.take_byte(),
             other => self.broken(other, expected),
         }
     }
@@ -79,7 +76,7 @@ impl JsonObjectRows {
         }
         match (self.state, self.next_mark()?) {
             (State::First | State::Next, Some(b'}')) => {
-                self.lines.take_byte();
+                self.lines.take_byte()?;
                 self.state = State::End;
                 match self.next_mark()? {
                     None => return Ok(false),
@@ -87,7 +84,7 @@ impl JsonObjectRows {
                 }
             }
             (State::First, _) => {}
-            (_, Some(b',')) => self.lines.take_byte(),
+            (_, Some(b',')) => self.lines.take_byte()?,
             (_, other) => return self.broken(other, "a comma or the end of the object"),
         }
         match self.next_mark()? {
@@ -118,7 +115,7 @@ impl JsonObjectRows {
                 b':' if depth == 0 => return Ok(fits.then_some(value)),
                 _ => {}
             }
-            self.lines.take_byte();
+            self.lines.take_byte()?;
             if fits {
                 value.push(byte);
                 fits = value.len() <= longest;
@@ -150,7 +147,6 @@ impl RowSource for JsonObjectRows {
         let key = self.take_value()?;
         self.expect(b':', "a colon behind the key")?;
         let value = self.take_value()?;
-        self.lines.end_row()?;
         self.state = State::Next;
         Ok(Some(RawRow { line, cells: self.cells(key, value) }))
     }
@@ -226,5 +222,21 @@ mod tests {
         assert_eq!(last("{\"a\": {}\n\"b\": {}}"), "test:2: `:`, expected a comma or the end of the object");
         assert_eq!(last("{\"a\": {}} x"), "test:1: `x`, expected nothing behind the object");
         assert_eq!(last("{\"a\": {}, \u{0}"), "test:1: byte 0x00, expected a key in quotes");
+    }
+
+    #[test]
+    fn a_value_without_an_end_does_not_unfold_for_ever() {
+        use super::super::lines::TextBytes;
+        use std::io::{BufReader, Read, repeat};
+        use std::sync::atomic::AtomicU64;
+
+        let packed = Some(("gzip", Arc::new(AtomicU64::new(1_000))));
+        for (head, endless) in [(&b"{\"a\": \""[..], b'x'), (b"{", b' ')] {
+            let bytes = Box::new(BufReader::new(head.chain(repeat(endless))));
+            let lines = Lines::new(TextBytes { bytes, file: "test".into(), packed: packed.clone() });
+            let plan = Arc::new(FieldPlan::new(&FieldMap::default(), None));
+            let error = JsonObjectRows::new(lines, plan).next_row().err().unwrap();
+            assert!(error.to_string().contains("more than 500 times its size"), "{error}");
+        }
     }
 }

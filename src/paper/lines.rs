@@ -142,18 +142,15 @@ impl Lines {
         }
     }
 
-    /// Takes the byte that [`Lines::peek_byte`] gave.
-    pub(super) fn take_byte(&mut self) {
+    /// Takes the byte that [`Lines::peek_byte`] gave. The proportion is looked at now and then, since what is no line may
+    /// be one value without an end.
+    pub(super) fn take_byte(&mut self) -> Result<(), Error> {
         if let Ok(&[byte, ..]) = self.text.bytes.fill_buf() {
             self.number += u64::from(byte == b'\n');
             self.given += 1;
             self.text.bytes.consume(1);
         }
-    }
-
-    /// Looks at the proportion where rows are no lines.
-    pub(super) fn end_row(&self) -> Result<(), Error> {
-        self.check_proportion()
+        if self.given.is_multiple_of(1 << 20) { self.check_proportion() } else { Ok(()) }
     }
 
     /// Reads one line into the buffer: `None` at the end, `Some(false)` if it is too long.

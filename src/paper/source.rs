@@ -63,10 +63,11 @@ pub(super) fn open(input: &Input, reading: &Reading) -> Result<Opened, Error> {
         Input::Stream(stream) => return Ok(Opened { rows: open_stream(stream, reading)?, watch: None }),
     };
     let mut file = File::open(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
-    let watch = Watch::new(path, &file, seen)?;
+    let mut watch = Watch::new(path, &file, seen)?;
     let rows = match format_of(path, &mut file, reading.rules)? {
         (RowFormat::Parquet, _) => Box::new(ParquetRows::open(file, input.name(), reading)?),
         (rows, compression) => {
+            watch.plain_lines = rows != RowFormat::JsonObject && compression == Compression::None;
             // What is added to the file from now on belongs to a later run.
             let packed = Packed { bytes: Box::new(file.take(seen.size)), compression, file: input.name() };
             read_text(Some(rows), packed, reading)?

@@ -31,6 +31,29 @@ fn a_file_that_grows_is_read_as_far_as_it_went_and_named_with_both_sizes() {
 }
 
 #[test]
+fn a_row_that_was_being_written_when_the_corpus_was_opened_ends_the_reading() {
+    let folder = Folder::new();
+    for (half, rest, whole) in
+        [("2,Half of an abst", "ract\n", false), ("2,Whole\n", "3,Later\n", true), ("2,Whole", "\n3,Later\n", true)]
+    {
+        let text = format!("id,title\n1,First\n{half}");
+        let path = folder.write("x.csv", text.as_bytes());
+        let corpus = open(&[&path], FieldMap::default()).unwrap();
+        let mut rows = corpus.rows();
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(rest.as_bytes()).unwrap();
+        let error = rows.find_map(Result::err).map(|error| error.to_string());
+        let expected = format!(
+            "`{}` was in the middle of a row that was being written while it was read: it had {} bytes and has {} now",
+            path.display(),
+            text.len(),
+            text.len() + rest.len()
+        );
+        assert_eq!(error, (!whole).then_some(expected), "{half:?} and then {rest:?}");
+    }
+}
+
+#[test]
 fn a_file_that_shrinks_ends_the_reading_with_both_sizes() {
     let folder = Folder::new();
     for name in ["x.jsonl", "x.jsonl.gz"] {
