@@ -64,10 +64,36 @@ fn prune_shows_and_removes_and_wants_to_be_told_what() {
     let (status, said, _) = offprint(root.path(), &["prune", "--encoder", "f0", "--dry-run"]);
     assert_eq!(status, 0);
     assert!(said.starts_with("would remove f00d  ") && said.contains(" would go, 0 B stay"), "{said}");
+    let (status, _, error) = offprint(root.path(), &["prune", "--encoder", ""]);
+    assert_eq!(status, 2);
+    assert!(error.starts_with("error: an empty fingerprint says nothing") && error.contains("cache stat"), "{error}");
     let (_, json, _) = offprint(root.path(), &["prune", "--keep-size", "0", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&report["removed"][0]["fingerprint"], &report["bytes_left"]), (&"f00d".into(), &0.into()));
     assert!(!root.path().join("embeddings/f00d").exists());
+}
+
+#[test]
+fn the_embeddings_of_a_cache_may_be_named_themselves() {
+    let root = tempfile::tempdir().unwrap();
+    let embeddings = root.path().join("embeddings");
+    fill(&embeddings, "any", 0..40, 20);
+    for mark in [true, false] {
+        if !mark {
+            fs::remove_file(embeddings.join("CACHEDIR.TAG")).unwrap();
+        }
+        let stats = [root.path(), embeddings.as_path()].map(|folder| offprint(folder, &["stat", "--json"]).1);
+        assert!(stats[0] == stats[1] && stats[0].contains("f00d"), "{stats:?}");
+    }
+    let source = root.path().display().to_string();
+    let into = root.path().join("into");
+    offprint(&into, &["merge", &source]);
+    offprint(&into.join("embeddings"), &["merge", &source]);
+    assert!(into.join("embeddings/f00d").exists() && !into.join("embeddings/embeddings").exists());
+    fs::remove_dir_all(&embeddings).unwrap();
+    fs::create_dir(&embeddings).unwrap();
+    offprint(&embeddings, &["merge", &into.display().to_string()]);
+    assert!(embeddings.join("embeddings/f00d").exists(), "an empty folder of that name is like any other");
 }
 
 #[test]

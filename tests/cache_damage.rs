@@ -178,3 +178,20 @@ fn rows_of_a_space_whose_description_is_missing_or_damaged_are_found_by_the_next
         assert!(verify(root.path()).unwrap().is_sound());
     }
 }
+
+#[test]
+fn a_part_that_cannot_be_read_is_named_and_stays() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path(), "any", 0..30, 10);
+    fs::remove_file(root.path().join("f00d/space.json")).unwrap();
+    let part = parts(root.path()).remove(1);
+    // A folder can be opened, but not read as a file.
+    fs::remove_file(&part).unwrap();
+    fs::create_dir(&part).unwrap();
+    let report = verify(root.path()).unwrap();
+    assert_eq!((report.parts, report.damaged.len(), report.undescribed[0].parts), (3, 0, 2));
+    assert!(matches!(&report.unreadable[..], [one] if one.path == part), "{report:?}");
+    assert!(!report.is_sound() && part.exists() && !root.path().join("f00d/damaged").exists());
+    let text = serde_json::to_value(&report).unwrap()["unreadable"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(text.starts_with(&format!("could not read cache part `{}`: ", part.display())), "{text}");
+}

@@ -64,13 +64,15 @@ fn of_several_encoders_one_is_chosen() {
     let [first, second] = [fingerprints[0], fingerprints[1]];
     let said = place.run(&["cache", "export", "-o", "z.jsonl"], 2);
     said.expect(&["error: the cache holds 2 encoders that could be meant:", &first[..12], &second[..12]]);
-    said.expect(&["pooling: mean", "pooling: cls", "normalize: true", &format!("`--fingerprint {}`", &first[..12])]);
+    said.expect(&["pooling: mean", "pooling: cls", "normalize: true", &format!("`--encoder {}`", &first[..12])]);
     assert!(!said.stderr.contains("max_length"), "fields that don't differ help nobody: {}", said.stderr);
-    let said = place.run(&["cache", "export", "-o", "z.jsonl", "--fingerprint", "x"], 2);
-    said.expect(&["error: `--fingerprint x` fits none of these encoders:", &first[..12], "  hint: "]);
+    let said = place.run(&["cache", "export", "-o", "z.jsonl", "--encoder", "x"], 2);
+    said.expect(&["error: there is no cache of encoder `x` in `", "  hint: `offprint cache stat` shows the encoders"]);
+    let said = place.run(&["cache", "export", "-o", "z.jsonl", "--encoder", ""], 2);
+    said.expect(&["error: an empty fingerprint says nothing about which encoder is meant", "  hint: "]);
     assert!(!place.path("z.jsonl").exists());
-    for fingerprint in fingerprints {
-        let args = ["cache", "export", "-o", "z.jsonl", "--json", "--fingerprint", &fingerprint[..8]];
+    for (flag, fingerprint) in ["--encoder", "--fingerprint"].into_iter().zip(fingerprints) {
+        let args = ["cache", "export", "-o", "z.jsonl", "--json", flag, &fingerprint[..8]];
         assert_eq!(place.run(&args, 0).json()["fingerprint"], fingerprint);
     }
 }

@@ -106,6 +106,39 @@ fn origins_stay_apart_and_keys_with_other_bits_are_counted() {
 }
 
 #[test]
+fn rows_that_are_damaged_in_the_target_are_taken_from_a_source() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = |name: &str| root.path().join(name);
+    fill(&folder("a"), "any", 0..23, 23);
+    let whole = part_bytes(&folder("a"));
+    let flip: fn(&Path) = damage;
+    let cut: fn(&Path) = |path| fs::write(path, "cut").unwrap();
+    for (name, spoil, set_aside) in [("flipped", flip, true), ("cut", cut, false)] {
+        let into = folder(name);
+        fill(&into, "any", 0..23, 23);
+        spoil(&parts(&into)[0]);
+        let report = merge_caches(&[folder("a")], &into).unwrap();
+        let joined = &report.spaces[0];
+        assert_eq!(
+            (joined.taken, joined.known, joined.new_keys, joined.rows, joined.parts),
+            (1, 0, 23, 23, 1),
+            "{name}"
+        );
+        assert!(matches!(report.left[0].reason, Error::PartDamaged { .. }), "{:?}", report.left);
+        assert_eq!(part_bytes(&into), whole, "{name}");
+        assert_eq!(into.join("f00d/damaged").exists(), set_aside);
+        let again = merge_caches(&[folder("a")], &into).unwrap();
+        assert_eq!((again.spaces[0].taken, again.spaces[0].known, again.left.len()), (0, 1, 0));
+    }
+    let into = folder("part of it");
+    fill(&into, "any", 0..40, 10);
+    damage(&parts(&into)[2]);
+    let report = merge_caches(&[folder("a")], &into).unwrap();
+    assert_eq!((report.spaces[0].parts, report.left.len()), (1, 1));
+    assert_held(&EmbeddingCache::open(&into, &space()).unwrap(), 0..23);
+}
+
+#[test]
 fn damaged_parts_and_other_encoders_are_left_out_and_named() {
     let root = tempfile::tempdir().unwrap();
     let folder = |name: &str| root.path().join(name);

@@ -8,7 +8,7 @@ mod rows;
 use std::fs;
 use std::time::Duration;
 
-use offprint::cache::{EmbeddingCache, Error, Key, MergeScope, PartOrigin, RowMeta, Space};
+use offprint::cache::{EmbeddingCache, Error, Key, MergeScope, PartOrigin, RowMeta, Space, space_by_prefix};
 use rows::{DIM, append, assert_held, embedding, key, meta, parts, space, write_overlapping};
 
 #[test]
@@ -25,7 +25,7 @@ fn rows_are_found_before_and_after_they_are_written_and_by_the_next_run() {
     assert_held(&cache, 0..120);
     cache.finish().unwrap();
     assert_eq!((cache.len(), cache.parts()), (120, 1));
-    let again = EmbeddingCache::open_existing(root.path(), "f00d").unwrap();
+    let again = EmbeddingCache::open(root.path(), &space_by_prefix(root.path(), "f0").unwrap()).unwrap();
     assert_eq!(again.space(), &space());
     assert_held(&again, 0..120);
     assert!(!again.contains(&key(120)));

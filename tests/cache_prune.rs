@@ -7,13 +7,14 @@ mod rows;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use offprint::cache::{
     EmbeddingCache, Error, KeepReason, MergeScope, PruneOptions, PruneReport, Space, prune, spaces, stat, verify,
 };
-use rows::{append, assert_held, damage, space, tree};
+use rows::{append, assert_held, damage, fill, space, tree};
 
 const DAY: u64 = 86_400;
 
@@ -103,7 +104,7 @@ fn options_that_choose_nothing_none_or_several_are_refused() {
     assert!(matches!(refused(&[]), Error::NothingSelected));
     assert!(refused(&[]).hint().unwrap().contains("--unused-for 90d"));
     assert_eq!(refused(&["aa"]).to_string(), "fingerprint `aa` fits 2 encoders: aa1, aa2");
-    assert!(matches!(refused(&[""]), Error::PrefixUnclear { .. }));
+    assert!(matches!(refused(&[""]), Error::PrefixEmpty));
     assert!(matches!(refused(&["aa1", "zz"]), Error::NoSpace { .. }));
     assert_eq!(left(root.path()), ["aa1", "aa2"]);
 }
@@ -191,4 +192,26 @@ fn writers_and_prunes_at_the_same_time_lose_no_row_of_a_run() {
     let cache = EmbeddingCache::open(root.path(), &space()).unwrap();
     cache.merge(MergeScope::All).unwrap();
     assert!(verify(root.path()).unwrap().is_sound());
+}
+
+/// Whoever loses the race counts nothing, and needs no second attempt.
+#[test]
+fn of_two_prunes_at_the_same_time_one_removes_a_space() {
+    for _ in 0..40 {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), "any", 0..5, 5);
+        let options = PruneOptions { keep_bytes: Some(0), ..PruneOptions::default() };
+        let start = Barrier::new(2);
+        let reports = thread::scope(|scope| {
+            let prunes = [0, 1].map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    prune(root.path(), &options).unwrap()
+                })
+            });
+            prunes.map(|prune| prune.join().unwrap())
+        });
+        assert_eq!(reports.iter().map(|report| report.removed.len()).sum::<usize>(), 1, "{reports:?}");
+        assert!(left(root.path()).is_empty());
+    }
 }

@@ -7,7 +7,7 @@ mod rows;
 
 use std::fs;
 
-use offprint::cache::{EmbeddingCache, Error, Space, miss_reason, spaces, stat};
+use offprint::cache::{EmbeddingCache, Error, Space, miss_reason, space_by_prefix, spaces, stat};
 use rows::{DIM, append, parts, space, write_overlapping};
 
 #[test]
@@ -35,7 +35,7 @@ fn a_folder_of_another_encoder_or_format_is_refused() {
         let bad = Space { fingerprint: "d".into(), dim, ..space() };
         assert!(matches!(EmbeddingCache::open(root.path(), &bad), Err(Error::Dim { .. })));
     }
-    assert!(matches!(EmbeddingCache::open_existing(root.path(), "beef"), Err(Error::NoSpace { .. })));
+    assert!(matches!(space_by_prefix(root.path(), "beef"), Err(Error::NoSpace { .. })));
 }
 
 #[test]

@@ -158,7 +158,9 @@ impl EmbeddingCache {
         let mut warnings = lock(&self.warnings);
         for error in errors {
             let known = match &error {
-                Error::PartDamaged { path, .. } => !warnings.known_parts.insert(path.clone()),
+                Error::PartDamaged { path, .. } | Error::PartUnreadable { path, .. } => {
+                    !warnings.known_parts.insert(path.clone())
+                }
                 _ => false,
             };
             if !known {

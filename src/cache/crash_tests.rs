@@ -98,8 +98,19 @@ fn a_disk_that_refuses_any_step_loses_no_row() {
         assert_eq!(temporary_files(root.path()), 0, "step {step}");
         let other = EmbeddingCache::open(root.path(), &space()).unwrap();
         assert!(held(&other, 0..ROWS) >= 2 * ROWS as usize / 3, "step {step}");
-        cache.finish().unwrap();
+        finish_merged(&cache);
         assert_eq!((cache.parts(), cache.len()), (1, ROWS as usize), "the next attempt goes through (step {step})");
+    }
+}
+
+/// Finishes until the merge was done: a child that another test is just starting holds a copy of the lock for a moment.
+fn finish_merged(cache: &EmbeddingCache) {
+    for _ in 0..200 {
+        cache.finish().unwrap();
+        if cache.parts() == 1 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 
@@ -178,4 +189,42 @@ fn readers_never_miss_a_row_while_parts_come_and_merge() {
     });
     base.finish().unwrap();
     assert_eq!((base.parts(), base.len()), (1, 350));
+}
+
+/// A space with a part, and one that was set aside.
+fn fill_and_damage(root: &Path) {
+    let cache = fill(root);
+    cache.close_part().unwrap();
+    drop(cache);
+    let part = folder::part_paths(&root.join("f00d")).unwrap().remove(0);
+    folder::set_aside(&part).unwrap();
+}
+
+#[test]
+fn a_prune_that_fails_at_any_step_leaves_no_half_of_a_space_and_the_next_one_ends_it() {
+    let damaged = PruneOptions { damaged: true, ..PruneOptions::default() };
+    let all = PruneOptions { keep_bytes: Some(0), ..PruneOptions::default() };
+    for (options, expected) in [(&damaged, ["remove", "remove empty folder"]), (&all, ["rename", "remove folder"])] {
+        // The name of what is moved aside is another one each time.
+        let actions = {
+            let root = tempfile::tempdir().unwrap();
+            fill_and_damage(root.path());
+            let watch = Watch::count(root.path());
+            prune(root.path(), options).unwrap();
+            watch.taken().into_iter().map(|step| step.action).collect::<Vec<String>>()
+        };
+        assert!(expected.iter().all(|action| actions.iter().any(|taken| taken == action)), "{actions:?}");
+        for (number, action) in actions.iter().enumerate() {
+            let root = tempfile::tempdir().unwrap();
+            fill_and_damage(root.path());
+            let watch = Watch::fail_after(root.path(), number);
+            let outcome = prune(root.path(), options);
+            drop(watch);
+            let parts = folder::part_paths(&root.path().join("f00d")).map_or(0, |parts| parts.len());
+            assert!(parts == 0 || parts == 2, "{parts} parts, {action}: {outcome:?}");
+            prune(root.path(), options).unwrap();
+            let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(left.len(), if options.damaged { 3 } else { 2 }, "{action}: {left:?}");
+        }
+    }
 }

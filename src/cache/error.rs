@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde::Serializer;
+
 use super::CACHE_FORMAT;
 
 /// A cache operation that failed, or (from [`super::EmbeddingCache::take_warnings`]) something it went on without.
@@ -28,6 +30,15 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: Damage,
+    },
+    /// The system gives no content of a part, which is left where it is: it may well be sound.
+    #[error("could not read cache part `{}`", path.display())]
+    PartUnreadable {
+        /// The part.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
     },
     /// `space.json` is no JSON of the expected form.
     #[error("`{}` does not describe a cache", path.display())]
@@ -83,6 +94,9 @@ pub enum Error {
         /// The fingerprints that begin so.
         fits: Vec<String>,
     },
+    /// The beginning of a fingerprint has no letter.
+    #[error("an empty fingerprint says nothing about which encoder is meant")]
+    PrefixEmpty,
     /// A fingerprint that cannot name a folder.
     #[error("fingerprint `{fingerprint}` cannot name a cache folder, expected 1 to 128 letters, digits, `-` or `_`")]
     Fingerprint {
@@ -121,11 +135,14 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Some("free some space or choose another `--cache-dir`; what was cached so far is kept".into())
                 }
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("choose a `--cache-dir` that you may write to, or `--no-cache`".into())
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if !self.is_of_reading() => {
+                    Some("choose a `--cache-dir` that you may write to".into())
                 }
                 _ => None,
             },
+            Self::PartUnreadable { .. } => {
+                Some("it was left where it is; its rows are there again as soon as the system can read it".into())
+            }
             Self::PartDamaged { .. } => Some(
                 "`offprint cache verify` sets damaged parts aside; their rows are computed again when asked for".into(),
             ),
@@ -152,6 +169,8 @@ impl Error {
                     .into(),
             ),
             Self::PrefixUnclear { .. } => Some("give more of its letters; `offprint cache stat` shows all".into()),
+            Self::PrefixEmpty => Some("give the first letters of one that `offprint cache stat` shows".into()),
+            Self::NoSpace { .. } => Some("`offprint cache stat` shows the encoders of a cache".into()),
             Self::FolderRemoved { .. } => Some(
                 "what was computed since is kept in a new one; what was computed before and lay in the old one is computed \
                  again when next asked for"
@@ -159,6 +178,12 @@ impl Error {
             ),
             _ => None,
         }
+    }
+
+    /// Whether what the system refused would have changed nothing.
+    fn is_of_reading(&self) -> bool {
+        let reading = ["list", "read", "open cache part", "map cache part"];
+        matches!(self, Self::Io { action, .. } if reading.contains(action))
     }
 
     /// Whether the system refused for want of a permission.
@@ -177,6 +202,15 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// An error and what caused it, on one line, for a field of a report.
+pub(super) fn serialize_in_words<S: Serializer>(
+    error: &(impl std::error::Error + 'static),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    serializer.serialize_str(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
 /// Why a part is not used.
@@ -285,6 +319,14 @@ mod tests {
                 Error::PrefixUnclear { prefix: "a".into(), fits: vec!["ab".into(), "ac".into()] },
                 "fingerprint `a` fits 2 encoders: ab, ac",
             ),
+            (
+                Error::PartUnreadable {
+                    path: "/c/a.arrow".into(),
+                    source: io::ErrorKind::StaleNetworkFileHandle.into(),
+                },
+                "could not read cache part `/c/a.arrow`",
+            ),
+            (Error::PrefixEmpty, "an empty fingerprint says nothing about which encoder is meant"),
             (Error::RowLength { got: 3, expected: 4 }, "an embedding has 3 values, this cache holds embeddings of 4"),
         ];
         for (error, text) in texts {
@@ -312,7 +354,15 @@ mod tests {
     #[test]
     fn hints_only_where_a_way_out_is_known() {
         assert!(io_error(io::ErrorKind::StorageFull).hint().unwrap().contains("--cache-dir"));
-        assert!(io_error(io::ErrorKind::PermissionDenied).hint().unwrap().contains("--no-cache"));
+        assert!(io_error(io::ErrorKind::PermissionDenied).hint().unwrap().contains("that you may write to"));
+        for action in ["list", "read", "open cache part", "map cache part"] {
+            let error = Error::io(action, "/c")(io::ErrorKind::PermissionDenied.into());
+            assert!(error.hint().is_none(), "another folder to write to is no help: {error}");
+        }
+        let stale = io::ErrorKind::StaleNetworkFileHandle;
+        assert!(Error::PartUnreadable { path: "/c/a".into(), source: stale.into() }.hint().unwrap().contains("left"));
+        assert!(Error::PrefixEmpty.hint().unwrap().contains("offprint cache stat"));
+        assert!(Error::NoSpace { root: "/c".into(), fingerprint: "a".into() }.hint().unwrap().contains("cache stat"));
         assert!(io_error(io::ErrorKind::Interrupted).hint().is_none());
         assert!(Error::Dim { dim: 0 }.hint().is_none());
         let format = |got| Error::Format { path: "/c/f/space.json".into(), got }.hint().unwrap();

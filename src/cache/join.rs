@@ -14,9 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::error::{Damage, Error};
+use super::error::{Damage, Error, serialize_in_words};
 use super::folder::{self, Listing};
 use super::merge::{self, Ascending};
 use super::part::Part;
@@ -59,14 +59,16 @@ pub struct LeftOut {
     /// Where it lies.
     pub path: PathBuf,
     /// Why; in JSON, a text.
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "serialize_in_words")]
     pub reason: Error,
 }
 
 impl LeftOut {
     fn new(reason: Error, folder: &Path) -> Self {
         let path = match &reason {
-            Error::PartDamaged { path, .. } | Error::Io { path, .. } => path.clone(),
+            Error::PartDamaged { path, .. } | Error::PartUnreadable { path, .. } | Error::Io { path, .. } => {
+                path.clone()
+            }
             _ => folder.to_owned(),
         };
         Self { path, reason }
@@ -120,7 +122,7 @@ fn scan_source(root: &Path, into: &Path) -> Result<Vec<SpaceFolder>, Error> {
         return Err(Error::SameCache { path: root.to_owned() });
     }
     let folders = space::scan(root)?;
-    if folders.is_empty() && !root.join(space::CACHE_TAG).is_file() {
+    if folders.is_empty() && !space::is_marked(root) {
         return Err(Error::NoCache { path: root.to_owned() });
     }
     Ok(folders)
@@ -134,13 +136,10 @@ fn join_space(
     left: &mut Vec<LeftOut>,
 ) -> Result<Option<JoinedSpace>, Error> {
     let mut candidates = Vec::new();
-    let mut same = 0;
     for (path, other) in folders {
         let differences = space.differences(other);
         if differences.is_empty() {
-            let (sound, there) = sound_parts(path, space, &space.folder(into), left)?;
-            candidates.extend(sound);
-            same += there;
+            candidates.extend(sound_parts(path, space, left)?);
         } else {
             let reason = Error::SpaceDiffers { path: path.clone(), differences };
             left.push(LeftOut { path: path.clone(), reason });
@@ -153,7 +152,13 @@ fn join_space(
     let _lock = merge::wait_for_lock(&folder)?;
     let mut warnings = Vec::new();
     let Listing { parts, skipped } = folder::open_parts(&folder, space, &[])?;
-    let survey = Survey::of(parts, candidates);
+    // What is damaged must not count as had already: a source may have the same rows whole.
+    let own = merge::sound(parts, &mut warnings)?;
+    let found = candidates.len();
+    let held: BTreeSet<&OsStr> = own.iter().map(|part| name(part)).collect();
+    candidates.retain(|part| !held.contains(name(part)));
+    let same = found - candidates.len();
+    let survey = Survey::of(own, candidates);
     let mut joined = JoinedSpace {
         fingerprint: space.fingerprint.clone(),
         taken: survey.taken.iter().filter(|taken| **taken).count(),
@@ -165,7 +170,7 @@ fn join_space(
     };
     joined.known = joined.known + same - joined.taken;
     for (origin, parts) in survey.groups() {
-        write_group(&folder, space, &origin, parts, &mut warnings)?;
+        write_group(&folder, space, &origin, &parts)?;
     }
     let Listing { parts, .. } = folder::open_parts(&folder, space, &[])?;
     joined.rows = parts.iter().map(|part| part.rows() as u64).sum();
@@ -177,53 +182,41 @@ fn join_space(
 /// Listings of a source after which its parts are taken as they are, though another process merges it all the time.
 const LISTINGS: usize = 20;
 
-/// The parts in a source's folder whose content is what their name says, and the number of those that the target has
-/// under the same name, which need no second look.
-fn sound_parts(
-    folder: &Path,
-    space: &Space,
-    target: &Path,
-    left: &mut Vec<LeftOut>,
-) -> Result<(Vec<Arc<Part>>, usize), Error> {
+/// The parts in a source's folder whose content is what their name says.
+fn sound_parts(folder: &Path, space: &Space, left: &mut Vec<LeftOut>) -> Result<Vec<Arc<Part>>, Error> {
     let mut listings = 0;
     loop {
         listings += 1;
         let Listing { parts, skipped } = folder::open_parts(folder, space, &[])?;
-        let (there, new): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| target.join(name(part)).is_file());
         let mut sound = Vec::new();
         let mut reasons = skipped;
         let mut gone = false;
-        for part in new {
-            match Part::check_content(part.path()).and_then(|()| part.check_order()) {
+        for part in parts {
+            match part.check() {
                 Ok(()) => sound.push(part),
                 // The process that fills the source has merged it away: its rows are in another part now.
                 Err(Damage::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => gone = true,
+                Err(Damage::Unreadable(source)) => {
+                    reasons.push(Error::PartUnreadable { path: part.path().to_owned(), source });
+                }
                 Err(source) => reasons.push(Error::PartDamaged { path: part.path().to_owned(), source }),
             }
         }
         if !gone || listings == LISTINGS {
             left.extend(reasons.into_iter().map(|reason| LeftOut::new(reason, folder)));
-            return Ok((sound, there.len()));
+            return Ok(sound);
         }
     }
 }
 
-/// Makes one part of those of one origin, sorted by name. Those of the target go once it is durable.
-fn write_group(
-    folder: &Path,
-    space: &Space,
-    origin: &PartOrigin,
-    parts: Vec<Arc<Part>>,
-    warnings: &mut Vec<Error>,
-) -> Result<(), Error> {
-    let (own, foreign): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.path().parent() == Some(folder));
-    let own = merge::sound(own, warnings)?;
-    if foreign.is_empty() && own.len() < 2 {
+/// Makes one part of those of one origin, which are sound and by ascending name. Those of the target go once it is
+/// durable.
+fn write_group(folder: &Path, space: &Space, origin: &PartOrigin, parts: &[Arc<Part>]) -> Result<(), Error> {
+    let own: Vec<Arc<Part>> = parts.iter().filter(|part| part.path().parent() == Some(folder)).cloned().collect();
+    if parts.len() == own.len() && own.len() < 2 {
         return Ok(());
     }
-    let mut parts: Vec<Arc<Part>> = own.iter().cloned().chain(foreign).collect();
-    sort_by_name(&mut parts);
-    let written = merge::write(folder, space, origin, &parts);
+    let written = merge::write(folder, space, origin, parts);
     let written = written.map_err(Error::io("write a merged part into", folder))?;
     merge::remove_sources(folder, &own, &written.path)
 }
@@ -312,13 +305,4 @@ fn name(part: &Part) -> &OsStr {
 
 fn sort_by_name(parts: &mut [Arc<Part>]) {
     parts.sort_by(|a, b| name(a).cmp(name(b)));
-}
-
-/// The error and what caused it, on one line.
-pub(super) fn in_words<S: Serializer>(
-    error: &(impl std::error::Error + 'static),
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    serializer.serialize_str(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }

@@ -163,13 +163,17 @@ fn bounded_count(sizes: &[u64]) -> usize {
     enough.map_or(sizes.len(), |index| index + 1)
 }
 
-/// Sets aside the parts whose content is not what their name says; the others.
+/// The parts that are what their name says. Those that are not are set aside; one that cannot be read now may well be
+/// sound, so it stays where it is and is only left out.
 pub(super) fn sound(parts: Vec<Arc<Part>>, warnings: &mut Vec<Error>) -> Result<Vec<Arc<Part>>, Error> {
     let mut kept = Vec::with_capacity(parts.len());
     for part in parts {
-        match Part::check_content(part.path()).and_then(|()| part.check_order()) {
+        match part.check() {
             Ok(()) => kept.push(part),
             Err(Damage::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(Damage::Unreadable(source)) => {
+                warnings.push(Error::PartUnreadable { path: part.path().to_owned(), source });
+            }
             Err(source) => warnings.push(Error::PartDamaged { path: folder::set_aside(part.path())?, source }),
         }
     }
@@ -239,8 +243,34 @@ impl Iterator for Ascending<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::key::RowMeta;
+    use crate::cache::rows::Rows;
 
     const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_part_that_cannot_be_read_now_stays_where_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let space = Space { fingerprint: "f00d".into(), dim: 2, fields: BTreeMap::new() };
+        let folder = space.prepare(root.path()).unwrap();
+        let mut rows = Rows::new(space.dim, PartOrigin::default());
+        rows.push(Key::of_text("a"), &[1.0, 2.0], RowMeta::default());
+        let mut writer = PartWriter::create(&folder, &space, rows.origin()).unwrap();
+        rows.sorted().try_for_each(|row| writer.push(row)).unwrap();
+        let path = writer.publish().unwrap();
+        let part = Arc::new(Part::open(&path, &space).unwrap().unwrap());
+        let mut warnings = Vec::new();
+        assert_eq!(sound(vec![part.clone()], &mut warnings).unwrap().len(), 1);
+        // A folder can be opened, but not read as a file.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(sound(vec![part.clone()], &mut warnings).unwrap().is_empty());
+        assert!(matches!(&warnings[..], [Error::PartUnreadable { path: named, .. }] if *named == path), "{warnings:?}");
+        assert!(path.exists() && !folder.join(folder::DAMAGED_FOLDER).exists());
+        std::fs::remove_dir(&path).unwrap();
+        assert!(sound(vec![part], &mut warnings).unwrap().is_empty());
+        assert_eq!(warnings.len(), 1, "one that is gone was merged by another process");
+    }
 
     #[test]
     fn a_small_merge_takes_what_is_tiny_and_what_the_rest_outweighs() {

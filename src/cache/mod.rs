@@ -49,7 +49,7 @@ pub use key::{Key, RowMeta};
 pub use lookup::VisitRow;
 pub use merge::{MergeReport, MergeScope};
 pub use prune::{KeepReason, KeptSpace, PruneOptions, PruneReport, PrunedSpace, prune};
-pub use space::{PartOrigin, Space, miss_reason, spaces};
+pub use space::{PartOrigin, Space, is_marked, miss_reason, space_by_prefix, spaces};
 pub use stat::{CacheStat, SpaceStat, stat};
 pub use store::EmbeddingCache;
 pub use verify::{DamagedPart, UndescribedSpace, UnreadablePart, VerifyReport, verify, verify_watched};

@@ -166,14 +166,15 @@ impl Part {
         Ok(())
     }
 
-    /// Reads the file behind the part and compares its hash with its name. Reads rather than looks into the map, so
-    /// that a failing disk gives an error and not a signal.
-    pub fn check_content(path: &Path) -> Result<(), Damage> {
-        Self::check_content_watched(path, &mut |_| {})
+    /// Checks content and order.
+    pub fn check(&self) -> Result<(), Damage> {
+        Self::check_content(&self.path, &mut |_| {})?;
+        self.check_order()
     }
 
-    /// As [`Part::check_content`]; `watch` hears now and then how many bytes were read.
-    pub fn check_content_watched(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<(), Damage> {
+    /// Reads the file of a part and compares its hash with its name; `watch` hears now and then how many bytes were
+    /// read. Reads rather than looks into the map, so that a failing disk gives an error and not a signal.
+    pub fn check_content(path: &Path, watch: &mut dyn FnMut(u64)) -> Result<(), Damage> {
         let mut hasher = blake3::Hasher::new();
         let mut file = File::open(path).map_err(Damage::Unreadable)?;
         let mut bytes = 0;

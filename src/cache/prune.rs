@@ -136,15 +136,7 @@ struct Candidate {
 fn choose<'a>(root: &Path, spaces: &'a [Candidate], options: &PruneOptions) -> Result<Vec<&'a Candidate>, Error> {
     let mut named = Vec::new();
     for prefix in &options.encoders {
-        let fits: Vec<&Candidate> = spaces.iter().filter(|space| space.fingerprint.starts_with(prefix)).collect();
-        match fits[..] {
-            [one] if !prefix.is_empty() => named.push(one.fingerprint.as_str()),
-            [] => return Err(Error::NoSpace { root: root.to_owned(), fingerprint: prefix.clone() }),
-            _ => {
-                let fits = fits.iter().map(|space| space.fingerprint.clone()).collect();
-                return Err(Error::PrefixUnclear { prefix: prefix.clone(), fits });
-            }
-        }
+        named.push(space::by_prefix(root, spaces.iter().map(|space| space.fingerprint.as_str()), prefix)?);
     }
     let is_chosen = |space: &&Candidate| {
         (options.encoders.is_empty() || named.contains(&space.fingerprint.as_str()))
@@ -186,12 +178,14 @@ fn remove_space(root: &Path, space: &Candidate, report: &mut PruneReport) -> Res
     if let Some(file) = foreign.into_iter().next() {
         return keep(report, KeepReason::ForeignFile(file));
     }
-    let claims = (stamp::claim_alone(&space.path).map_err(Error::io("lock", &space.path))?, merge::lock(&space.path)?);
-    let (Some(alone), Some(merging)) = claims else { return keep(report, KeepReason::InUse) };
+    let alone = stamp::claim_alone(&space.path).map_err(Error::io("lock", &space.path))?;
+    // One after the other: who has not the first must not keep the second from who has.
+    let Some(alone) = alone else { return keep(report, KeepReason::InUse) };
+    let Some(merging) = merge::lock(&space.path)? else { return keep(report, KeepReason::InUse) };
     if !report.dry_run {
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let aside = root.join(format!("{ASIDE_PREFIX}{}-{}-{nanos}", space.fingerprint, std::process::id()));
-        disk::move_aside(&space.path, &aside)
+        disk::rename_folder(&space.path, &aside)
             .and_then(|()| disk::sync_folder(root))
             .map_err(Error::io("remove", &space.path))?;
         // Whoever waits for the folder sees now that it is gone, and makes a new one.
@@ -235,7 +229,7 @@ fn remove_damaged(folder: &Path, report: &mut PruneReport) -> Result<(), Error> 
     }
     if !report.dry_run {
         // Not empty where a foreign file is in it.
-        let _ = fs::remove_dir(&aside);
+        let _ = disk::remove_empty_folder(&aside);
         disk::sync_folder(folder).map_err(Error::io("sync", folder))?;
     }
     Ok(())
@@ -254,7 +248,7 @@ fn remove_leftovers(root: &Path) {
 
 /// Another prune may be removing the same.
 fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+    match disk::remove_folder(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

@@ -18,7 +18,7 @@ use crate::durable::{self, disk};
 pub(super) const SPACE_FILE: &str = "space.json";
 
 /// Marks the folder of a cache.
-pub(super) const CACHE_TAG: &str = "CACHEDIR.TAG";
+const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 /// Read by backup tools, see <https://bford.info/cachedir/>.
 const CACHEDIR_TAG: &str =
@@ -122,6 +122,37 @@ fn check_fingerprint(fingerprint: &str) -> Result<(), Error> {
     } else {
         Err(Error::Fingerprint { fingerprint: fingerprint.to_owned() })
     }
+}
+
+/// Whether a cache made `folder` and marked it as its own.
+pub fn is_marked(folder: &Path) -> bool {
+    fs::read(folder.join(CACHE_TAG)).is_ok_and(|tag| tag == CACHEDIR_TAG.as_bytes())
+}
+
+/// The one of `known`, the fingerprints in the cache `root`, that begins with `prefix`.
+pub(super) fn by_prefix<'a>(root: &Path, known: impl Iterator<Item = &'a str>, prefix: &str) -> Result<&'a str, Error> {
+    if prefix.is_empty() {
+        return Err(Error::PrefixEmpty);
+    }
+    let fits: Vec<&str> = known.filter(|fingerprint| fingerprint.starts_with(prefix)).collect();
+    match fits[..] {
+        [one] => Ok(one),
+        [] => Err(Error::NoSpace { root: root.to_owned(), fingerprint: prefix.to_owned() }),
+        _ => {
+            let fits = fits.iter().map(|fingerprint| (*fingerprint).to_owned()).collect();
+            Err(Error::PrefixUnclear { prefix: prefix.to_owned(), fits })
+        }
+    }
+}
+
+/// The space in the cache `root` whose fingerprint begins with `prefix`.
+///
+/// # Errors
+/// A beginning that is empty, or that of none or several; an unreadable folder.
+pub fn space_by_prefix(root: &Path, prefix: &str) -> Result<Space, Error> {
+    let known = spaces(root)?;
+    let fingerprint = by_prefix(root, known.iter().map(|space| space.fingerprint.as_str()), prefix)?;
+    find(root, fingerprint)
 }
 
 /// Reads the space of a folder; `None` without a `space.json`.

@@ -73,7 +73,15 @@ pub(super) fn claim_alone(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join(STAMP_FILE);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => {
+            let claim = InUse { file };
+            match claim.is_of(folder) {
+                true => Ok(Some(claim.file)),
+                // Since it was opened another removal took the folder away, and somebody may have made and claimed it anew.
+                false if folder.exists() => Ok(None),
+                false => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }

@@ -15,7 +15,7 @@ use super::lookup::{Parts, State};
 use super::part::Part;
 use super::pending;
 use super::rows::Rows;
-use super::space::{self, PartOrigin, Space};
+use super::space::{PartOrigin, Space};
 use super::stamp::InUse;
 
 /// Bytes in memory at which a part is closed.
@@ -84,14 +84,6 @@ impl EmbeddingCache {
         };
         cache.refresh()?;
         Ok(cache)
-    }
-
-    /// Opens a cache that exists; its space is read from disk.
-    ///
-    /// # Errors
-    /// [`Error::NoSpace`], and those of [`EmbeddingCache::open`].
-    pub fn open_existing(root: &Path, fingerprint: &str) -> Result<Self, Error> {
-        Self::open(root, &space::find(root, fingerprint)?)
     }
 
     /// Sets the age at which [`EmbeddingCache::tick`] closes a part.

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::error::{Damage, Error};
+use super::error::{Damage, Error, serialize_in_words};
 use super::folder;
-use super::join::in_words;
 use super::part::Part;
 use super::space::{self, Space, SpaceFolder};
 
@@ -48,7 +47,7 @@ pub struct DamagedPart {
     /// Where it lies now; `None` where the system refuses to move it, so that it is still in place.
     pub moved_to: Option<PathBuf>,
     /// What is wrong; in JSON, a text.
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "serialize_in_words")]
     pub damage: Damage,
     /// How many of its keys no sound part has, so that they are computed again when asked for; `None` if the part
     /// cannot be read far enough to tell.
@@ -61,7 +60,7 @@ pub struct UndescribedSpace {
     /// The folder.
     pub path: PathBuf,
     /// What is wrong with its `space.json`; `None` where there is none. In JSON, a text.
-    #[serde(serialize_with = "in_words_if_any")]
+    #[serde(serialize_with = "serialize_if_any")]
     pub reason: Option<Error>,
     /// Where the damaged file lies now, if it was one that could be moved.
     pub moved_to: Option<PathBuf>,
@@ -75,7 +74,7 @@ pub struct UnreadablePart {
     /// Where it lies.
     pub path: PathBuf,
     /// The system's reason; in JSON, a text.
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "serialize_in_words")]
     pub reason: Error,
 }
 
@@ -169,10 +168,10 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Compares a part with its name; `None` if it is gone.
+    /// Compares a part with its name; `None` if it is gone, or if it cannot be read, which says nothing against it.
     fn content(&mut self, path: &Path) -> Option<Result<(), Damage>> {
         let before = self.read;
-        let content = Part::check_content_watched(path, &mut |bytes| {
+        let content = Part::check_content(path, &mut |bytes| {
             self.read = before + bytes;
             (self.watch)(self.read, self.total);
         });
@@ -181,6 +180,11 @@ impl Verifier<'_> {
         }
         self.report.parts += 1;
         self.report.bytes += length(path);
+        if let Err(Damage::Unreadable(source)) = content {
+            let reason = Error::PartUnreadable { path: path.to_owned(), source };
+            self.report.unreadable.push(UnreadablePart { path: path.to_owned(), reason });
+            return None;
+        }
         Some(content)
     }
 
@@ -205,9 +209,9 @@ fn rows_lost(part: &Part, sound: &[Part]) -> u64 {
     lost.count() as u64
 }
 
-fn in_words_if_any<S: Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_if_any<S: Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
     match error {
-        Some(error) => in_words(error, serializer),
+        Some(error) => serialize_in_words(error, serializer),
         None => serializer.serialize_none(),
     }
 }

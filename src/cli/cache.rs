@@ -53,7 +53,7 @@ pub(crate) struct CacheArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// Folders of the caches to merge, as `--cache-dir` named them when they were filled
+    /// Folders of the caches to merge, as `--cache-dir` named them when they were filled, or of their embeddings
     #[arg(value_name = "SOURCE")]
     sources: Vec<PathBuf>,
 
@@ -111,7 +111,7 @@ pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
             Ok(if report.is_sound() { Status::Done } else { Status::CheckFailed })
         }
         CacheCommand::Merge(args) => {
-            let sources: Vec<PathBuf> = args.sources.iter().map(|folder| source_root(folder)).collect();
+            let sources: Vec<PathBuf> = args.sources.iter().map(|folder| places::embeddings_dir(folder)).collect();
             let report = merge_caches(&sources, &args.cache.root()?)?;
             args.cache.say(&report, describe_merge)?;
             Ok(if report.left.is_empty() { Status::Done } else { Status::CheckFailed })
@@ -129,12 +129,6 @@ pub(crate) fn run(command: &CacheCommand) -> Result<Status> {
         }
         CacheCommand::Export(args) => cache_export::run(args),
     }
-}
-
-/// The embeddings of a cache that is named by its folder, or by that of its embeddings itself.
-fn source_root(folder: &Path) -> PathBuf {
-    let inner = places::embeddings_dir(folder);
-    if inner.is_dir() { inner } else { folder.to_owned() }
 }
 
 fn verify_with_bar(root: &Path) -> Result<VerifyReport> {
@@ -270,7 +264,7 @@ fn describe_prune(report: &PruneReport) -> String {
 }
 
 /// An error with its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

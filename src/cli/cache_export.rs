@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use indicatif::HumanCount;
-use offprint::cache::{EmbeddingCache, Space, spaces};
+use offprint::cache::{EmbeddingCache, Space, space_by_prefix, spaces};
 use offprint::durable;
 use offprint::output::{EmbeddingOutputOptions, embedding_writer, export_rows};
 use serde_json::json;
@@ -32,8 +32,8 @@ pub(crate) struct ExportArgs {
     cache: CacheArgs,
 
     /// The encoder: the beginning of its fingerprint, as `offprint cache stat` shows it; needed if the cache has several
-    #[arg(long, value_name = "PREFIX")]
-    fingerprint: Option<String>,
+    #[arg(long, alias = "fingerprint", value_name = "FINGERPRINT")]
+    encoder: Option<String>,
 
     /// Where embeddings go: .parquet, .jsonl, .jsonl.gz, .jsonl.zst, or a matrix with the keys beside it in .ids.txt:
     /// .npy, .safetensors, .fbin
@@ -46,7 +46,10 @@ pub(crate) struct ExportArgs {
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let root = args.cache.root()?;
-    let space = choose(&root, spaces(&root)?, args.fingerprint.as_deref())?;
+    let space = match &args.encoder {
+        Some(prefix) => space_by_prefix(&root, prefix)?,
+        None => the_only_one(&root)?,
+    };
     let folder = durable::parent(&args.output);
     if !folder.is_dir() {
         let what = format!("`{}` cannot be written: there is no folder `{}`", args.output.display(), folder.display());
@@ -82,24 +85,18 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// The space whose fingerprint begins with `prefix`; without one, the only one.
-fn choose(root: &Path, known: Vec<Space>, prefix: Option<&str>) -> Result<Space> {
-    let all = known.clone();
-    let mut found: Vec<Space> =
-        known.into_iter().filter(|space| space.fingerprint.starts_with(prefix.unwrap_or_default())).collect();
-    match (found.len(), prefix) {
-        (1, _) => Ok(found.remove(0)),
-        (0, Some(prefix)) if !all.is_empty() => {
-            let what = format!("`--fingerprint {prefix}` fits none of these encoders:\n{}", listed(&all));
-            Err(user_error(what, "`offprint cache stat` shows each with all its fields"))
-        }
-        (0, _) => {
+/// The space of a cache that has one.
+fn the_only_one(root: &Path) -> Result<Space> {
+    let mut found = spaces(root)?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => {
             let hint = "`offprint embed` fills a cache; `--cache-dir` names another one";
             Err(user_error(format!("the cache in `{}` is empty", root.display()), hint))
         }
-        (count, _) => {
+        count => {
             let what = format!("the cache holds {count} encoders that could be meant:\n{}", listed(&found));
-            Err(user_error(what, format!("`--fingerprint {}` for the first of them", short(&found[0]))))
+            Err(user_error(what, format!("`--encoder {}` for the first of them", short(&found[0]))))
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use offprint::durable;
 use offprint::model::Bundle;
 use offprint::output;
 use offprint::paper::Corpus;
 use offprint::report::{HTML_FILE, JSON_FILE};
+use offprint::{cache, durable};
 
 use super::hub::{self, Found, HubArgs, Wanted};
 use super::user_error;
@@ -22,9 +22,17 @@ pub(crate) fn cache_dir(given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// The embeddings within the cache folder.
+const EMBEDDINGS: &str = "embeddings";
+
+/// The embeddings of a cache that is named by its folder, or by that of its embeddings itself: one that is marked as
+/// such, or that has their name and an encoder in it.
 pub(crate) fn embeddings_dir(cache_dir: &Path) -> PathBuf {
-    cache_dir.join("embeddings")
+    let has_name = || cache_dir.canonicalize().is_ok_and(|folder| folder.file_name().is_some_and(|n| n == EMBEDDINGS));
+    let has_encoders = || cache::spaces(cache_dir).is_ok_and(|spaces| !spaces.is_empty());
+    if cache::is_marked(cache_dir) || has_name() && has_encoders() {
+        return cache_dir.to_owned();
+    }
+    cache_dir.join(EMBEDDINGS)
 }
 
 /// The bundle that `--model` names: a folder, else a recipe or hub id, whose bundle is made once in the cache folder.

@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
             account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
         }
         if let Some(cache) = cache {
-            account.warnings.extend(cache.take_warnings().iter().map(chain));
+            account.warnings.extend(cache.take_warnings().iter().map(|warning| super::cache::chain(warning)));
         }
         Ok(account)
     }
@@ -158,17 +158,6 @@ impl<'a> Run<'a> {
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
     }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &offprint::cache::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn open_cache(args: &EncodeArgs, bundle: &Bundle) -> Result<EmbeddingCache> {

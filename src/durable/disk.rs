@@ -143,6 +143,12 @@ pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
     fs::remove_dir_all(folder)
 }
 
+/// Removes a folder in which nothing is; else an error.
+pub(crate) fn remove_empty_folder(folder: &Path) -> io::Result<()> {
+    reach("remove empty folder", folder)?;
+    fs::remove_dir(folder)
+}
+
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

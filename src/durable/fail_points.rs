@@ -33,10 +33,18 @@ enum Mode {
     Die,
 }
 
+/// Which step is chosen.
+#[derive(Debug)]
+enum At {
+    Step(Step),
+    /// The one before which so many were taken.
+    Number(usize),
+}
+
 #[derive(Debug)]
 struct Plan {
     folder: PathBuf,
-    at: Option<(Step, Mode)>,
+    at: Option<(At, Mode)>,
     taken: Mutex<Vec<Step>>,
 }
 
@@ -54,15 +62,20 @@ impl Watch {
 
     /// Fails at `step`, once.
     pub fn fail_at(folder: &Path, step: &Step) -> Self {
-        Self::new(folder, Some((step.clone(), Mode::Fail)))
+        Self::new(folder, Some((At::Step(step.clone()), Mode::Fail)))
+    }
+
+    /// Fails at the step before which `number` were taken, for what has another name each time.
+    pub fn fail_after(folder: &Path, number: usize) -> Self {
+        Self::new(folder, Some((At::Number(number), Mode::Fail)))
     }
 
     /// Ends the process at `step`, without unwinding.
     pub fn die_at(folder: &Path, step: &Step) -> Self {
-        Self::new(folder, Some((step.clone(), Mode::Die)))
+        Self::new(folder, Some((At::Step(step.clone()), Mode::Die)))
     }
 
-    fn new(folder: &Path, at: Option<(Step, Mode)>) -> Self {
+    fn new(folder: &Path, at: Option<(At, Mode)>) -> Self {
         let plan = Arc::new(Plan { folder: folder.to_owned(), at, taken: Mutex::default() });
         lock(&PLANS).push(Arc::clone(&plan));
         Self(plan)
@@ -87,10 +100,14 @@ pub(super) fn reach(action: &'static str, path: &Path) -> io::Result<()> {
         let mut taken = lock(&plan.taken);
         let nth = taken.iter().filter(|step| step.action == action && step.path == path).count();
         let step = Step { action: action.to_owned(), path: path.to_owned(), nth };
-        taken.push(step.clone());
+        let chosen = plan.at.as_ref().is_some_and(|(at, _)| match at {
+            At::Step(chosen) => *chosen == step,
+            At::Number(number) => *number == taken.len(),
+        });
+        taken.push(step);
         match &plan.at {
-            Some((at, Mode::Fail)) if *at == step => return Err(io::ErrorKind::StorageFull.into()),
-            Some((at, Mode::Die)) if *at == step => std::process::abort(),
+            Some((_, Mode::Fail)) if chosen => return Err(io::ErrorKind::StorageFull.into()),
+            Some((_, Mode::Die)) if chosen => std::process::abort(),
             _ => {}
         }
     }

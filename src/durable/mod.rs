@@ -99,13 +99,34 @@ pub fn replace_folder(built: &Path, target: &Path) -> io::Result<()> {
 
 fn replace_in_two_steps(built: &Path, target: &Path) -> io::Result<()> {
     let aside = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(".old").tempdir_in(parent(target))?;
-    let old = aside.path().join("old");
-    disk::rename_folder(target, &old)?;
-    if let Err(error) = disk::rename_folder(built, target) {
-        disk::rename_folder(&old, target)?;
+    // From now on it goes by a step of its own or not at all: for a moment it holds the only copy of the old folder.
+    let aside = aside.keep();
+    let old = aside.join("old");
+    let named = |error: io::Error| {
+        let kind = error.kind();
+        io::Error::new(kind, SetAside { target: target.to_owned(), old: old.clone(), source: error })
+    };
+    if let Err(error) = disk::rename_folder(target, &old) {
+        // Empty: a leftover costs nothing.
+        let _ = disk::remove_empty_folder(&aside);
         return Err(error);
     }
-    disk::sync_folder(parent(target))
+    if let Err(error) = disk::rename_folder(built, target) {
+        disk::rename_folder(&old, target).map_err(named)?;
+        let _ = disk::remove_empty_folder(&aside);
+        return Err(error);
+    }
+    disk::sync_folder(parent(target)).map_err(named)?;
+    disk::remove_folder(&aside)
+}
+
+/// A folder could neither be replaced nor be put back.
+#[derive(Debug, thiserror::Error)]
+#[error("what was in `{}` lies in `{}` now", target.display(), old.display())]
+struct SetAside {
+    target: PathBuf,
+    old: PathBuf,
+    source: io::Error,
 }
 
 /// Removes a file for good; one that is not there is no error.

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::fail_points::{Step, Watch};
 use super::*;
 
 const CHILD_TARGET: &str = "OFFPRINT_TEST_PENDING_TARGET";
@@ -121,6 +122,34 @@ fn a_file_system_that_cannot_exchange_names_gets_the_new_folder_all_the_same() {
     replace_in_two_steps(&built, &target).unwrap();
     assert_eq!(fs::read_to_string(target.join("x")).unwrap(), "new");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_old_folder_that_can_be_neither_replaced_nor_put_back_is_kept_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (built, target) = (root.path().join("built"), root.path().join("bundle"));
+    for (folder, content) in [(&built, "new"), (&target, "old")] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("x"), content).unwrap();
+    }
+    let rename = |nth| Step { action: "rename".into(), path: "bundle".into(), nth };
+    // The first watch sees every step, the second one those that the first lets happen.
+    let restore = Watch::fail_at(root.path(), &rename(1));
+    let replace = Watch::fail_at(root.path(), &rename(0));
+    let error = replace_in_two_steps(&built, &target).unwrap_err();
+    drop((restore, replace));
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    let text = error.to_string();
+    let old = text.split('`').nth(3).map(PathBuf::from).unwrap();
+    assert_eq!(text, format!("what was in `{}` lies in `{}` now", target.display(), old.display()));
+    assert_eq!(fs::read_to_string(old.join("x")).unwrap(), "old");
+    fs::rename(&old, &target).unwrap();
+    let replace = Watch::fail_at(root.path(), &rename(0));
+    replace_in_two_steps(&built, &target).unwrap_err();
+    drop(replace);
+    assert_eq!(fs::read_to_string(target.join("x")).unwrap(), "old");
+    let names: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "built, bundle, and the empty folder of the first attempt: {names:?}");
 }
 
 #[test]
