@@ -76,7 +76,7 @@ pub(crate) struct PruneArgs {
     keep_size: Option<u64>,
 
     /// Remove the parts that `cache verify` or a merge set aside, and no encoder
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keep_size")]
     damaged: bool,
 
     /// Show what would go, and remove nothing
