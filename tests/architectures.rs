@@ -268,6 +268,7 @@ fn export_and_classify_run_a_classifier_directly() {
         assert_eq!(line["label"], line["labels"][0]);
         assert!(["no", "yes", "maybe"].contains(&line["label"].as_str().unwrap()));
     }
+    assert!(!place.path("cache").exists(), "labels are not cached, so no cache is opened");
     // The same bundle still embeds, and labels must not have gone into the cache of its embeddings.
     place.run(&["embed", "papers.jsonl", "--model", "bundle", "-o", "vectors.jsonl"], 0);
     assert!(place.read("vectors.jsonl").lines().all(|line| {
@@ -294,6 +295,7 @@ fn what_classify_can_not_run_directly_is_said() {
         copy(name, &place.path(name));
         place.run(&["export", "--model", name, "-o", "bundle", "--pooling", "cls"], 0);
         place.run(&["classify", "papers.jsonl", "--model", "bundle"], 2).expect(&[message]);
+        assert!(!place.path("cache").exists(), "{name}");
     }
 }
 

@@ -267,7 +267,11 @@ fn a_recipe_makes_the_choices() {
     let path = folder.path().join("tiny.toml");
     let text = "name = \"tiny\"\nsource = \"org/tiny\"\nrevision = \"abc\"\ntemplate = \"scirepeval\"\npooling = \"cls\"\n\
                 normalize = true\nmax_length = 12\nverified = false\n";
+    // Without hashes nothing says that the folder holds the recipe's source.
     fs::write(&path, text).unwrap();
+    let (_, manifest) = export(&ExportOptions::from_recipe(tiny("cls"), &Recipe::open(&path).unwrap())).unwrap();
+    assert_eq!((manifest.source.name.as_str(), manifest.source.revision), ("cls", None));
+    fs::write(&path, format!("{text}[files]\n\"config.json\" = \"sha256:{}\"\n", "0".repeat(64))).unwrap();
     let options = ExportOptions::from_recipe(tiny("cls"), &Recipe::open(&path).unwrap());
     let (_, manifest) = export(&options).unwrap();
     assert_eq!((manifest.pooling, manifest.normalize, manifest.max_length), (Pooling::Cls, true, 12));

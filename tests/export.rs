@@ -51,6 +51,18 @@ fn edit_header(folder: &Path, edit: impl Fn(&str) -> String) {
     fs::write(path, edited).unwrap();
 }
 
+/// Another number in the first place of the tensor whose name ends so.
+fn set_first(folder: &Path, ending: &str, value: f32) {
+    let path = folder.join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let name = header.as_object().unwrap().keys().find(|name| name.ends_with(ending)).unwrap();
+    let start = 8 + length + header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+    bytes[start..start + 4].copy_from_slice(&value.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
 #[test]
 fn a_bundle_is_whole_and_replaces_an_older_one() {
     let place = Workplace::new();
@@ -153,16 +165,7 @@ fn broken_headers_shapes_and_types_are_errors() {
 #[test]
 fn nan_in_the_weights_names_the_tensor() {
     let place = Workplace::new();
-    let folder = copy(&place);
-    let path = folder.join("model.safetensors");
-    let mut bytes = fs::read(&path).unwrap();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let names: Vec<&String> = header.as_object().unwrap().keys().collect();
-    let name = names.iter().find(|name| name.ends_with("layer.0.attention.self.key.weight")).unwrap().as_str();
-    let start = 8 + length + header[name]["data_offsets"][0].as_u64().unwrap() as usize;
-    bytes[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    fs::write(path, bytes).unwrap();
+    set_first(&copy(&place), "layer.0.attention.self.key.weight", f32::NAN);
     refuse(&place, &[]).expect(&["error: tensor `", "attention.self.key.weight", "NaN"]);
 }
 
@@ -205,7 +208,71 @@ fn what_sentence_transformers_would_do_to_a_text_is_done_or_refused() {
 fn a_graph_that_cannot_be_checked_leaves_nothing() {
     let place = Workplace::new();
     copy(&place);
-    refuse(&place, &["--ort-lib", "nowhere.so"]).expect(&["error: the new graph failed its check", "nowhere.so"]);
+    let said = refuse(&place, &["--ort-lib", "nowhere.so"]);
+    said.expect(&["error: no ONNX Runtime library at `", "nowhere.so`"]);
+    assert!(!said.stderr.contains("the new graph"), "{}", said.stderr);
+    place.write("checkpoint/config.json", "{}");
+    refuse(&place, &["--ort-lib", "nowhere.so"]).expect(&["error: no ONNX Runtime library at `"]);
+}
+
+#[test]
+fn a_graph_that_fails_its_check_leaves_nothing() {
+    let place = Workplace::new();
+    let folder = copy(&place);
+    // Finite weights, whose product with any state is not.
+    set_first(&folder, "embeddings.LayerNorm.weight", f32::MAX);
+    refuse(&place, &[]).expect(&["error: the new graph failed its check; nothing was written\n  cause: "]);
+}
+
+#[test]
+fn a_revision_of_a_folder_is_refused() {
+    let place = Workplace::new();
+    copy(&place);
+    let message = "error: `--revision abc` is given, and `checkpoint` is a folder, which has no revisions";
+    refuse(&place, &["--revision", "abc", "--offline"]).expect(&[message, "hint: leave `--revision`"]);
+    place.write("papers.jsonl", r#"{"id": "a", "title": "fine"}"#);
+    let args = ["embed", "--model", "checkpoint", "papers.jsonl", "--revision", "abc"];
+    place.run(&args, 2).expect(&[message]);
+}
+
+#[test]
+fn a_recipe_that_knows_no_hashes_does_not_say_where_a_folder_comes_from() {
+    let place = Workplace::new();
+    copy(&place);
+    let args = ["export", "--model", "checkpoint", "-o", "bundle", "--recipe", "specter2", "--max-length", "32"];
+    place.run(&args, 0).expect(&["pooling cls, not normalized"]);
+    let manifest = place.read("bundle/bundle.toml");
+    assert!(manifest.contains("name = \"checkpoint\"") && !manifest.contains("allenai"), "{manifest}");
+}
+
+#[test]
+fn a_length_that_does_not_fit_says_which_one_does() {
+    let place = Workplace::new();
+    copy(&place);
+    let said = refuse(&place, &["--max-length", "5000"]);
+    said.expect(&["max length 5000 is out of range", "hint: `--max-length 37` is the longest that fits"]);
+}
+
+#[test]
+fn a_tokenizer_that_its_config_contradicts_is_refused() {
+    let place = Workplace::new();
+    let folder = copy(&place);
+    let config = r#"{"tokenizer_class": "BertTokenizer", "do_lower_case": true}"#;
+    fs::write(folder.join("tokenizer_config.json"), config).unwrap();
+    let path = folder.join("tokenizer.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"lowercase\":true", "\"lowercase\":false")).unwrap();
+    refuse(&place, &[]).expect(&["tokenizer_config.json` asks for lower case", "hint: give tokenizer.json"]);
+}
+
+#[test]
+fn the_classifier_of_another_family_is_not_dropped() {
+    let place = Workplace::new();
+    let folder = copy(&place);
+    edit_config(&folder, |config| {
+        config["architectures"] = serde_json::json!(["RobertaForSequenceClassification"]);
+    });
+    refuse(&place, &[]).expect(&["`architectures` is `RobertaForSequenceClassification`, expected `BertFor"]);
 }
 
 #[test]

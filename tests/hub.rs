@@ -186,10 +186,14 @@ fn what_is_no_model_is_not_asked_for() {
     let (place, hub) = (Workplace::new(), tiny_hub());
     papers(&place);
     fs::create_dir(place.path("models")).unwrap();
-    for model in ["nowhere", "models/nowhere", "./org/tiny", "/org/tiny", "a/b/c", "org/ti ny"] {
+    for model in ["nowhere", "./org/tiny", "/org/tiny", "a/b/c", "org/ti ny"] {
         let said = run(&place, &hub, &["embed", "--model", model, "papers.jsonl"], 2);
         said.expect(&[&format!("error: model `{model}` not found"), "a recipe's name (specter2, specter,"]);
     }
+    run(&place, &hub, &["embed", "--model", "models/nowhere", "papers.jsonl"], 2).expect(&[
+        "error: model `models/nowhere` not found: there is no `nowhere` in the folder `models` here",
+        "hint: check the path; to take `models/nowhere` from the hub, run in a folder without a `models`",
+    ]);
     let said = run(&place, &hub, &["export", "--model", "allenai/specter2", "-o", "bundle"], 2);
     said.expect(&[
         "error: `allenai/specter2` is an adapter, not a model",
@@ -217,6 +221,8 @@ fn a_model_that_does_not_say_how_it_pools_is_refused_before_its_weights_are_load
 fn a_recipe_is_found_by_its_name_and_by_its_source() {
     for model in ["specter2", "allenai/specter2_base"] {
         let (place, hub) = (Workplace::new(), HubServer::with_model("allenai/specter2_base", &tiny_checkpoint()));
+        // A folder that is called as the organisation does not hide a model that is known.
+        fs::create_dir(place.path("allenai")).unwrap();
         let said = run(&place, &hub, &["export", "--model", model, "--max-length", "32", "-o", "bundle"], 0);
         said.expect(&[
             "recipe specter2: these are the vectors of SPECTER2's base model; its adapters",
@@ -238,6 +244,60 @@ fn other_bytes_than_a_recipe_was_verified_with_are_refused() {
     let said = run(&place, &hub, &["export", "--model", "all-minilm-l6-v2", "-o", "bundle"], 2);
     said.expect(&[&format!("at {pinned}"), "has SHA-256", "expected 953f9c0d", "`--recipe none`"]);
     assert!(!place.path("bundle").exists());
+}
+
+#[test]
+fn a_recipe_pins_the_commit_of_its_own_source_only() {
+    let (place, hub) = (Workplace::new(), tiny_hub());
+    let said = run(&place, &hub, &["export", "--model", ID, "--recipe", "all-minilm-l6-v2", "-o", "bundle"], 2);
+    said.expect(&[
+        "note: recipe all-minilm-l6-v2 is for sentence-transformers/all-MiniLM-L6-v2; org/tiny is taken at main",
+        "for org/tiny at main",
+        "has SHA-256",
+    ]);
+}
+
+#[test]
+fn a_missing_runtime_is_said_before_anything_is_asked_for() {
+    let (place, hub) = (Workplace::new(), sentence_hub());
+    papers(&place);
+    let export: &[&str] = &["export", "--model", ID, "-o", "bundle", "--ort-lib", "nowhere.so"];
+    for args in [export, &["embed", "--model", ID, "papers.jsonl", "--ort-lib", "nowhere.so"]] {
+        run(&place, &hub, args, 2).expect(&["error: no ONNX Runtime library at `", "nowhere.so`"]);
+        assert!(hub.log().is_empty(), "{:?}", hub.log());
+    }
+}
+
+#[test]
+fn what_the_small_files_rule_out_is_refused_before_the_weights_are_loaded() {
+    type Change = fn(&HubServer);
+    let changes: [(Change, &str); 3] = [
+        (
+            |hub| hub.change("config.json", br#"{"model_type": "llama"}"#),
+            "cause: `config.json` asks for the architecture `llama`",
+        ),
+        (
+            |hub| {
+                hub.remove("tokenizer.json");
+                hub.add("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n");
+                hub.add("added_tokens.json", br#"{"[ABSTRACT]": 6}"#);
+            },
+            "added_tokens.json`: `[ABSTRACT]` is an added token, expected none beside vocab.txt",
+        ),
+        (|hub| hub.remove("tokenizer.json"), "error: `org/tiny` has no tokenizer, expected `tokenizer.json`"),
+    ];
+    for (change, cause) in changes {
+        let (place, hub) = (Workplace::new(), tiny_hub());
+        change(&hub);
+        let said = run(&place, &hub, &EXPORT, 2);
+        let snapshot = model_folder(&place).join("snapshots").join(COMMIT);
+        let stderr = said.stderr.replace(&format!("{}/", snapshot.display()), "");
+        assert!(stderr.contains(cause), "{stderr}");
+        if !cause.starts_with("error: ") {
+            said.expect(&["error: `org/tiny` can not be exported, and its weights were not downloaded"]);
+        }
+        assert!(hub.log().iter().all(|request| !request.path.contains("safetensors")), "{:?}", hub.log());
+    }
 }
 
 #[test]

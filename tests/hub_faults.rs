@@ -231,6 +231,37 @@ fn a_revision_stays_the_commit_that_it_was_at_first() {
 }
 
 #[test]
+fn a_newer_commit_of_a_branch_that_others_noted_stays_noted() {
+    let mut desk = Desk::new();
+    let snapshot = desk.fetch().unwrap();
+    let main = desk.place.path("hf/hub/models--org--tiny/refs/main");
+    assert_eq!(fs::read_to_string(&main).unwrap(), COMMIT);
+    let newer = "f".repeat(40);
+    fs::write(&main, &newer).unwrap();
+    fs::remove_file(snapshot.folder.join("config.json")).unwrap();
+    let again = desk.fetch().unwrap();
+    desk.expect_whole(&again);
+    assert_eq!(fs::read_to_string(main).unwrap(), newer);
+}
+
+#[test]
+fn a_small_file_that_is_announced_as_a_huge_one_is_not_downloaded() {
+    let huge = "ETag: \"abc\"\r\nX-Linked-Size: 268435457\r\n";
+    let problem = "has 268435457 bytes, a file of its kind may have at most 268435456";
+    let mut desk = Desk::new();
+    desk.server.fail("/config.json", 1, Fault::Status(200, huge));
+    assert_eq!(desk.refusal(), format!("`config.json` {problem}"));
+    assert!(desk.server.log().iter().all(|request| request.method == "HEAD" || request.path.starts_with("/api/")));
+
+    let mut desk = Desk::new();
+    desk.server.remove(WEIGHTS);
+    let index = "model.safetensors.index.json";
+    desk.server.add(index, b"{}");
+    desk.server.fail(index, 1, Fault::Status(200, huge));
+    assert_eq!(desk.refusal(), format!("`{index}` {problem}"));
+}
+
+#[test]
 fn names_from_the_server_stay_in_their_folder() {
     let mut desk = Desk::new();
     for name in ["../../../evil", "/tmp/evil", "1_Pooling/../../evil", "config.json\u{0}"] {

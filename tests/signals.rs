@@ -6,10 +6,51 @@
 mod common;
 
 use std::fmt::Write;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Workplace, tiny_bundle};
+
+/// Runs the program, sends it a signal after that time, and gives how it ended and how long it took to.
+fn interrupt(place: &Workplace, args: &[&str], (signal, after): (libc::c_int, Duration)) -> (Output, Duration) {
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("offprint"))
+        .args(args)
+        .current_dir(place.path(""))
+        .env("OFFPRINT_CACHE_DIR", place.path("cache"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(after);
+    let asked = Instant::now();
+    #[expect(unsafe_code, reason = "std cannot send a signal; the child is ours and not yet waited for")]
+    unsafe {
+        libc::kill(child.id() as libc::pid_t, signal);
+    }
+    (child.wait_with_output().unwrap(), asked.elapsed())
+}
+
+#[test]
+fn a_classifier_that_is_interrupted_does_not_say_that_it_has_cached_its_labels() {
+    let place = Workplace::new();
+    let tiny = common::root().join("tests/data/tiny-architectures");
+    std::fs::create_dir(place.path("checkpoint")).unwrap();
+    for name in ["bert-a/config.json", "bert-a/model.safetensors", "bert-a/tokenizer_config.json", "tokenizer.json"] {
+        let file = tiny.join(name);
+        std::fs::copy(&file, place.path("checkpoint").join(file.file_name().unwrap())).unwrap();
+    }
+    place.run(&["export", "--model", "checkpoint", "-o", "bundle"], 0);
+    let mut corpus = String::new();
+    for n in 0..200_000 {
+        writeln!(corpus, r#"{{"id": "p{n}", "title": "paper {n}", "abstract": "{}"}}"#, "graph ".repeat(60)).unwrap();
+    }
+    place.write("papers.jsonl", corpus);
+    let args = ["classify", "--model", "bundle", "papers.jsonl", "-o", "x.jsonl"];
+    let (output, _) = interrupt(&place, &args, (libc::SIGINT, Duration::from_millis(2_500)));
+    let said = common::Said::new(output, 130);
+    said.expect(&["  interrupted: nothing was kept (the cache holds vectors, not labels)"]);
+    assert!(!place.path("x.jsonl").exists() && !place.path("cache/embeddings").exists());
+}
 
 #[test]
 fn a_signal_finishes_the_batch_and_prints_the_account() {
@@ -21,23 +62,10 @@ fn a_signal_finishes_the_batch_and_prints_the_account() {
                 .unwrap();
         }
         place.write("papers.jsonl", corpus);
-        let program = assert_cmd::cargo::cargo_bin("offprint");
-        let child = std::process::Command::new(program)
-            .args(["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "x.jsonl", "--json"])
-            .current_dir(place.path(""))
-            .env("OFFPRINT_CACHE_DIR", place.path("cache"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(2_500));
-        let asked = Instant::now();
-        #[expect(unsafe_code, reason = "std cannot send a signal; the child is ours and not yet waited for")]
-        unsafe {
-            libc::kill(child.id() as libc::pid_t, signal);
-        }
-        let said = common::Said::new(child.wait_with_output().unwrap(), status);
-        assert!(asked.elapsed() < Duration::from_secs(10), "took {:?}", asked.elapsed());
+        let args = ["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "x.jsonl", "--json"];
+        let (output, took) = interrupt(&place, &args, (signal, Duration::from_millis(2_500)));
+        let said = common::Said::new(output, status);
+        assert!(took < Duration::from_secs(10), "took {took:?}");
         let account = said.json();
         assert_eq!(account["interrupted"], true, "{account}");
         let number = |name: &str| account[name].as_u64().unwrap();
@@ -67,22 +95,9 @@ fn a_signal_during_a_fit_ends_the_program_at_once() {
     for (signal, status) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
         let args =
             ["train", "--model", tiny_bundle(), "--label", "field", "papers.jsonl", "-o", "a.head", &grid, "--json"];
-        let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("offprint"))
-            .args(args)
-            .current_dir(place.path(""))
-            .env("OFFPRINT_CACHE_DIR", place.path("cache"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(before_the_fit);
-        let asked = Instant::now();
-        #[expect(unsafe_code, reason = "std cannot send a signal; the child is ours and not yet waited for")]
-        unsafe {
-            libc::kill(child.id() as libc::pid_t, signal);
-        }
-        let said = common::Said::new(child.wait_with_output().unwrap(), status);
-        assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+        let (output, took) = interrupt(&place, &args, (signal, before_the_fit));
+        let said = common::Said::new(output, status);
+        assert!(took < Duration::from_secs(5), "took {took:?}");
         assert!(said.stdout.is_empty(), "the signal came before the fit or after it: {}", said.stdout);
         assert!(!place.path("a.head").exists(), "half a head stands under its name");
     }

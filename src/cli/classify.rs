@@ -74,14 +74,17 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     let corpus = args.corpus.open(args.label.as_deref(), &kept_fields)?;
     let head = args.head.as_deref().map(Head::load).transpose()?;
     let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
-    let labeller = match head {
+    let by_graph = head.is_none();
+    let (run, labeller) = match head {
         Some(head) => {
             check_head(args, &head, &run)?;
-            Labeller::Head(Box::new(head))
+            (run.with_cache()?, Labeller::Head(Box::new(head)))
         }
-        None => Labeller::Graph(labels_of(args, run.bundle())?),
+        None => {
+            let labels = labels_of(args, run.bundle())?;
+            (run, Labeller::Graph(labels))
+        }
     };
-    let by_graph = matches!(labeller, Labeller::Graph(_));
     let options = PredictionOptions { top_k: args.top_k, kept_names, compression: args.compress.compress };
     let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
     let mut sink = PredictionSink::new(labeller, writer, args.top_k)

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Status> {
     }
     let options = args.output_options()?;
     let corpus = args.corpus.open(None, &[])?;
-    let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
+    let run = Run::new(&args.encode, &corpus, args.output.as_deref())?.with_cache()?;
     let mut writer = match &args.output {
         Some(path) => {
             let options = EmbeddingOutputOptions {

@@ -11,6 +11,7 @@ use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Classification, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE, Task};
 use offprint::paper::Template;
+use offprint::runtime::OnnxRuntime;
 
 use super::hub::{self, Found, HubArgs, Wanted};
 use super::say::remark;
@@ -77,6 +78,8 @@ pub(crate) struct ExportArgs {
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     refuse_foreign_folder(&args.output)?;
+    // The new graph will be run: better said before a download than after it.
+    OnnxRuntime::find(args.ort_lib.as_deref())?;
     make_bundle(&options(args)?, &args.output, args.ort_lib.as_deref())?;
     Ok(Status::Done)
 }
@@ -141,13 +144,12 @@ fn options(args: &ExportArgs) -> Result<ExportOptions> {
 fn source(args: &ExportArgs) -> Result<ExportOptions> {
     let asked = args.recipe.as_deref().map(hub::recipe).transpose()?;
     match hub::find(&args.model)? {
-        Found::Folder(folder) => match asked.flatten() {
-            Some(recipe) => {
-                recipe.verify(&folder)?;
-                Ok(ExportOptions::from_recipe(&folder, &recipe))
-            }
-            None => Ok(ExportOptions::new(&folder)),
-        },
+        Found::Folder(folder) => {
+            args.hub.check_folder(&args.model)?;
+            let Some(recipe) = asked.flatten() else { return Ok(ExportOptions::new(&folder)) };
+            recipe.verify(&folder)?;
+            Ok(ExportOptions::from_recipe(&folder, &recipe))
+        }
         Found::Hub { id, recipe } => {
             let mut wanted = Wanted::new(id, asked.unwrap_or(recipe), &args.hub);
             wanted.pooling_known |= args.pooling.is_some();

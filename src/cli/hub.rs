@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use offprint::graph::ExportOptions;
 use offprint::model::hub::{Error, Hub, HubId, HubRequest, HubSettings, LockFile, Snapshot};
-use offprint::model::{BUNDLE_FORMAT, Bundle, MANIFEST_FILE, Recipe};
+use offprint::model::{BUNDLE_FORMAT, Bundle, Checkpoint, MANIFEST_FILE, Recipe};
+use offprint::runtime::OnnxRuntime;
 
 use super::hub_progress::Shower;
 use super::say::remark;
@@ -24,6 +25,19 @@ pub(crate) struct HubArgs {
     /// Use only what is downloaded already, and no network [also: HF_HUB_OFFLINE=1]
     #[arg(long)]
     pub offline: bool,
+}
+
+impl HubArgs {
+    /// An error if a revision is asked of a folder, which has none.
+    pub(crate) fn check_folder(&self, model: &str) -> Result<()> {
+        match &self.revision {
+            Some(revision) => Err(user_error(
+                format!("`--revision {revision}` is given, and `{model}` is a folder, which has no revisions"),
+                "leave `--revision` (OFFPRINT_REVISION) out, or give a hub id",
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a `--model` is.
@@ -46,7 +60,8 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) fn new(id: HubId, recipe: Option<Recipe>, args: &HubArgs) -> Self {
-        let pinned = recipe.as_ref().and_then(|recipe| recipe.revision.clone());
+        let of_id = recipe.as_ref().filter(|recipe| recipe.source == id.as_str());
+        let pinned = of_id.and_then(|recipe| recipe.revision.clone());
         let revision = args.revision.clone().or(pinned).unwrap_or_else(|| "main".to_owned());
         let pooling_known = recipe.as_ref().is_some_and(|recipe| recipe.pooling.is_some());
         Self { id, revision, recipe, offline: args.offline, pooling_known }
@@ -79,9 +94,10 @@ pub(crate) fn find(model: &str) -> Result<Found> {
     if let Some(instead) = Recipe::explain_adapter(model) {
         return Err(Error::IsAdapter { id: model.to_owned(), instead }.into());
     }
-    // A mistyped path should not be asked for on the network.
-    let first = model.split('/').next().unwrap_or_default();
-    if first == model || HubId::parse(model).is_err() || Path::new(first).is_dir() {
+    if let Some(recipe) = Recipe::of_source(model) {
+        return Ok(Found::Hub { id: HubId::parse(model)?, recipe: Some(recipe) });
+    }
+    let Ok(id) = HubId::parse(model) else {
         return Err(user_error(
             format!("model `{model}` not found"),
             format!(
@@ -90,8 +106,15 @@ pub(crate) fn find(model: &str) -> Result<Found> {
                 Recipe::names().collect::<Vec<_>>().join(", ")
             ),
         ));
+    };
+    // A mistyped path should not be asked for on the network.
+    match model.split_once('/') {
+        Some((folder, name)) if Path::new(folder).is_dir() => Err(user_error(
+            format!("model `{model}` not found: there is no `{name}` in the folder `{folder}` here"),
+            format!("check the path; to take `{model}` from the hub, run in a folder without a `{folder}`"),
+        )),
+        _ => Ok(Found::Hub { id, recipe: None }),
     }
-    Ok(Found::Hub { id: HubId::parse(model)?, recipe: Recipe::of_source(model) })
 }
 
 /// What `--recipe` names: a file, a recipe of the program, or `none`.
@@ -108,6 +131,12 @@ pub(crate) fn recipe(word: &str) -> Result<Option<Recipe>> {
 
 /// The model's checkpoint in the hub's cache, downloaded where it is missing, and how it is to be exported.
 pub(crate) fn checkpoint(wanted: &Wanted, cache_dir: &Path) -> Result<ExportOptions> {
+    if let Some(recipe) = wanted.recipe.as_ref().filter(|recipe| recipe.source != wanted.id.as_str()) {
+        remark(&format!(
+            "note: recipe {} is for {}; {} is taken at {}",
+            recipe.name, recipe.source, wanted.id, wanted.revision
+        ));
+    }
     let Snapshot { folder, commit, .. } = fetch(wanted, &LockFile::new(cache_dir))?;
     if let Some(recipe) = &wanted.recipe {
         recipe.verify(&folder)?;
@@ -127,6 +156,8 @@ pub(crate) fn bundle(wanted: &Wanted, cache_dir: &Path, ort_lib: Option<&Path>) 
             return open(&folder);
         }
     }
+    // The new bundle will be run once: better said before a download than after it.
+    OnnxRuntime::find(ort_lib)?;
     let options = checkpoint(wanted, cache_dir)?;
     let commit = options.revision.clone().unwrap_or_default();
     let folder = bundle_folder(wanted, cache_dir, &commit);
@@ -170,7 +201,8 @@ fn fetch(wanted: &Wanted, lock: &LockFile) -> Result<Snapshot> {
         pooling_known: wanted.pooling_known,
     };
     let mut shower = Shower::new(&wanted.id);
-    let snapshot = Hub::new(&settings)?.fetch(&request, lock, &mut |event| shower.show(event));
+    let hub = Hub::new(&settings)?.with_check(Checkpoint::check_without_weights);
+    let snapshot = hub.fetch(&request, lock, &mut |event| shower.show(event));
     shower.end();
     Ok(snapshot?)
 }

@@ -43,7 +43,10 @@ pub(crate) fn bundle(
     ort_lib: Option<&Path>,
 ) -> Result<Bundle> {
     let folder = match hub::find(model)? {
-        Found::Folder(folder) => folder,
+        Found::Folder(folder) => {
+            hub.check_folder(model)?;
+            folder
+        }
         Found::Hub { id, recipe } => {
             let cache_dir = cache_dir(cache_dir_given)?;
             return hub::bundle(&Wanted::new(id, recipe, hub), &cache_dir, ort_lib);

@@ -27,7 +27,7 @@ const WINDOW: usize = 4_096;
 /// Padded tokens of a batch on the CPU provider: activations stay in the second-level cache.
 pub(crate) const CPU_BATCH_TOKENS: usize = 1_024;
 
-/// A bundle with its cache, ready for a corpus.
+/// A bundle, with its cache where vectors are wanted, ready for a corpus.
 pub(crate) struct Run<'a> {
     args: &'a EncodeArgs,
     encoder: BundleEncoder,
@@ -38,7 +38,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Checks the flags and opens the bundle and the cache; neither ONNX Runtime nor the tokenizer is opened yet.
+    /// Checks the flags and opens the bundle; neither the cache nor ONNX Runtime nor the tokenizer is opened yet.
     /// Rejected rows go beside `output` where there is one. What could only fail at the end is tried now.
     pub(crate) fn new(args: &'a EncodeArgs, corpus: &Corpus, output: Option<&Path>) -> Result<Self> {
         let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
@@ -49,7 +49,6 @@ impl<'a> Run<'a> {
         let sep = bundle.manifest.sep_token.clone();
         let threads = args.threads.map_or_else(default_threads, usize::from);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
-        let cache = if args.no_cache { None } else { Some(open_cache(args, &bundle)?) };
         let rejects = match (&args.rejects, output) {
             (Some(file), _) => file.clone(),
             (None, Some(output)) => places::beside(output, ".rejects.jsonl"),
@@ -62,11 +61,19 @@ impl<'a> Run<'a> {
         Ok(Self {
             args,
             encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads },
-            cache,
+            cache: None,
             options: EncodeOptions { template, sep, budget, window: WINDOW },
             rejects,
             stop: Stop::on_signals()?,
         })
+    }
+
+    /// Opens the cache of the bundle's vectors, unless the user wants none.
+    pub(crate) fn with_cache(mut self) -> Result<Self> {
+        if !self.args.no_cache {
+            self.cache = Some(open_cache(self.args, self.bundle())?);
+        }
+        Ok(self)
     }
 
     pub(crate) fn bundle(&self) -> &Bundle {
@@ -75,25 +82,24 @@ impl<'a> Run<'a> {
 
     /// Sends the corpus through, prints the account, and says how the run ended.
     pub(crate) fn encode(&self, corpus: &Corpus, limit: Option<u64>, sink: Option<&mut dyn Sink>) -> Result<Account> {
-        self.run_through(&self.encoder, self.cache.as_ref(), (corpus, limit, sink))
+        self.run_through(&self.encoder, (corpus, limit, sink))
     }
 
-    /// Sends the corpus through the head in the bundle's own graph, without the cache.
+    /// Sends the corpus through the head in the bundle's own graph; the cache holds vectors only and is not open.
     pub(crate) fn classify(&self, corpus: &Corpus, limit: Option<u64>, sink: &mut dyn Sink) -> Result<Account> {
-        self.run_through(&BundleClassifier { encoder: &self.encoder }, None, (corpus, limit, Some(sink)))
+        self.run_through(&BundleClassifier { encoder: &self.encoder }, (corpus, limit, Some(sink)))
     }
 
     fn run_through(
         &self,
         encoder: &dyn OpenEncoder,
-        cache: Option<&EmbeddingCache>,
         (corpus, limit, sink): (&Corpus, Option<u64>, Option<&mut dyn Sink>),
     ) -> Result<Account> {
         let progress = Progress::default();
         let job = EncodeJob {
             corpus,
             encoder,
-            cache,
+            cache: self.cache.as_ref(),
             options: self.options.clone(),
             rejects: self.rejects.clone(),
             stop: self.stop.flag(),
@@ -108,7 +114,7 @@ impl<'a> Run<'a> {
             let rows = HumanCount(account.repeated);
             account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
         }
-        if let Some(cache) = cache {
+        if let Some(cache) = &self.cache {
             account.warnings.extend(cache.take_warnings().iter().map(|warning| super::cache::chain(warning)));
         }
         Ok(account)
@@ -129,9 +135,35 @@ impl<'a> Run<'a> {
         if self.args.json {
             say(&serde_json::to_string(account)?)?;
         } else {
-            remark(&describe(account, self.args));
+            remark(&self.describe(account));
         }
         Ok(())
+    }
+
+    fn describe(&self, account: &Account) -> String {
+        let provider = match &account.provider {
+            Some(provider) if self.args.provider == "auto" => {
+                format!("{provider} (auto: the provider that this version runs)")
+            }
+            Some(provider) => provider.clone(),
+            None => "no provider (nothing had to be computed)".into(),
+        };
+        let mut lines = vec![format!(
+            "{} rows in {} ({:.1} papers/s) on {provider}",
+            HumanCount(account.rows),
+            seconds(account.seconds),
+            account.papers_per_second(),
+        )];
+        if account.interrupted {
+            let kept = match &self.cache {
+                Some(_) => "what was computed is in the cache; the same command goes on from there",
+                None if self.args.no_cache => "nothing was kept (`--no-cache`)",
+                None => "nothing was kept (the cache holds vectors, not labels)",
+            };
+            lines.push(format!("  interrupted: {kept}"));
+        }
+        lines.extend(account_facts(account).into_iter().map(|(name, value)| format!("  {name}: {value}")));
+        lines.join("\n")
     }
 
     /// How a run with this account ends.
@@ -178,30 +210,6 @@ fn default_rejects(cache_dir: &Path) -> PathBuf {
     let folder = cache_dir.join("rejects");
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     folder.join(format!("{seconds}-{}.jsonl", std::process::id()))
-}
-
-fn describe(account: &Account, args: &EncodeArgs) -> String {
-    let provider = match &account.provider {
-        Some(provider) if args.provider == "auto" => format!("{provider} (auto: the provider that this version runs)"),
-        Some(provider) => provider.clone(),
-        None => "no provider (nothing had to be computed)".into(),
-    };
-    let mut lines = vec![format!(
-        "{} rows in {} ({:.1} papers/s) on {provider}",
-        HumanCount(account.rows),
-        seconds(account.seconds),
-        account.papers_per_second(),
-    )];
-    if account.interrupted {
-        let kept = if args.no_cache {
-            "nothing was kept (`--no-cache`)"
-        } else {
-            "what was computed is in the cache; the same command goes on from there"
-        };
-        lines.push(format!("  interrupted: {kept}"));
-    }
-    lines.extend(account_facts(account).into_iter().map(|(name, value)| format!("  {name}: {value}")));
-    lines.join("\n")
 }
 
 /// The account as names and values, for the terminal and the report page.

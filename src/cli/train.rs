@@ -47,7 +47,7 @@ pub(crate) struct TrainArgs {
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let strength = strength(args)?;
     let corpus = args.corpus.open(Some(&args.label), &[])?;
-    let run = Run::new(&args.encode, &corpus, Some(&args.output))?;
+    let run = Run::new(&args.encode, &corpus, Some(&args.output))?.with_cache()?;
     let mut sink = TrainingSink::new(run.bundle().manifest.dim);
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
     if account.interrupted {

@@ -53,11 +53,13 @@ impl ExportOptions {
         }
     }
 
-    /// The choices of a recipe; its hashes are compared by [`Recipe::verify`].
+    /// The choices of a recipe; its hashes are compared by [`Recipe::verify`]. A recipe without hashes can't tell
+    /// whether the folder holds its source, so the folder keeps its own name.
     pub fn from_recipe(checkpoint: impl Into<PathBuf>, recipe: &Recipe) -> Self {
+        let is_source = !recipe.files.is_empty();
         Self {
-            name: Some(recipe.source.clone()),
-            revision: recipe.revision.clone(),
+            name: is_source.then(|| recipe.source.clone()),
+            revision: recipe.revision.clone().filter(|_| is_source),
             pooling: recipe.pooling,
             normalize: recipe.normalize,
             max_length: recipe.max_length,

@@ -3,15 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::sentence::{SentenceConfig, SentenceModules};
+use super::tokenizer_config::TokenizerConfig;
 use super::{EncoderConfig, Error, Pooling, Weights, files, vocabulary};
 
 /// Weights in formats that are not read.
 const OTHER_WEIGHTS: [&str; 3] = ["tf_model.h5", "flax_model.msgpack", "model.ckpt.index"];
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// The shortest max length: one word piece between the two special tokens.
 const LEAST_LENGTH: usize = 3;
@@ -19,9 +18,15 @@ const LEAST_LENGTH: usize = 3;
 /// An opened checkpoint: all its files are there, parse, and agree where this can be seen without reading weights.
 #[derive(Debug)]
 pub struct Checkpoint {
+    small: SmallFiles,
+    weights: Weights,
+}
+
+/// What all files but the weights say.
+#[derive(Debug)]
+struct SmallFiles {
     folder: PathBuf,
     config: EncoderConfig,
-    weights: Weights,
     tokenizer: Vec<u8>,
     modules: SentenceModules,
     sep_token: String,
@@ -29,47 +34,29 @@ pub struct Checkpoint {
     max_seq_length: Option<usize>,
 }
 
-#[derive(Deserialize, Default)]
-struct TokenizerConfig {
-    sep_token: Option<Value>,
-    model_max_length: Option<f64>,
-    truncation_side: Option<String>,
-}
-
 impl Checkpoint {
     /// Opens a folder. Weights are mapped and their header is checked; their numbers are read later.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let modules = SentenceModules::open(folder)?;
-        let encoder = &modules.encoder;
-        let config = EncoderConfig::open(&present(encoder, "config.json", &[])?)?;
+        let small = SmallFiles::open(folder)?;
+        let encoder = &small.modules.encoder;
         let weights = Weights::in_folder(encoder)?;
         let weights = weights.ok_or_else(|| absent(encoder, "model.safetensors", &OTHER_WEIGHTS))?;
-        let (tokenizer_path, tokenizer) = vocabulary::tokenizer(encoder)?;
-        check_vocabulary(&tokenizer_path, &tokenizer, config.vocab_size)?;
-        let path = encoder.join(TOKENIZER_CONFIG);
-        let tokenizer_config: TokenizerConfig = files::json_if_present(&path)?.unwrap_or_default();
-        tokenizer_config.check(&path)?;
-        let max_seq_length = SentenceConfig::open(encoder, &tokenizer_path, &tokenizer)?.max_seq_length;
-        Ok(Self {
-            folder: folder.to_owned(),
-            weights,
-            config,
-            tokenizer,
-            sep_token: tokenizer_config.sep_token(),
-            model_max_length: tokenizer_config.model_max_length(),
-            max_seq_length,
-            modules,
-        })
+        Ok(Self { small, weights })
+    }
+
+    /// Whether [`Checkpoint::open`] would take all files of a folder but the weights, which need not be there yet.
+    pub fn check_without_weights(folder: &Path) -> Result<(), Error> {
+        SmallFiles::open(folder).map(|_| ())
     }
 
     /// The folder that was opened.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.small.folder
     }
 
     /// The encoder's sizes and constants.
     pub fn config(&self) -> &EncoderConfig {
-        &self.config
+        &self.small.config
     }
 
     /// The weights.
@@ -79,68 +66,66 @@ impl Checkpoint {
 
     /// The bytes of `tokenizer.json`, or of the one that `vocab.txt` stands for.
     pub fn tokenizer(&self) -> &[u8] {
-        &self.tokenizer
+        &self.small.tokenizer
     }
 
     /// The separator token's text; `[SEP]` where the tokenizer's config has none.
     pub fn sep_token(&self) -> &str {
-        &self.sep_token
+        &self.small.sep_token
     }
 
     /// The pooling asked for, else the checkpoint's own, else for a classifier the first token, whose state its head
     /// reads; an error if none of these is there: it is never guessed.
     pub fn pooling(&self, asked: Option<Pooling>) -> Result<Pooling, Error> {
-        let head = self.config.classification.as_ref().map(|_| Pooling::Cls);
-        asked.or(self.modules.pooling).or(head).ok_or_else(|| Error::NoPooling { folder: self.folder.clone() })
+        let SmallFiles { folder, config, modules, .. } = &self.small;
+        let head = config.classification.as_ref().map(|_| Pooling::Cls);
+        asked.or(modules.pooling).or(head).ok_or_else(|| Error::NoPooling { folder: folder.clone() })
     }
 
     /// An error if sentence-transformers would put a prompt before every text and `template` doesn't begin with it.
     pub fn check_template(&self, template: &str) -> Result<(), Error> {
-        self.modules.prompt.as_ref().map_or(Ok(()), |prompt| prompt.check_template(template))
+        self.small.modules.prompt.as_ref().map_or(Ok(()), |prompt| prompt.check_template(template))
     }
 
     /// What was asked for, else whether the checkpoint has a Normalize module.
     pub fn normalize(&self, asked: Option<bool>) -> bool {
-        asked.unwrap_or(self.modules.normalize)
+        asked.unwrap_or(self.small.modules.normalize)
     }
 
     /// The longest input in tokens, special ones included: what was asked for, else `sentence_bert_config.json`, else
     /// the smaller of the tokenizer's `model_max_length` and the position table. A length that the position table
     /// can't serve, or below 3, is an error.
     pub fn max_length(&self, asked: Option<usize>) -> Result<usize, Error> {
-        let most = self.config.longest_input();
-        let fallback = || self.model_max_length.map_or(most, |length| length.min(most));
-        let got = asked.or(self.max_seq_length).unwrap_or_else(fallback);
+        let SmallFiles { folder, config, model_max_length, max_seq_length, .. } = &self.small;
+        let most = config.longest_input();
+        let fallback = || model_max_length.map_or(most, |length| length.min(most));
+        let got = asked.or(*max_seq_length).unwrap_or_else(fallback);
         if (LEAST_LENGTH..=most).contains(&got) {
             return Ok(got);
         }
-        Err(Error::MaxLength { folder: self.folder.clone(), got, least: LEAST_LENGTH, most })
+        Err(Error::MaxLength { folder: folder.clone(), got, least: LEAST_LENGTH, most })
     }
 }
 
-impl TokenizerConfig {
-    fn check(&self, path: &Path) -> Result<(), Error> {
-        match self.truncation_side.as_deref() {
-            None | Some("right") => Ok(()),
-            Some(other) => Err(Error::Field {
-                path: path.to_owned(),
-                field: "truncation_side".to_owned(),
-                got: format!("`{other}`"),
-                expected: "`right`".to_owned(),
-            }),
-        }
-    }
-
-    /// A token is written as a string or as an object with its `content`.
-    fn sep_token(&self) -> String {
-        let token = self.sep_token.as_ref();
-        let text = token.and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
-        text.unwrap_or("[SEP]").to_owned()
-    }
-
-    /// "No limit" is written as a number near 10^30; the conversion saturates.
-    fn model_max_length(&self) -> Option<usize> {
-        self.model_max_length.filter(|length| *length > 0.0).map(|length| length as usize)
+impl SmallFiles {
+    fn open(folder: &Path) -> Result<Self, Error> {
+        let modules = SentenceModules::open(folder)?;
+        let encoder = &modules.encoder;
+        let config = EncoderConfig::open(&present(encoder, "config.json", &[])?)?;
+        let tokenizer_config = TokenizerConfig::open(encoder)?;
+        let (tokenizer_path, tokenizer) = vocabulary::tokenizer(encoder, config.architecture, &tokenizer_config)?;
+        check_vocabulary(&tokenizer_path, &tokenizer, config.vocab_size)?;
+        tokenizer_config.check(config.architecture, &tokenizer_path, &tokenizer)?;
+        let max_seq_length = SentenceConfig::open(encoder, &tokenizer_path, &tokenizer)?.max_seq_length;
+        Ok(Self {
+            folder: folder.to_owned(),
+            config,
+            tokenizer,
+            sep_token: tokenizer_config.sep_token(),
+            model_max_length: tokenizer_config.model_max_length(),
+            max_seq_length,
+            modules,
+        })
     }
 }
 

@@ -14,6 +14,9 @@ const MAX_LABELS: usize = 10_000;
 /// Bytes of all labels: they also stand in one entry of the graph's metadata, of which a mebibyte is read.
 const MAX_LABEL_BYTES: usize = 500_000;
 
+/// How the names of the classes of sequence classifiers end.
+const CLASSIFIER: &str = "ForSequenceClassification";
+
 /// What the numbers of a classifier's head mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,7 +40,8 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// Reads `problem_type`, `id2label` and `num_labels`, if `architectures` names the family's classifier. As in
+    /// Reads `problem_type`, `id2label` and `num_labels`, if `architectures` names the family's classifier; that of
+    /// another family is refused. As in
     /// transformers, two labels are assumed where none are named, and without a problem type one label means
     /// regression and several that one of them is right.
     pub(super) fn read(
@@ -45,9 +49,14 @@ impl Classification {
         fields: &Map<String, Value>,
         architecture: &Architecture,
     ) -> Result<Option<Self>, Error> {
-        let classes = fields.get("architectures").and_then(Value::as_array);
-        if !classes.is_some_and(|classes| classes.iter().any(|class| class == architecture.classifier)) {
+        let classes = fields.get("architectures").and_then(Value::as_array).into_iter().flatten();
+        let mut classifiers = classes.filter_map(Value::as_str).filter(|class| class.ends_with(CLASSIFIER)).peekable();
+        if classifiers.peek().is_none() {
             return Ok(None);
+        }
+        if let Some(other) = classifiers.find(|class| *class != architecture.classifier) {
+            let expected = format!("`{}` of the same family as `model_type`", architecture.classifier);
+            return Err(wrong(path, "architectures", &format!("`{other}`"), &expected));
         }
         let labels = match fields.get("id2label") {
             Some(Value::Object(named)) => listed(path, named)?,
@@ -63,6 +72,10 @@ impl Classification {
             None | Some(Value::Null) if labels.len() == 1 => Task::Regression,
             None | Some(Value::Null) => Task::Classification,
             Some(kind) => match kind.as_str() {
+                Some("single_label_classification") if labels.len() == 1 => {
+                    let got = "`single_label_classification` with one label";
+                    return Err(wrong(path, "problem_type", got, "at least two labels, of which one is right"));
+                }
                 Some("single_label_classification") => Task::Classification,
                 Some("multi_label_classification") => Task::Multilabel,
                 Some("regression") => Task::Regression,
@@ -134,6 +147,9 @@ mod tests {
             ("regression", Task::Regression),
         ] {
             for mut config in [one.clone(), three.clone()] {
+                if config == one && task == Task::Classification {
+                    continue;
+                }
                 config["problem_type"] = word.into();
                 assert_eq!(read(config).unwrap().unwrap().task, task);
             }
@@ -153,6 +169,19 @@ mod tests {
     }
 
     #[test]
+    fn the_classifier_of_another_family_is_refused() {
+        let bert = architectures::find("bert").unwrap();
+        let classes = json!(["BertModel", "RobertaForSequenceClassification"]);
+        let config = json!({"architectures": classes, "id2label": {"0": "a"}});
+        let error = Classification::read(Path::new("config.json"), config.as_object().unwrap(), bert).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`config.json`: `architectures` is `RobertaForSequenceClassification`, expected \
+             `BertForSequenceClassification` of the same family as `model_type`"
+        );
+    }
+
+    #[test]
     fn what_names_no_labels_is_refused() {
         let message = |config| read(config).unwrap_err().to_string();
         assert_eq!(
@@ -168,6 +197,11 @@ mod tests {
         assert_eq!(
             message(json!({"num_labels": 0})),
             "`config.json`: `num_labels` is 0, expected a whole number from 1 to 10000"
+        );
+        assert_eq!(
+            message(json!({"id2label": {"0": "a"}, "problem_type": "single_label_classification"})),
+            "`config.json`: `problem_type` is `single_label_classification` with one label, expected at least two \
+             labels, of which one is right"
         );
         let long = "x".repeat(500_000);
         assert_eq!(

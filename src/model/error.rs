@@ -230,7 +230,7 @@ pub enum Error {
     /// Lower case is asked for, and the tokenizer doesn't make it.
     #[error("`{path}` asks for lower case (`do_lower_case`), `{tokenizer}` keeps capitals")]
     KeepsCapitals {
-        /// `sentence_bert_config.json`.
+        /// The file that asks.
         path: PathBuf,
         /// `tokenizer.json`.
         tokenizer: PathBuf,
@@ -336,6 +336,7 @@ impl Error {
             Self::KeepsCapitals { .. } => {
                 "give tokenizer.json a `Lowercase` normalizer, or set `do_lower_case` to false if capitals are wanted"
             }
+            Self::MaxLength { most, .. } => return Some(format!("`--max-length {most}` is the longest that fits")),
             Self::NoPooling { .. } => {
                 "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"
             }

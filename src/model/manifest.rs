@@ -53,7 +53,7 @@ pub struct Manifest {
     pub sep_token: String,
     /// The numbers that the graph computes in.
     pub precision: Precision,
-    /// Weights in the encoder (numbers, not bytes).
+    /// Weights in the graph, those of a classifier's head included (numbers, not bytes).
     pub parameters: u64,
     /// BLAKE3 of `tokenizer.json`.
     pub tokenizer_hash: String,
@@ -76,7 +76,7 @@ pub struct Source {
     /// Its revision, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// BLAKE3 of the weights file.
+    /// BLAKE3 of the weights file; of several files, the BLAKE3 of theirs in the order of their names.
     pub weights_hash: String,
     /// Hash of what the config adds to the weights.
     pub config_hash: String,

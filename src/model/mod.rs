@@ -25,6 +25,7 @@ mod recipe;
 mod safetensors;
 mod sentence;
 mod shards;
+mod tokenizer_config;
 mod torch_file;
 #[cfg(test)]
 mod torch_tests;

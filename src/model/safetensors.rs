@@ -2,14 +2,19 @@
 //! from the data's start. Every entry is checked against the file and against the others.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use safetensors::tensor::{Dtype, TensorInfo};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Error;
 use super::weights::{Element, Entry, MappedFile};
 
 /// The format's own bound on the header.
 const MAX_HEADER: u64 = 100_000_000;
+/// The key whose value is no tensor.
+const METADATA: &str = "__metadata__";
 
 /// The tensors of a file: sizes, offsets, overlaps, shape × type of each are checked.
 pub(super) fn entries(file: &MappedFile) -> Result<BTreeMap<String, Entry>, Error> {
@@ -75,9 +80,45 @@ fn element(dtype: Dtype) -> Element {
 }
 
 fn parse_header(bytes: &[u8]) -> Result<BTreeMap<String, TensorInfo>, serde_json::Error> {
-    let mut entries: BTreeMap<String, serde_json::Value> = serde_json::from_slice(bytes)?;
-    entries.remove("__metadata__");
-    entries.into_iter().map(|(name, entry)| Ok((name, serde_json::from_value(entry)?))).collect()
+    struct Header(BTreeMap<String, TensorInfo>);
+
+    impl<'de> Deserialize<'de> for Header {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(HeaderVisitor).map(Self)
+        }
+    }
+
+    serde_json::from_slice(bytes).map(|Header(entries)| entries)
+}
+
+/// Reads entry by entry, so that a header takes no more memory than its entries, and skips what is no entry.
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = BTreeMap<String, TensorInfo>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object with an entry for each tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        let mut has_metadata = false;
+        while let Some(name) = map.next_key::<String>()? {
+            if name == METADATA {
+                map.next_value::<IgnoredAny>()?;
+                if std::mem::replace(&mut has_metadata, true) {
+                    return Err(A::Error::custom(format_args!("`{METADATA}` stands there twice")));
+                }
+            } else if entries.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("tensor `{name}` stands there twice")));
+            } else {
+                let info = map.next_value::<TensorInfo>()?;
+                entries.insert(name, info);
+            }
+        }
+        Ok(entries)
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +183,25 @@ mod tests {
         assert_eq!(refusal(&[0xff; 16]), format!("{name}: its header claims {} bytes, the file has 16", u64::MAX));
         assert_eq!(refusal(&file("{]", &[])), format!("{name}: its header could not be understood"));
         assert_eq!(refusal(&file(r#"{"a": 1}"#, &[])), format!("{name}: its header could not be understood"));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        let entry = r#"{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}"#;
+        let cause = |header: &str| {
+            let error = open(&file(header, &[0; 4])).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        let twice = cause(&format!(r#"{{"a": {entry}, "a": {entry}}}"#));
+        assert!(twice.starts_with("tensor `a` stands there twice at line 1"), "{twice}");
+        let twice = cause(&format!(r#"{{"__metadata__": {{}}, "a": {entry}, "__metadata__": {{}}}}"#));
+        assert!(twice.starts_with("`__metadata__` stands there twice at line 1"), "{twice}");
+    }
+
+    #[test]
+    fn metadata_is_skipped_whatever_it_holds() {
+        let header = r#"{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "__metadata__": [[], {"b": 1}]}"#;
+        assert_eq!(open(&file(header, &[0; 4])).unwrap().names().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]

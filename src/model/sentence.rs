@@ -40,11 +40,14 @@ pub(super) struct DefaultPrompt {
     left_out_by: Option<PathBuf>,
 }
 
+/// An entry of `modules.json`.
 #[derive(Deserialize)]
-struct Module {
+pub(super) struct Module {
+    /// A Python class; its last part tells what it does.
     #[serde(rename = "type")]
-    kind: String,
-    path: String,
+    pub kind: String,
+    /// Its folder, empty for the model's own.
+    pub path: String,
 }
 
 /// `sentence_bert_config.json`.
@@ -140,7 +143,7 @@ impl SentenceConfig {
 }
 
 /// Whether a normalizer of `tokenizer.json`, or one of those in a row, makes letters small.
-fn lower_cases(normalizer: &Value) -> bool {
+pub(super) fn lower_cases(normalizer: &Value) -> bool {
     match normalizer["type"].as_str() {
         Some("Lowercase") => true,
         Some("BertNormalizer") => normalizer["lowercase"] == Value::Bool(true),

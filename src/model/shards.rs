@@ -9,9 +9,11 @@ use serde::Deserialize;
 use super::weights::{Entry, MappedFile, Weights, open_file};
 use super::{Error, files};
 
+/// The index of weights in several files.
 #[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
+pub(super) struct Index {
+    /// The file of each tensor.
+    pub weight_map: BTreeMap<String, String>,
 }
 
 /// Opens an index and all files that it names; tensors that it does not name are not there.

@@ -5,47 +5,50 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::architectures::Architecture;
+use super::config::wrong;
+use super::tokenizer_config::TokenizerConfig;
 use super::{Error, files};
 
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.txt";
+/// Tokens beside those of `vocab.txt`, with their ids.
+const ADDED: &str = "added_tokens.json";
+/// The architectures whose `vocab.txt` is one of BERT's.
+const OF_BERT: [&str; 3] = ["bert", "distilbert", "electra"];
 /// Padding, unknown, begin, end, mask: in the order of their usual ids.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
-#[derive(Deserialize)]
-struct BertTokenizerConfig {
-    do_lower_case: Option<bool>,
-    strip_accents: Option<bool>,
-    tokenize_chinese_chars: Option<bool>,
-}
-
-/// The file that the tokenizer comes from, and the bytes of its `tokenizer.json`.
-pub(super) fn tokenizer(encoder: &Path) -> Result<(PathBuf, Vec<u8>), Error> {
+/// The file that the tokenizer comes from, and the bytes of its `tokenizer.json`. `config` is the tokenizer's beside it.
+pub(super) fn tokenizer(
+    encoder: &Path,
+    architecture: &Architecture,
+    config: &TokenizerConfig,
+) -> Result<(PathBuf, Vec<u8>), Error> {
     let path = encoder.join(TOKENIZER);
     if let Some(bytes) = files::read_if_present(&path)? {
         return Ok((path, bytes));
     }
     let vocabulary = encoder.join(VOCABULARY);
-    let Some(bytes) = files::read_if_present(&vocabulary)? else {
-        return Err(Error::NoFile { folder: encoder.to_owned(), file: TOKENIZER, instead: None });
-    };
-    let config = encoder.join("tokenizer_config.json");
-    let config: Option<BertTokenizerConfig> = files::json_if_present(&config)?;
-    let none = BertTokenizerConfig { do_lower_case: None, strip_accents: None, tokenize_chinese_chars: None };
-    let json = from_vocabulary(&vocabulary, &bytes, &config.unwrap_or(none))?;
+    let absent = |instead| Error::NoFile { folder: encoder.to_owned(), file: TOKENIZER, instead };
+    let Some(bytes) = files::read_if_present(&vocabulary)? else { return Err(absent(None)) };
+    if !OF_BERT.contains(&architecture.name) {
+        return Err(absent(Some(VOCABULARY)));
+    }
+    let path = encoder.join(ADDED);
+    let added: Map<String, Value> = files::json_if_present(&path)?.unwrap_or_default();
+    if let Some(token) = added.keys().next() {
+        return Err(wrong(&path, token, "an added token", "none beside vocab.txt; tokenizer.json can hold them"));
+    }
+    config.check_special(SPECIAL)?;
+    let json = from_vocabulary(&vocabulary, &bytes, config)?;
     Ok((vocabulary, json))
 }
 
-fn from_vocabulary(path: &Path, bytes: &[u8], config: &BertTokenizerConfig) -> Result<Vec<u8>, Error> {
-    let wrong = |field: &str, got: String, expected: &str| Error::Field {
-        path: path.to_owned(),
-        field: field.to_owned(),
-        got,
-        expected: expected.to_owned(),
-    };
+fn from_vocabulary(path: &Path, bytes: &[u8], config: &TokenizerConfig) -> Result<Vec<u8>, Error> {
+    let wrong = |field: &str, got: String, expected: &str| wrong(path, field, &got, expected);
     let text = std::str::from_utf8(bytes).map_err(|error| wrong("encoding", error.to_string(), "UTF-8"))?;
     let pieces: BTreeMap<&str, usize> =
         text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate().map(|(id, piece)| (piece, id)).collect();
@@ -100,16 +103,26 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::model::architectures;
 
     const PIECES: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n##s\n";
 
+    fn open(folder: &Path, architecture: &str) -> Result<(PathBuf, Vec<u8>), Error> {
+        tokenizer(folder, architectures::find(architecture).unwrap(), &TokenizerConfig::open(folder)?)
+    }
+
     fn made(vocabulary: &str, config: Option<&str>) -> Result<Value, String> {
+        let files = config.map(|config| ("tokenizer_config.json", config));
+        made_beside(vocabulary, files.as_slice(), "bert")
+    }
+
+    fn made_beside(vocabulary: &str, files: &[(&str, &str)], architecture: &str) -> Result<Value, String> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(VOCABULARY), vocabulary).unwrap();
-        if let Some(config) = config {
-            fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
         }
-        match tokenizer(folder.path()) {
+        match open(folder.path(), architecture) {
             Ok((path, bytes)) => {
                 assert!(path.ends_with(VOCABULARY));
                 Ok(serde_json::from_slice(&bytes).unwrap())
@@ -139,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(TOKENIZER), "{}").unwrap();
         fs::write(folder.path().join(VOCABULARY), PIECES).unwrap();
-        let (path, bytes) = tokenizer(folder.path()).unwrap();
+        let (path, bytes) = open(folder.path(), "mpnet").unwrap();
         assert!(path.ends_with(TOKENIZER) && bytes == b"{}");
     }
 
@@ -155,5 +168,45 @@ mod tests {
              tokenizer_config.json"
         );
         assert!(made(&format!("{PIECES}Cat\n"), Some(r#"{"do_lower_case": false}"#)).is_ok());
+    }
+    #[test]
+    fn only_the_families_with_berts_vocabulary_have_one() {
+        for name in ["bert", "distilbert", "electra"] {
+            assert!(made_beside(PIECES, &[], name).is_ok(), "{name}");
+        }
+        for name in ["mpnet", "roberta", "xlm-roberta", "albert"] {
+            assert_eq!(
+                made_beside(PIECES, &[], name).unwrap_err(),
+                "checkpoint `DIR` has no `tokenizer.json`",
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_that_vocab_txt_does_not_tell_of_are_refused() {
+        let beside = |name: &str, text: &str| made_beside(PIECES, &[(name, text)], "bert");
+        assert_eq!(
+            beside("added_tokens.json", r#"{"[ABSTRACT]": 7}"#).unwrap_err(),
+            "`DIR/added_tokens.json`: `[ABSTRACT]` is an added token, expected none beside vocab.txt; tokenizer.json can \
+             hold them"
+        );
+        assert!(beside("added_tokens.json", "{}").is_ok());
+        let config = "tokenizer_config.json";
+        assert_eq!(
+            beside(config, r#"{"cls_token": "<s>"}"#).unwrap_err(),
+            "`DIR/tokenizer_config.json`: `cls_token` is `<s>`, expected `[CLS]` beside vocab.txt"
+        );
+        assert_eq!(
+            beside(config, r#"{"sep_token": {"content": "</s>"}}"#).unwrap_err(),
+            "`DIR/tokenizer_config.json`: `sep_token` is `</s>`, expected `[SEP]` beside vocab.txt"
+        );
+        assert_eq!(
+            beside(config, r#"{"added_tokens_decoder": {"3": {"content": "[SEP]"}, "7": {"content": "[X]"}}}"#)
+                .unwrap_err(),
+            "`DIR/tokenizer_config.json`: `added_tokens_decoder` is a list with `[X]`, expected only [PAD], [UNK], [CLS], \
+             [SEP], [MASK] beside vocab.txt"
+        );
+        assert!(beside(config, r#"{"cls_token": "[CLS]", "sep_token": {"content": "[SEP]"}}"#).is_ok());
     }
 }

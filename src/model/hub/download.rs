@@ -15,6 +15,8 @@ use crate::model::recipe::sha256;
 const BUFFER: usize = 1 << 16;
 /// So many bytes between two reports, and to count as having come on before a failure.
 const STEP: u64 = 1 << 20;
+/// The most bytes of a file that is read whole; the largest tokenizers have some 30 MiB.
+const MOST_SMALL: u64 = 256 << 20;
 
 /// A model at one commit.
 pub(super) struct Place<'a> {
@@ -27,6 +29,7 @@ pub(super) struct Place<'a> {
 /// What the hub announces of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Announced {
+    name: String,
     url: String,
     etag: String,
     size: u64,
@@ -34,12 +37,27 @@ struct Announced {
 }
 
 impl Place<'_> {
+    /// As [`Place::file`], for one that will be read whole: at most [`MOST_SMALL`] bytes.
+    pub fn small(&self, name: &str, observer: &mut Observer<'_>) -> Result<PathBuf, Error> {
+        self.file_up_to(MOST_SMALL, name, observer)
+    }
+
     /// The file's path in the snapshot; downloaded if it is not there.
     pub fn file(&self, name: &str, observer: &mut Observer<'_>) -> Result<PathBuf, Error> {
+        self.file_up_to(u64::MAX, name, observer)
+    }
+
+    fn file_up_to(&self, most: u64, name: &str, observer: &mut Observer<'_>) -> Result<PathBuf, Error> {
+        let fits = |bytes: u64| match bytes <= most {
+            true => Ok(()),
+            false => Err(Error::TooLarge { file: name.to_owned(), got: bytes, most }),
+        };
         if let Some(path) = self.store.present(self.commit, name) {
+            fits(fs::metadata(&path).map_err(failed("read", &path))?.len())?;
             return Ok(path);
         }
         let announced = self.client.retrying(observer, |_, _| self.announced(name))?;
+        fits(announced.size)?;
         let etag = &announced.etag;
         let _lock = self.store.lock(etag, || observer(&Event::Waiting { name }))?;
         let blob = self.store.blob(etag);
@@ -49,16 +67,16 @@ impl Place<'_> {
         let partial = self.store.partial(etag)?;
         let have = fs::metadata(&partial).map_or(0, |partial| partial.len());
         observer(&Event::File { name, size: announced.size, have: if have > announced.size { 0 } else { have } });
-        self.complete(name, &announced, &partial, observer)?;
-        if let Err(error) = check(name, &announced, &partial) {
+        self.complete(&announced, &partial, observer)?;
+        if let Err(error) = check(&announced, &partial) {
             remove(&partial)?;
             // What an earlier run left may be at fault: once more, without it.
             if have == 0 {
                 return Err(error);
             }
             observer(&Event::File { name, size: announced.size, have: 0 });
-            self.complete(name, &announced, &partial, observer)?;
-            if let Err(error) = check(name, &announced, &partial) {
+            self.complete(&announced, &partial, observer)?;
+            if let Err(error) = check(&announced, &partial) {
                 remove(&partial)?;
                 return Err(error);
             }
@@ -91,17 +109,12 @@ impl Place<'_> {
         let Some(bytes) = size.and_then(|size| size.parse().ok()) else {
             return Err(wrong("Content-Length", size, "a number of bytes"));
         };
-        Ok(Announced { etag: plain.to_owned(), size: bytes, sha256: is_hex(plain, 64).then(|| plain.to_owned()), url })
+        let sha256 = is_hex(plain, 64).then(|| plain.to_owned());
+        Ok(Announced { name: name.to_owned(), etag: plain.to_owned(), size: bytes, sha256, url })
     }
 
     /// Fills the partial file up to the announced size.
-    fn complete(
-        &self,
-        name: &str,
-        announced: &Announced,
-        partial: &Path,
-        observer: &mut Observer<'_>,
-    ) -> Result<(), Error> {
+    fn complete(&self, announced: &Announced, partial: &Path, observer: &mut Observer<'_>) -> Result<(), Error> {
         self.client.retrying(observer, |came_on, observer| {
             let mut file = File::options().create(true).append(true).open(partial).map_err(failed("open", partial))?;
             let have = file.metadata().map_err(failed("read", partial))?.len();
@@ -109,7 +122,7 @@ impl Place<'_> {
             if have == announced.size {
                 return Ok(());
             }
-            let start = self.pull(name, announced, &mut file, have, observer);
+            let start = self.pull(announced, &mut file, have, observer);
             let now = file.metadata().map_err(failed("read", partial))?.len();
             *came_on = now >= have + STEP;
             if let Err(Error::Status { status: 416, .. }) = &start {
@@ -125,14 +138,13 @@ impl Place<'_> {
     /// One request for the bytes from `have` on, appended to the file.
     fn pull(
         &self,
-        name: &str,
         announced: &Announced,
         file: &mut File,
         have: u64,
         observer: &mut Observer<'_>,
     ) -> Result<(), Error> {
         let sent = self.client.send(Method::GetFrom(have), &announced.url);
-        let mut answer = sent.map_err(|error| self.explain(error, &format!("file `{name}`")))?;
+        let mut answer = sent.map_err(|error| self.explain(error, &format!("file `{}`", announced.name)))?;
         let path = self.store.partial(&announced.etag)?;
         let mut received = have;
         if answer.status == 206 {
@@ -171,7 +183,7 @@ impl Place<'_> {
         }
         observer(&Event::Received(received));
         if received < announced.size {
-            return Err(Error::Cut { file: name.to_owned(), got: received, expected: announced.size });
+            return Err(Error::Cut { file: announced.name.clone(), got: received, expected: announced.size });
         }
         Ok(())
     }
@@ -206,11 +218,11 @@ fn remove(path: &Path) -> Result<(), Error> {
     disk::remove(path).map_err(failed("remove", path))
 }
 
-fn check(name: &str, announced: &Announced, partial: &Path) -> Result<(), Error> {
+fn check(announced: &Announced, partial: &Path) -> Result<(), Error> {
     let Some(expected) = &announced.sha256 else { return Ok(()) };
     let got = sha256(partial).map_err(failed("read", partial))?;
     if got == *expected {
         return Ok(());
     }
-    Err(Error::Damaged { file: name.to_owned(), got, expected: expected.clone() })
+    Err(Error::Damaged { file: announced.name.clone(), got, expected: expected.clone() })
 }

@@ -140,6 +140,16 @@ pub enum Error {
         /// Bytes announced.
         expected: u64,
     },
+    /// A file that is read whole has more bytes than any config, tokenizer or index.
+    #[error("`{file}` has {got} bytes, a file of its kind may have at most {most}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// Its size.
+        got: u64,
+        /// The largest size that is taken.
+        most: u64,
+    },
     /// The bytes are not those that the hub announced.
     #[error("`{file}` has SHA-256 {got}, the hub announced {expected}")]
     Damaged {
@@ -178,6 +188,23 @@ pub enum Error {
         id: String,
         /// The names that would do.
         expected: String,
+    },
+    /// The model has neither a `tokenizer.json` nor a `vocab.txt`.
+    #[error("`{id}` has no tokenizer, expected `{expected}`")]
+    NoTokenizer {
+        /// The model.
+        id: String,
+        /// The name that would do.
+        expected: String,
+    },
+    /// The files beside the weights say that the model can't be used.
+    #[error("`{id}` can not be exported, and its weights were not downloaded")]
+    Unfit {
+        /// The model.
+        id: String,
+        /// Why.
+        #[source]
+        source: Box<crate::model::Error>,
     },
     /// Neither the model nor the caller says how to pool.
     #[error("`{id}` does not say how its token states become one vector (no `1_Pooling/config.json`)")]
@@ -274,6 +301,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::GaveUp { source, .. } => return source.hint(),
+            Self::Unfit { source, .. } => return source.hint(),
             Self::Connection { endpoint, .. } => format!(
                 "check that `{endpoint}` can be reached from here (HF_ENDPOINT, HTTPS_PROXY); with the files already \
                  downloaded add `--offline`, or give a checkpoint's or bundle's folder as `--model`"

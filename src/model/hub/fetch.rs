@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::client::{Client, one_line};
 use super::download::Place;
 use super::id::{check_revision, is_commit, is_hex};
-use super::plan::{ALWAYS_DECIDING, DECIDING, MODULES, Plan, names_classifier};
+use super::plan::{ALWAYS_DECIDING, DECIDING, MODULES, Plan, VOCABULARY, names_classifier};
 use super::store::{Store, failed};
 use super::{Error, Event, HubId, HubSettings, LockFile, LockedFile, LockedModel, Observer};
 use crate::model::recipe::sha256;
@@ -46,7 +46,11 @@ pub struct Hub {
     client: Client,
     cache: PathBuf,
     offline: bool,
+    check: Check,
 }
+
+/// Says of a folder that lacks only the weights whether they would be of use.
+pub type Check = fn(&Path) -> Result<(), crate::model::Error>;
 
 #[derive(Deserialize)]
 struct ModelInfo {
@@ -66,7 +70,13 @@ impl Hub {
     /// # Errors
     /// Settings that can't be used: an address, token or file of authorities that is none.
     pub fn new(settings: &HubSettings) -> Result<Self, Error> {
-        Ok(Self { client: Client::new(settings)?, cache: settings.cache.clone(), offline: settings.offline })
+        let (cache, offline) = (settings.cache.clone(), settings.offline);
+        Ok(Self { client: Client::new(settings)?, cache, offline, check: |_| Ok(()) })
+    }
+
+    /// Asks `check` about a model's folder before its weights are downloaded.
+    pub fn with_check(self, check: Check) -> Self {
+        Self { check, ..self }
     }
 
     /// The model's files, downloaded where they are missing, and in agreement with `lock`.
@@ -113,29 +123,36 @@ impl Hub {
         let revision = locked.map_or(request.revision.as_str(), |model| model.commit.as_str());
         observer(&Event::Asking { endpoint: self.client.endpoint(), id: &request.id, revision });
         let (commit, listed) = self.list(&request.id, revision, store, observer)?;
-        store.set_commit(&request.revision, &commit)?;
+        // A commit that is pinned here says nothing about what the revision stands for by now.
+        if locked.is_none() {
+            store.set_commit(&request.revision, &commit)?;
+        }
         let place = Place { client: &self.client, store, id: &request.id, commit: &commit };
         let modules = match listed.contains(MODULES) {
-            true => Some(place.file(MODULES, observer)?),
+            true => Some(place.small(MODULES, observer)?),
             false => None,
         };
         let plan = Plan::new(&request.id, &listed, modules.as_deref())?;
         let mut classifies = false;
         for name in &plan.small {
-            let path = place.file(name, observer)?;
+            let path = place.small(name, observer)?;
             classifies |= plan.is_config(name) && names_classifier(&path)?;
         }
         if !(request.pooling_known || plan.has_pooling || classifies) {
             return Err(Error::NoPooling { id: request.id.to_string() });
         }
+        (self.check)(&store.snapshot(&commit))
+            .map_err(|source| Error::Unfit { id: request.id.to_string(), source: Box::new(source) })?;
         let mut names = plan.small.clone();
-        let weights = place.file(&plan.weights, observer)?;
         if plan.weights.ends_with(".json") {
-            let shards = Plan::shards(&weights, &plan.weights, &listed)?;
+            let index = place.small(&plan.weights, observer)?;
+            let shards = Plan::shards(&index, &plan.weights, &listed)?;
             for shard in &shards {
                 place.file(shard, observer)?;
             }
             names.extend(shards);
+        } else {
+            place.file(&plan.weights, observer)?;
         }
         names.push(plan.weights);
         Ok((commit, names))
@@ -190,7 +207,13 @@ fn offline_files(
     list_folder(&folder, "", &mut listed);
     let modules = Some(folder.join(MODULES)).filter(|_| listed.contains(MODULES));
     let plan = Plan::new(&request.id, &listed, modules.as_deref());
-    let Ok(plan) = plan else { return Err(missing("no weights".to_owned())) };
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(Error::NoTokenizer { .. }) => return Err(missing("no `tokenizer.json`".to_owned())),
+        Err(_) => return Err(missing("no weights".to_owned())),
+    };
+    let [vocabulary, added] = VOCABULARY;
+    let added = plan.small.iter().any(|name| name.ends_with(vocabulary)).then_some(added);
     let mut names = plan.small;
     if plan.weights.ends_with(".json") {
         let shards = Plan::shards(&folder.join(&plan.weights), &plan.weights, &listed);
@@ -203,7 +226,7 @@ fn offline_files(
             && !store.known_absent(&commit, name)
     };
     let unknown: Vec<String> =
-        deciding.iter().chain(&ALWAYS_DECIDING).filter(unknown).map(|name| (*name).to_owned()).collect();
+        deciding.iter().chain(&ALWAYS_DECIDING).chain(&added).filter(unknown).map(|name| (*name).to_owned()).collect();
     if !unknown.is_empty() {
         return Err(missing(format!("whether it has {} is not known", listing(unknown.iter()))));
     }

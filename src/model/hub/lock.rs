@@ -12,7 +12,7 @@ use super::{Difference, Error, HubId};
 use crate::durable;
 
 /// The file's name in the cache folder.
-pub const LOCK_FILE: &str = "lock.toml";
+const LOCK_FILE: &str = "lock.toml";
 const GUARD_FILE: &str = ".lock.toml.lock";
 const FORMAT: u32 = 1;
 const HEAD: &str = "\

@@ -16,9 +16,9 @@ mod settings;
 mod store;
 
 pub use error::{Difference, Error};
-pub use fetch::{Hub, HubRequest, Snapshot};
+pub use fetch::{Check, Hub, HubRequest, Snapshot};
 pub use id::HubId;
-pub use lock::{LOCK_FILE, LockFile, LockedFile, LockedModel};
+pub use lock::{LockFile, LockedFile, LockedModel};
 pub use settings::{HubSettings, Token};
 
 use std::time::Duration;

@@ -9,24 +9,25 @@ use serde::Deserialize;
 use super::client::one_line;
 use super::id::is_safe_file;
 use super::{Error, HubId};
+use crate::model::WEIGHTS_FILES;
+use crate::model::sentence::Module;
+use crate::model::shards::Index;
 
 /// Which modules follow the encoder, and in which folders they lie.
 pub(super) const MODULES: &str = "modules.json";
 const POOLING: &str = "1_Pooling/config.json";
+const TOKENIZER: &str = "tokenizer.json";
 /// Beside the weights, if the model has them.
 const BESIDE: [&str; 6] = [
     "config.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
-/// Where there is no `tokenizer.json`.
-const VOCABULARY: &str = "vocab.txt";
-/// In the order in which they are preferred; a name that ends in `.json` is an index of several files.
-const WEIGHTS: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// Where there is no `tokenizer.json`: a vocabulary, and the tokens that are added to it.
+pub(super) const VOCABULARY: [&str; 2] = ["vocab.txt", "added_tokens.json"];
 /// What a folder with adapters has instead of weights.
 const ADAPTER: [&str; 2] = ["adapter_config.json", "pytorch_adapter.bin"];
 const MAX_SHARDS: usize = 1_000;
@@ -35,18 +36,6 @@ const MAX_SHARDS: usize = 1_000;
 pub(super) const DECIDING: [&str; 3] = [MODULES, POOLING, "sentence_bert_config.json"];
 /// The same where a recipe has decided.
 pub(super) const ALWAYS_DECIDING: [&str; 1] = ["tokenizer_config.json"];
-
-#[derive(Deserialize)]
-struct Module {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: std::collections::BTreeMap<String, String>,
-}
 
 #[derive(Deserialize)]
 struct Config {
@@ -86,20 +75,24 @@ impl Plan {
         let has_pooling = has(&pooling);
         small.push(pooling);
         small.extend(BESIDE.iter().map(|name| format!("{prefix}{name}")));
-        if !listed.contains(&format!("{prefix}tokenizer.json")) {
-            small.push(format!("{prefix}{VOCABULARY}"));
+        let tokenizer = format!("{prefix}{TOKENIZER}");
+        let vocabulary = VOCABULARY.map(|name| format!("{prefix}{name}"));
+        let has_tokenizer = has(&tokenizer) || has(&vocabulary[0]);
+        if !has(&tokenizer) {
+            small.extend(vocabulary);
         }
         small.retain(has);
         small.sort();
         small.dedup();
-        let weights = WEIGHTS.iter().map(|name| format!("{prefix}{name}")).find(has);
+        let weights = WEIGHTS_FILES.iter().map(|name| format!("{prefix}{name}")).find(has);
         match weights {
+            Some(_) if !has_tokenizer => Err(Error::NoTokenizer { id: id.to_string(), expected: tokenizer }),
             Some(weights) => Ok(Self { small, weights, has_pooling }),
             None if ADAPTER.iter().any(|name| listed.contains(*name)) => Err(Error::IsAdapter {
                 id: id.to_string(),
                 instead: "give the model that the adapter was trained on".to_owned(),
             }),
-            None => Err(Error::NoWeights { id: id.to_string(), expected: WEIGHTS.join(", ") }),
+            None => Err(Error::NoWeights { id: id.to_string(), expected: WEIGHTS_FILES.join(", ") }),
         }
     }
 
@@ -173,11 +166,10 @@ mod tests {
         let got = plan(&all, None).unwrap();
         assert_eq!(got.small, ["1_Pooling/config.json", "config.json", "tokenizer.json"]);
         assert_eq!(got.weights, "model.safetensors");
-        let old = plan(&["config.json", "vocab.txt", "pytorch_model.bin", "flax_model.msgpack"], None).unwrap();
-        assert_eq!(
-            (old.small.join(" ").as_str(), old.weights.as_str()),
-            ("config.json vocab.txt", "pytorch_model.bin")
-        );
+        let names = ["config.json", "vocab.txt", "added_tokens.json", "pytorch_model.bin", "flax_model.msgpack"];
+        let old = plan(&names, None).unwrap();
+        assert_eq!(old.small, ["added_tokens.json", "config.json", "vocab.txt"]);
+        assert_eq!(old.weights, "pytorch_model.bin");
     }
 
     #[test]
@@ -189,13 +181,14 @@ mod tests {
             "modules.json",
             "0_BERT/config.json",
             "0_BERT/model.safetensors",
+            "0_BERT/vocab.txt",
             "2_Pool/config.json",
             "config.json",
             "model.safetensors",
             "../out/config.json",
         ];
         let got = plan(&names, Some(modules)).unwrap();
-        assert_eq!(got.small, ["0_BERT/config.json", "2_Pool/config.json", "modules.json"]);
+        assert_eq!(got.small, ["0_BERT/config.json", "0_BERT/vocab.txt", "2_Pool/config.json", "modules.json"]);
         assert_eq!(got.weights, "0_BERT/model.safetensors");
         assert!(got.has_pooling && got.is_config("0_BERT/config.json") && !got.is_config("2_Pool/config.json"));
     }
@@ -224,6 +217,8 @@ mod tests {
             "`org/x` has no weights that could be read, expected one of: model.safetensors, \
              model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json"
         );
+        let error = plan(&["config.json", "model.safetensors", "added_tokens.json"], None).unwrap_err();
+        assert_eq!(error.to_string(), "`org/x` has no tokenizer, expected `tokenizer.json`");
         let error = plan(&["adapter_config.json", "pytorch_adapter.bin"], None).unwrap_err();
         assert_eq!(error.to_string(), "`org/x` is an adapter, not a model");
     }
