@@ -2,6 +2,7 @@
 //! from the data's start. Every entry is checked against the file and against the others.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::fmt;
 
 use safetensors::tensor::{Dtype, TensorInfo};
@@ -110,12 +111,14 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 if std::mem::replace(&mut has_metadata, true) {
                     return Err(A::Error::custom(format_args!("`{METADATA}` stands there twice")));
                 }
-            } else if entries.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("tensor `{name}` stands there twice")));
-            } else {
-                let info = map.next_value::<TensorInfo>()?;
-                entries.insert(name, info);
+                continue;
             }
+            match entries.entry(name) {
+                Place::Occupied(entry) => {
+                    return Err(A::Error::custom(format_args!("tensor `{}` stands there twice", entry.key())));
+                }
+                Place::Vacant(entry) => entry.insert(map.next_value::<TensorInfo>()?),
+            };
         }
         Ok(entries)
     }
