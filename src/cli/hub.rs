@@ -16,14 +16,13 @@ use super::{export, user_error};
 
 /// Which files of a model on the hub are meant.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Hub")]
 pub(crate) struct HubArgs {
     /// Branch, tag or commit of a model from the hub [default: the recipe's, else main]
-    #[arg(long, value_name = "REV")]
+    #[arg(long, value_name = "REV", help_heading = "Hub")]
     pub revision: Option<String>,
 
     /// Use only what is downloaded already, and no network [also: HF_HUB_OFFLINE=1]
-    #[arg(long)]
+    #[arg(long, help_heading = "Hub")]
     pub offline: bool,
 }
 
