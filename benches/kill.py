@@ -83,7 +83,7 @@ def main():
             "command": "python benches/kill.py " + " ".join(
                 [f"--corpus {args.corpus.name}", f"--kills {args.kills}", f"--seed {args.seed}"]),
             "system": f"{platform.system()} {platform.machine()}",
-            "version": subprocess.run([args.program, "--version"], capture_output=True, text=True).stdout.strip(),
+            "version": subprocess.run([args.program, "-V"], capture_output=True, text=True).stdout.strip(),
             "papers": whole["rows"],
             "undisturbed_seconds": seconds,
             "undisturbed_peak_anonymous_bytes": peak,

@@ -123,7 +123,7 @@ def program_version(program):
 
     commit = output(["git", "rev-parse", "--short=12", "HEAD"])
     changed = "+" if output(["git", "status", "--porcelain", "--untracked-files=no"]) else ""
-    return {"version": output([str(program), "--version"]), "commit": commit + changed}
+    return {"version": output([str(program), "-V"]), "commit": commit + changed}
 
 
 def shown_command():
