@@ -12,7 +12,6 @@ import pathlib
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -50,7 +49,7 @@ def main():
                 found[pid] = (max(cpu, now[0]), max(memory, now[1]), now[2] or words)
         time.sleep(0.005)
     rows = [
-        {"process": " ".join(Path(word).name for word in words.split()), "cpu_s": cpu, "anonymous_mib": round(memory, 1)} for cpu, memory, words in found.values()
+        {"process": " ".join(pathlib.Path(word).name for word in words.split()), "cpu_s": cpu, "anonymous_mib": round(memory, 1)} for cpu, memory, words in found.values()
     ]
     wall = round(time.monotonic() - started, 2)
     print(json.dumps({"name": name, "exit": process.returncode, "wall_s": wall, "processes": rows}))
