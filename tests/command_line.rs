@@ -14,23 +14,9 @@ const ESCAPE: char = '\u{1b}';
 const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "powershell", "elvish"];
 const TWO_PAPERS: &str = "{\"id\": \"a\", \"title\": \"one\"}\n{\"id\": \"b\", \"title\": \"two\"}\n";
 
-/// The program as the standard library starts it, so that a test may choose its streams.
-fn program(place: &Workplace, args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("offprint"));
-    command.args(args).current_dir(place.path("")).stdin(Stdio::null());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFPRINT_")) {
-        command.env_remove(name);
-    }
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(name);
-    }
-    command.env("OFFPRINT_CACHE_DIR", place.path("cache"));
-    command
-}
-
 /// What a shell says to `line`, in which `offprint` is the program.
 fn shell(place: &Workplace, line: &str) -> Output {
-    let mut command = program(place, &[]);
+    let mut command = place.command(&[]);
     let path = assert_cmd::cargo::cargo_bin("offprint");
     let mut sh = Command::new("sh");
     sh.arg("-c").arg(line.replace("offprint ", &format!("'{}' ", path.display())));
@@ -65,7 +51,7 @@ fn versions_are_told_briefly_and_at_length() {
     let [version, path] = ["version", "path"].map(|name| json["library"][name].as_str().unwrap());
     assert!(library.starts_with(&format!("{version} at {path} (")), "{library} is not {json}");
 
-    let named = program(&place, &["--version"]).env("OFFPRINT_ORT_LIB", "nowhere.so").output().unwrap();
+    let named = place.command(&["--version"]).env("OFFPRINT_ORT_LIB", "nowhere.so").output().unwrap();
     let said = Said::new(named, 0);
     assert!(said.stdout.starts_with(short) && said.stdout.contains("\nONNX Runtime: not found ("), "{}", said.stdout);
     assert!(said.stdout.contains("nowhere.so") && said.stderr.is_empty(), "{said:?}");
@@ -165,7 +151,7 @@ fn a_reader_who_went_away_ends_nothing_but_the_printing() {
     for args in runs {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let said = Said::new(program(&place, args).stdout(writer).stderr(Stdio::piped()).output().unwrap(), 0);
+        let said = Said::new(place.command(args).stdout(writer).stderr(Stdio::piped()).output().unwrap(), 0);
         for word in ["error", "panicked", "pipe"] {
             assert!(!said.stderr.contains(word), "{args:?}: {}", said.stderr);
         }
@@ -195,7 +181,7 @@ fn a_full_disk_behind_stdout_is_an_error() {
     let place = Workplace::new();
     for args in [&["doctor"][..], &["cache", "stat", "--json"], &["completions", "zsh"], &["man"]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let said = Said::new(program(&place, args).stdout(full).stderr(Stdio::piped()).output().unwrap(), 2);
+        let said = Said::new(place.command(args).stdout(full).stderr(Stdio::piped()).output().unwrap(), 2);
         said.expect(&["error: could not write to standard output", "cause: No space left on device"]);
     }
 }
@@ -204,7 +190,7 @@ fn a_full_disk_behind_stdout_is_an_error() {
 fn colours_are_for_people_alone() {
     let place = Workplace::new();
     let stderr = |variables: &[(&str, &str)], args: &[&str]| {
-        let output = program(&place, args).envs(variables.iter().copied()).output().unwrap();
+        let output = place.command(args).envs(variables.iter().copied()).output().unwrap();
         assert!(!String::from_utf8_lossy(&output.stdout).contains(ESCAPE), "{args:?} {variables:?}");
         String::from_utf8(output.stderr).unwrap()
     };
@@ -226,7 +212,7 @@ fn a_terminal_gets_colours_unless_it_is_dumb() {
     let place = Workplace::new();
     let on_terminal = |variables: &[(&str, &str)]| {
         let path = assert_cmd::cargo::cargo_bin("offprint");
-        let mut command = program(&place, &[]);
+        let mut command = place.command(&[]);
         let mut script = Command::new("script");
         let line = format!("'{}' embed --model nowhere x.jsonl", path.display());
         script.args(["-qec", &line, "/dev/null"]).current_dir(place.path("")).stdin(Stdio::null());
@@ -255,7 +241,7 @@ fn variables_set_flags_and_the_command_line_overrules_them() {
     place.write("papers.jsonl", TWO_PAPERS);
     let embed = ["embed", "--model", tiny_bundle(), "papers.jsonl"];
     let with = |variables: &[(&str, &str)], args: &[&str], status: i32| {
-        Said::new(program(&place, args).envs(variables.iter().copied()).output().unwrap(), status)
+        Said::new(place.command(args).envs(variables.iter().copied()).output().unwrap(), status)
     };
     for yes in ["1", "true", "yes", "on"] {
         with(&[("OFFPRINT_NO_CACHE", yes)], &embed, 2).expect(&["error: `--no-cache` without an output"]);

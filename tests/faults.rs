@@ -78,9 +78,8 @@ fn refuses(place: &Workplace, args: &[&str], names: &[&str]) {
 }
 
 fn command(place: &Workplace, args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("offprint"));
-    command.current_dir(place.path("")).args(args).env("OFFPRINT_CACHE_DIR", place.path("cache"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = place.command(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

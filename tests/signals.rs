@@ -13,14 +13,7 @@ use common::{Workplace, tiny_bundle};
 
 /// Runs the program, sends it a signal after that time, and gives how it ended and how long it took to.
 fn interrupt(place: &Workplace, args: &[&str], (signal, after): (libc::c_int, Duration)) -> (Output, Duration) {
-    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("offprint"))
-        .args(args)
-        .current_dir(place.path(""))
-        .env("OFFPRINT_CACHE_DIR", place.path("cache"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(after);
     let asked = Instant::now();
     #[expect(unsafe_code, reason = "std cannot send a signal; the child is ours and not yet waited for")]

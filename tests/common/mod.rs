@@ -69,15 +69,24 @@ impl Workplace {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The program, in this folder, with a cache in it and none of the caller's settings.
-    pub fn offprint(&self, args: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("offprint").unwrap();
-        command.current_dir(self.folder.path()).args(args);
+    /// The program, in this folder, with a cache in it and none of the caller's settings: not even `CI`, which alone
+    /// turns colours on.
+    pub fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("offprint"));
+        command.args(args).current_dir(self.folder.path()).stdin(std::process::Stdio::null());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OFFPRINT_")) {
+            command.env_remove(name);
+        }
+        for name in ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
         command.env("OFFPRINT_CACHE_DIR", self.path("cache"));
         command
+    }
+
+    /// [`Workplace::command`], which can be given its standard input as text.
+    pub fn offprint(&self, args: &[&str]) -> Command {
+        Command::from_std(self.command(args))
     }
 
     /// Runs the program and gives what it said; it must end with `status`.
