@@ -65,7 +65,7 @@ impl Write for HashedFile {
 
 /// Whether a file of this name in a cache is, or was left by, a writer.
 pub(super) fn is_temporary(name: &str) -> bool {
-    durable::is_temporary(name) || (name.starts_with(TEMPORARY_PREFIX) && name.ends_with(".tmp"))
+    [TEMPORARY_PREFIX, durable::TEMPORARY_PREFIX].iter().any(|prefix| durable::is_temporary(name, prefix))
 }
 
 /// Removes the temporary files in `folder` whose owner is gone. What cannot be looked at or removed stays.

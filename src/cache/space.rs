@@ -250,7 +250,9 @@ fn prepare_root(root: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(root).map_err(Error::io("list", root))? {
         let name = entry.map_err(Error::io("list", root))?.file_name();
         // A process that died between the two marks left one of them, or a temporary file.
-        if marks.iter().all(|(mark, _)| name != *mark) && !durable::is_temporary(&name.to_string_lossy()) {
+        if marks.iter().all(|(mark, _)| name != *mark)
+            && !durable::is_temporary(&name.to_string_lossy(), durable::TEMPORARY_PREFIX)
+        {
             return Ok(());
         }
     }

@@ -12,6 +12,7 @@ use offprint::cache::{
 };
 
 use super::cache_export::{self, ExportArgs};
+use super::error::on_one_line;
 use super::say::say;
 use super::units::{parse_duration, parse_size};
 use super::{Status, places};
@@ -173,7 +174,7 @@ fn describe_stat(root: &Path, stat: &CacheStat) -> String {
 fn describe_verify(report: &VerifyReport) -> String {
     let mut lines: Vec<String> = report.damaged.iter().map(describe_damaged).collect();
     lines.extend(report.undescribed.iter().map(describe_undescribed));
-    lines.extend(report.unreadable.iter().map(|part| format!("unreadable: {}", chain(&part.reason))));
+    lines.extend(report.unreadable.iter().map(|part| format!("unreadable: {}", on_one_line(&part.reason))));
     lines.extend(
         report.foreign.iter().map(|path| format!("note: {} is no file of a cache; left alone", path.display())),
     );
@@ -190,15 +191,15 @@ fn describe_damaged(part: &DamagedPart) -> String {
     let lost = part.rows_lost.map_or("its rows".to_owned(), |rows| format!("{} rows", HumanCount(rows)));
     let place =
         part.moved_to.as_ref().map_or("it could not be moved".to_owned(), |to| format!("moved to {}", to.display()));
-    let damage = chain(&part.damage);
+    let damage = on_one_line(&part.damage);
     format!("damaged: {}: {damage}; {place}, {lost} will be computed again when asked for", part.path.display())
 }
 
 fn describe_undescribed(space: &UndescribedSpace) -> String {
     let what = match (&space.reason, &space.moved_to) {
         (None, _) => "its space.json is missing".to_owned(),
-        (Some(reason), None) => chain(reason),
-        (Some(reason), Some(to)) => format!("{}; moved to {}", chain(reason), to.display()),
+        (Some(reason), None) => on_one_line(reason),
+        (Some(reason), Some(to)) => format!("{}; moved to {}", on_one_line(reason), to.display()),
     };
     let way_out = match &space.reason {
         Some(offprint::cache::Error::Format { .. }) => "only that version reads them",
@@ -212,7 +213,8 @@ fn describe_undescribed(space: &UndescribedSpace) -> String {
 }
 
 fn describe_merge(report: &JoinReport) -> String {
-    let mut lines: Vec<String> = report.left.iter().map(|left| format!("left out: {}", chain(&left.reason))).collect();
+    let mut lines: Vec<String> =
+        report.left.iter().map(|left| format!("left out: {}", on_one_line(&left.reason))).collect();
     for space in &report.spaces {
         lines.push(format!(
             "{}  {} parts taken, {} known already; {} new keys, {} rows in {} parts now",
@@ -261,10 +263,4 @@ fn describe_prune(report: &PruneReport) -> String {
     }
     lines.push(format!("{} {went}, {} stay", HumanBytes(report.bytes), HumanBytes(report.bytes_left)));
     lines.join("\n")
-}
-
-/// An error with its causes on one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

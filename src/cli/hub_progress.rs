@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use offprint::model::hub::{Event, HubId};
 
+use super::error::on_one_line;
 use super::say::remark;
 
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -42,13 +43,8 @@ impl Shower {
             Event::FileDone => self.finish(),
             Event::Waiting { name } => remark(&format!("waiting for another process that downloads {name}")),
             Event::Retry { error, pause } => {
-                let mut text = error.to_string();
-                let mut cause = std::error::Error::source(*error);
-                while let Some(inner) = cause {
-                    text = format!("{text}: {inner}");
-                    cause = inner.source();
-                }
-                let line = format!("warning: {text}; trying again in {:.1} s", pause.as_secs_f64());
+                let seconds = pause.as_secs_f64();
+                let line = format!("warning: {}; trying again in {seconds:.1} s", on_one_line(*error));
                 self.bar.suspend(|| remark(&line));
             }
             _ => {}

@@ -17,6 +17,7 @@ use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::{Machine, ProviderChoice, default_threads};
 
 use super::encode_args::EncodeArgs;
+use super::error::on_one_line;
 use super::progress::{Size, watched};
 use super::say::{remark, say};
 use super::signals::Stop;
@@ -115,7 +116,7 @@ impl<'a> Run<'a> {
             account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
         }
         if let Some(cache) = &self.cache {
-            account.warnings.extend(cache.take_warnings().iter().map(|warning| super::cache::chain(warning)));
+            account.warnings.extend(cache.take_warnings().iter().map(|warning| on_one_line(warning)));
         }
         Ok(account)
     }

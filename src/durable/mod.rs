@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use disk::TemporaryFile;
 
-const TEMPORARY_PREFIX: &str = ".offprint-";
+/// Start of the temporary names of results.
+pub(crate) const TEMPORARY_PREFIX: &str = ".offprint-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A file being written beside its final place. Dropped without [`PendingFile::publish`], it leaves nothing behind;
@@ -143,9 +144,9 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Whether a file of this name is, or was left by, a writer of this module.
-pub(crate) fn is_temporary(name: &str) -> bool {
-    name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
+/// Whether a file of this name is, or was left by, a writer whose temporary files begin with `prefix`.
+pub(crate) fn is_temporary(name: &str, prefix: &str) -> bool {
+    name.starts_with(prefix) && name.ends_with(TEMPORARY_SUFFIX)
 }
 
 /// Removes the files `<prefix>*.tmp` in `folder` whose owner is gone, each while it is locked. What cannot be looked
@@ -153,8 +154,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 pub(crate) fn remove_orphans(folder: &Path, prefix: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !(name.starts_with(prefix) && name.ends_with(TEMPORARY_SUFFIX)) {
+        if !is_temporary(&name.to_string_lossy(), prefix) {
             continue;
         }
         if entry.file_type().is_ok_and(|kind| kind.is_file())
