@@ -49,7 +49,7 @@ fn export(checkpoint: &Path, bundle: &Path, pooling: Pooling) -> Bundle {
 
 fn session(runtime: &OnnxRuntime, bundle: &Bundle, output: &'static str) -> EncoderSession {
     let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu, threads: 2 };
-    EncoderSession::open_output(runtime, &options, output).unwrap()
+    EncoderSession::open_outputs(runtime, &options, &[output]).unwrap()
 }
 
 /// The rows of a reference: ids, and the values that transformers gives.
@@ -170,13 +170,13 @@ fn a_classifier_says_its_task_and_labels() {
         copy(name, &place.path(name));
         let bundle = place.path(&format!("{name}-bundle"));
         export(&place.path(name), &bundle, Pooling::Cls);
-        let classifier = Bundle::open(&bundle).unwrap().manifest.classifier.unwrap();
+        let classifier = Bundle::open(&bundle).unwrap().manifest.heads.remove(0);
         assert_eq!((classifier.task, classifier.labels.join(" ")), (task, labels.to_owned()));
     }
     copy("electra-b", &place.path("electra-b"));
     let plain = export(&place.path("electra-b"), &place.path("plain"), Pooling::Cls);
-    assert_eq!(plain.manifest.classifier, None);
-    assert!(!place.read("plain/bundle.toml").contains("classifier"));
+    assert_eq!(plain.manifest.heads, []);
+    assert!(!place.read("plain/bundle.toml").contains("head"));
 }
 
 /// The new name of a tensor; `None` leaves it out.

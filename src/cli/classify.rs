@@ -114,7 +114,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
 /// The labels of the classifier in the bundle's own graph, of which exactly one must be right.
 fn labels_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<String>> {
     let model = &args.encode.model;
-    let Some(classifier) = &bundle.manifest.classifier else {
+    let Some(classifier) = bundle.manifest.heads.first() else {
         return Err(user_error(
             format!("bundle `{model}` has no classifier"),
             "give `--head`, or export a checkpoint of a sequence classifier",

@@ -9,7 +9,7 @@ use clap::Args;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{Classification, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE, Task};
+use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE, Task};
 use offprint::paper::Template;
 use offprint::runtime::OnnxRuntime;
 
@@ -198,13 +198,19 @@ fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
     ));
-    if let Some(Classification { task, labels }) = &manifest.classifier {
-        let (kind, outputs) = match task {
-            Task::Classification => ("one label", "`logits`, `probabilities`"),
-            Task::Multilabel => ("several labels", "`logits`, `probabilities`"),
-            Task::Regression => ("numbers", "`logits`"),
+    for head in &manifest.heads {
+        let kind = match head.task {
+            Task::Classification => "one label",
+            Task::Multilabel => "several labels",
+            Task::Regression => "numbers",
         };
-        remark(&format!("classifier: {kind} out of {} ({}), outputs {outputs}", labels.len(), some(labels)));
+        let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let (labels, some) = (head.labels.len(), some(&head.labels));
+        remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
     }
     remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",

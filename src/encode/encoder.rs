@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
-use crate::model::{Bundle, LOGITS, PROBABILITIES, SENTENCE_EMBEDDING, Task};
+use crate::model::{Bundle, GraphHead, SENTENCE_EMBEDDING};
 use crate::runtime::{EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession};
 
 /// Turns a text into token ids.
@@ -66,17 +66,17 @@ impl OpenEncoder for BundleEncoder {
     }
 
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        self.open_output(SENTENCE_EMBEDDING, self.dim())
+        self.open_outputs(&[SENTENCE_EMBEDDING], self.dim())
     }
 }
 
 impl BundleEncoder {
-    /// Opens the bundle for an output of its graph, whose rows must have `dim` numbers.
-    fn open_output(&self, output: &'static str, dim: usize) -> Result<OpenedEncoder, Error> {
+    /// Opens the bundle for outputs of its graph, whose rows must have `dim` numbers together.
+    fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
-        let session = EncoderSession::open_output(&runtime, &options, output)?;
+        let session = EncoderSession::open_outputs(&runtime, &options, outputs)?;
         if session.dim() != dim {
             let what = format!("the graph gives {} numbers a text, bundle.toml says {dim}", session.dim());
             return Err(Error::unhealthy(what));
@@ -91,8 +91,8 @@ impl BundleEncoder {
     }
 }
 
-/// The head in a bundle's own graph: a text's row holds one number for each of the bundle's labels. There is no cache
-/// for these.
+/// The heads in a bundle's own graph: a text's row holds the answers of all heads, one number for each label, in the order
+/// of the heads. There is no cache for these.
 #[derive(Debug)]
 pub struct BundleClassifier<'b> {
     /// The bundle and how it is opened.
@@ -100,16 +100,15 @@ pub struct BundleClassifier<'b> {
 }
 
 impl OpenEncoder for BundleClassifier<'_> {
-    /// How many labels the bundle has; 0 where it has no head.
+    /// How many labels the heads have together.
     fn dim(&self) -> usize {
-        self.encoder.bundle.manifest.classifier.as_ref().map_or(0, |classifier| classifier.labels.len())
+        self.encoder.bundle.manifest.heads.iter().map(|head| head.labels.len()).sum()
     }
 
     /// Opens the probabilities, or the numbers themselves for a regression.
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        let task = self.encoder.bundle.manifest.classifier.as_ref().map(|classifier| classifier.task);
-        let output = if task == Some(Task::Regression) { LOGITS } else { PROBABILITIES };
-        self.encoder.open_output(output, self.dim())
+        let outputs: Vec<&str> = self.encoder.bundle.manifest.heads.iter().map(GraphHead::answer).collect();
+        self.encoder.open_outputs(&outputs, self.dim())
     }
 }
 

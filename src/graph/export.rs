@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe, SENTENCE_EMBEDDING,
-    Source, TOKENIZER_FILE,
+    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, GraphHead, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe,
+    SENTENCE_EMBEDDING, Source, TOKENIZER_FILE,
 };
 
 use super::Error;
@@ -110,7 +110,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,
         source: source_of(options, &checkpoint),
-        classifier: checkpoint.config().classification.clone(),
+        heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
     let metadata = writer::write_metadata(manifest.metadata(), &mut file);
     metadata.and_then(|()| file.publish()).map_err(failed(&graph_path))?;

@@ -5,19 +5,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Classification, Error, Fingerprint, Identity, Pooling, Precision, architectures, files};
+use super::head;
+use super::{Error, Fingerprint, GraphHead, Identity, Pooling, Precision, architectures, files};
 
 /// The version of `bundle.toml` that is written and read.
-pub const BUNDLE_FORMAT: u32 = 1;
+pub const BUNDLE_FORMAT: u32 = 2;
 
 /// The graph's output: one row of floats for each text.
 pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
-
-/// A classifier's output before softmax or sigmoid; for a regression, its answer.
-pub const LOGITS: &str = "logits";
-
-/// A classifier's probability of each label.
-pub const PROBABILITIES: &str = "probabilities";
 
 /// The side on which long texts lose tokens.
 const TRUNCATION_SIDE: &str = "right";
@@ -26,7 +21,7 @@ const TRUNCATION_SIDE: &str = "right";
 const METADATA_PREFIX: &str = "offprint.";
 
 /// The fields of `bundle.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of this file, [`BUNDLE_FORMAT`].
@@ -61,10 +56,9 @@ pub struct Manifest {
     pub graph_hash: String,
     /// Where the weights come from.
     pub source: Source,
-    /// The labels, where the graph also has a classifier's head: outputs [`LOGITS`] and, unless the numbers themselves
-    /// are the answer, [`PROBABILITIES`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub classifier: Option<Classification>,
+    /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
+    #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<GraphHead>,
 }
 
 /// The checkpoint behind a bundle.
@@ -105,7 +99,8 @@ impl Manifest {
     }
 
     /// Names and values for the graph's metadata, in a fixed order: each field of the file as text, those of a table
-    /// with its name before them (`offprint.source.name`).
+    /// with its name before them (`offprint.source.name`), those of one of several with its number, too
+    /// (`offprint.head.0.labels`). Lists are JSON.
     pub fn metadata(&self) -> Vec<(String, String)> {
         let table = toml::Table::try_from(self).expect("a manifest is plain strings, numbers and one table");
         let mut pairs = Vec::new();
@@ -153,8 +148,8 @@ impl Manifest {
                 return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
             }
         }
-        if self.classifier.as_ref().is_some_and(|classifier| classifier.labels.is_empty()) {
-            return Err(wrong("classifier.labels", "empty".to_owned(), "at least one label".to_owned()));
+        if let Some((field, got, expected)) = head::problem(&self.heads) {
+            return Err(wrong(&field, got, expected));
         }
         for (field, got, least) in [("dim", self.dim, 1), ("max_length", self.max_length, 3)] {
             if got < least {
@@ -178,6 +173,16 @@ fn flatten(prefix: &str, table: &toml::Table, into: &mut Vec<(String, String)>) 
         match value {
             toml::Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, into),
             toml::Value::String(text) => into.push((format!("{prefix}{name}"), text.clone())),
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+                for (number, inner) in list.iter().enumerate() {
+                    let inner = inner.as_table().expect("each was looked at");
+                    flatten(&format!("{prefix}{name}.{number}."), inner, into);
+                }
+            }
+            toml::Value::Array(list) => {
+                let json = serde_json::to_string(list).expect("a manifest's lists hold strings and numbers");
+                into.push((format!("{prefix}{name}"), json));
+            }
             other => into.push((format!("{prefix}{name}"), other.to_string())),
         }
     }

@@ -157,7 +157,7 @@ pub enum Error {
     #[error("output `{output}` has shape {got:?}, expected {expected:?}")]
     OutputShape {
         /// Name of the output tensor.
-        output: &'static str,
+        output: String,
         /// As ONNX Runtime gave it.
         got: Vec<i64>,
         /// Rows × dim.
@@ -169,7 +169,7 @@ pub enum Error {
     )]
     NotFinite {
         /// Name of the output tensor.
-        output: &'static str,
+        output: String,
         /// The value found.
         value: f32,
         /// Row in the batch.

@@ -38,7 +38,13 @@ pub struct SessionOptions {
 pub struct EncoderSession {
     session: Session,
     provider: &'static str,
-    output: &'static str,
+    outputs: Vec<Output>,
+}
+
+/// An output that is read, and how many numbers it gives a text.
+#[derive(Debug)]
+struct Output {
+    name: String,
     dim: usize,
 }
 
@@ -49,14 +55,15 @@ impl EncoderSession {
     /// # Errors
     /// No threads, no such file, a file that ONNX Runtime cannot open, other inputs or outputs.
     pub fn open(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Self, Error> {
-        Self::open_output(runtime, options, SENTENCE_EMBEDDING)
+        Self::open_outputs(runtime, options, &[SENTENCE_EMBEDDING])
     }
 
-    /// Opens the graph for another of its outputs: a classifier's `logits` or `probabilities`.
+    /// Opens the graph for other outputs than `sentence_embedding`, such as the `probabilities` of its heads. A text's
+    /// row holds those of all `outputs`, side by side in their order; the graph runs once for all.
     ///
     /// # Errors
-    /// As [`EncoderSession::open`], with `output` in the place of `sentence_embedding`.
-    pub fn open_output(runtime: &OnnxRuntime, options: &SessionOptions, output: &'static str) -> Result<Self, Error> {
+    /// As [`EncoderSession::open`], with each of `outputs` in the place of `sentence_embedding`.
+    pub fn open_outputs(runtime: &OnnxRuntime, options: &SessionOptions, outputs: &[&str]) -> Result<Self, Error> {
         if options.threads == 0 {
             return Err(Error::Threads { threads: options.threads });
         }
@@ -67,8 +74,12 @@ impl EncoderSession {
         let mut builder = settings(runtime, options.threads).map_err(unloadable)?;
         let session = builder.commit_from_file(&options.graph).map_err(unloadable)?;
         check_inputs(&session, &options.graph)?;
-        let dim = row_length(&session, &options.graph, output)?;
-        Ok(Self { session, provider: options.provider.resolve(), output, dim })
+        let output = |name: &&str| {
+            let dim = row_length(&session, &options.graph, name)?;
+            Ok(Output { name: (*name).to_owned(), dim })
+        };
+        let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
+        Ok(Self { session, provider: options.provider.resolve(), outputs })
     }
 
     /// ONNX Runtime's name of the provider that runs the graph.
@@ -76,9 +87,9 @@ impl EncoderSession {
         self.provider
     }
 
-    /// Numbers that a text gets: the length of an embedding, or the number of labels.
+    /// Numbers that a text gets: the length of an embedding, or how many labels the heads have together.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.outputs.iter().map(|output| output.dim).sum()
     }
 }
 
@@ -143,28 +154,42 @@ impl RunBatch for EncoderSession {
     fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, Error> {
         batch.check()?;
         let Batch { rows, columns, .. } = *batch;
+        let dim = self.dim();
         if rows == 0 {
-            return Ok(EmbeddingMatrix { rows, dim: self.dim, data: Vec::new() });
+            return Ok(EmbeddingMatrix { rows, dim, data: Vec::new() });
         }
         let failed = |source| Error::Run { rows, columns, source };
         let ids = TensorRef::from_array_view(([rows, columns], batch.ids.as_slice())).map_err(failed)?;
         let mask = TensorRef::from_array_view(([rows, columns], batch.mask.as_slice())).map_err(failed)?;
         let inputs = ort::inputs![INPUT_IDS => ids, ATTENTION_MASK => mask];
         let outputs = self.session.run(inputs).map_err(failed)?;
-        let (shape, data) = outputs[self.output].try_extract_tensor::<f32>().map_err(failed)?;
-        let expected = [rows, self.dim];
-        if !shape.iter().copied().eq(expected.iter().map(|&length| length as i64)) {
-            return Err(Error::OutputShape { output: self.output, got: shape.to_vec(), expected });
+        let mut tables = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            let (shape, data) = outputs[output.name.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
+            let expected = [rows, output.dim];
+            if !shape.iter().copied().eq(expected.iter().map(|&length| length as i64)) {
+                return Err(Error::OutputShape { output: output.name.clone(), got: shape.to_vec(), expected });
+            }
+            check_finite(data, expected, &output.name)?;
+            tables.push((data, output.dim));
         }
-        check_finite(data, expected, self.output)?;
-        Ok(EmbeddingMatrix { rows, dim: self.dim, data: data.to_vec() })
+        Ok(EmbeddingMatrix { rows, dim, data: side_by_side(&tables, rows) })
     }
 }
 
+/// The rows of all tables, each given with its width, joined.
+fn side_by_side(tables: &[(&[f32], usize)], rows: usize) -> Vec<f32> {
+    if let [(data, _)] = tables {
+        return data.to_vec();
+    }
+    let row = |row: usize| tables.iter().flat_map(move |(data, width)| &data[row * width..(row + 1) * width]);
+    (0..rows).flat_map(row).copied().collect()
+}
+
 /// Refuses NaN and infinities, naming the first.
-fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &'static str) -> Result<(), Error> {
+fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &str) -> Result<(), Error> {
     let Some(at) = data.iter().position(|value| !value.is_finite()) else { return Ok(()) };
-    Err(Error::NotFinite { output, value: data[at], row: at / dim, column: at % dim, rows })
+    Err(Error::NotFinite { output: output.to_owned(), value: data[at], row: at / dim, column: at % dim, rows })
 }
 
 /// The graphs in tests/data/tiny-graph are described in the script beside them.

@@ -4,10 +4,12 @@
 // Every test file compiles this module for itself and uses its own part of it.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use assert_cmd::Command;
 
@@ -125,17 +127,17 @@ impl Said {
     }
 }
 
-/// The bundle of the tiny checkpoint with mean pooling and normalization, exported once for each test program.
+/// The bundle of the tiny checkpoint with mean pooling and normalization.
 pub fn tiny_bundle() -> &'static str {
     static BUNDLE: OnceLock<String> = OnceLock::new();
-    BUNDLE.get_or_init(|| export(&tiny_checkpoint(), &["--pooling", "mean", "--normalize"]))
+    BUNDLE.get_or_init(|| exported(&tiny_checkpoint(), &["--pooling", "mean", "--normalize"]))
 }
 
 /// The bundle of one of the checkpoints in `tests/data/tiny-bert`, as its reference vectors are made: `cls` says how in
 /// flags, `mean` by its own modules.
 pub fn tiny_reference_bundle(name: &str) -> String {
     let args: &[&str] = if name == "cls" { &["--pooling", "cls", "--no-normalize"] } else { &[] };
-    export(&root().join("tests/data/tiny-bert").join(name), args)
+    exported(&root().join("tests/data/tiny-bert").join(name), args)
 }
 
 /// The batches of a Parquet file.
@@ -145,19 +147,27 @@ pub fn read_parquet(path: &Path) -> Vec<arrow_array::RecordBatch> {
     reader.build().unwrap().map(Result::unwrap).collect()
 }
 
-/// The bundle of the real MiniLM by its recipe, exported once for each test program.
+/// The bundle of the real MiniLM by its recipe.
 pub fn minilm_bundle() -> Option<&'static str> {
     static BUNDLE: OnceLock<Option<String>> = OnceLock::new();
     let recipe = root().join("models/all-minilm-l6-v2.toml");
     let args = ["--recipe", recipe.to_str()?];
-    BUNDLE.get_or_init(|| minilm_checkpoint().map(|checkpoint| export(&checkpoint, &args))).as_deref()
+    BUNDLE.get_or_init(|| minilm_checkpoint().map(|checkpoint| exported(&checkpoint, &args))).as_deref()
 }
 
-fn export(checkpoint: &Path, args: &[&str]) -> String {
-    let folder = tempfile::Builder::new().prefix("bundle-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
-    let bundle = folder.join("bundle");
-    let mut command = Command::cargo_bin("offprint").unwrap();
-    command.arg("export").arg("--model").arg(checkpoint).arg("-o").arg(&bundle).args(args);
-    Said::new(command.output().unwrap(), 0);
-    bundle.to_str().unwrap().to_owned()
+/// Exports once for each test program, into a folder that its next run uses again.
+fn exported(checkpoint: &Path, args: &[&str]) -> String {
+    static KNOWN: Mutex<BTreeMap<u64, String>> = Mutex::new(BTreeMap::new());
+    let mut hasher = DefaultHasher::new();
+    (checkpoint, args).hash(&mut hasher);
+    let key = hasher.finish();
+    let export = || {
+        let program = std::env::current_exe().unwrap().file_stem().unwrap().to_string_lossy().into_owned();
+        let bundle = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bundle-{program}-{key:x}"));
+        let mut command = Command::cargo_bin("offprint").unwrap();
+        command.arg("export").arg("--model").arg(checkpoint).arg("-o").arg(&bundle).args(args);
+        Said::new(command.output().unwrap(), 0);
+        bundle.to_str().unwrap().to_owned()
+    };
+    KNOWN.lock().unwrap().entry(key).or_insert_with(export).clone()
 }
