@@ -19,7 +19,12 @@ pub(super) struct Graph<'a> {
     pub outputs: Vec<ValueInfoProto>,
     /// Numbers that were taken from the checkpoint.
     pub parameters: u64,
+    /// The version of the standard operator set that the nodes are of.
+    pub opset: i64,
 }
+
+/// Operators are taken from this version of the standard set (Gelu is new in it).
+pub(super) const OPSET: i64 = 20;
 
 /// The names of layer normalization weights: today's, and those of checkpoints converted from TensorFlow.
 const NORM_NAMES: [[&str; 2]; 2] = [["weight", "bias"], ["gamma", "beta"]];
@@ -252,7 +257,7 @@ impl<'a> GraphBuilder<'a> {
         for tensor in weights.iter().flat_map(|weights| weights.names()).filter(|tensor| !used.contains(*tensor)) {
             tracing::debug!(tensor, "not used in the graph");
         }
-        Ok(Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters })
+        Ok(Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters, opset: OPSET })
     }
 
     /// Appends what was built, which may use values of the graph by their names, to the graph that the builder was

@@ -14,6 +14,7 @@ mod export;
 pub mod foreign;
 mod head;
 mod onnx;
+mod plain;
 mod pooling;
 mod relative;
 mod writer;
