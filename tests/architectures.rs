@@ -136,7 +136,7 @@ fn every_architecture_gives_the_values_of_transformers_in_any_batch() {
         Err(error) => return println!("skipped: {error}"),
     };
     let names = checkpoints();
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 16);
     for name in &names {
         let place = Workplace::new();
         copy(name, &place.path("checkpoint"));

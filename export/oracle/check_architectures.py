@@ -131,7 +131,7 @@ def check_tiny(offprint, seed, workshop):
     tiny.write(workshop, name, model_type, layout, dtype, changes, seed)
     passed = same_files(workshop / name, COMMITTED / name)
     changes = dict(changes)
-    headless, longest = changes.pop("headless", False), changes.pop("longest", None)
+    headless, longest, _ = changes.pop("headless", False), changes.pop("longest", None), changes.pop("older", False)
     model = tiny.make_model(tiny.make_config(model_type, changes), headless, seed)
     shutil.copy(COMMITTED / "tokenizer.json", workshop / name)
     return check_checkpoint(offprint, workshop / name, model, tiny.rows_for(model.config, longest)) and passed

@@ -6,15 +6,19 @@
 
 mod attention;
 mod builder;
+mod columns;
 mod constants;
 mod embeddings;
 mod encoder;
 mod error;
 mod export;
+mod feed_forward;
 mod head;
 mod onnx;
 mod pooling;
 mod relative;
+mod rotary;
+mod window;
 mod writer;
 
 pub use error::Error;
