@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::Error;
 use super::config::{EncoderConfig, Fields, wrong};
-use super::{Error, config};
 
 /// The names of the two kinds of layers in `layer_types` and `rope_parameters`.
 const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
@@ -113,7 +113,7 @@ fn bases(fields: &Fields<'_>) -> Result<[f64; 2], Error> {
 fn stated_base(path: &Path, kind: &str, parameters: &Value) -> Result<Option<f64>, Error> {
     let name = |field: &str| format!("rope_parameters.{kind}.{field}");
     let Value::Object(parameters) = parameters else {
-        return Err(config::wrong(path, &format!("rope_parameters.{kind}"), &parameters.to_string(), "an object"));
+        return Err(wrong(path, &format!("rope_parameters.{kind}"), &parameters.to_string(), "an object"));
     };
     for (field, value) in parameters {
         match field.as_str() {
@@ -126,4 +126,121 @@ fn stated_base(path: &Path, kind: &str, parameters: &Value) -> Result<Option<f64
     let number =
         |value: &Value| value.as_f64().ok_or_else(|| wrong(path, &name("rope_theta"), &value.to_string(), "a number"));
     parameters.get("rope_theta").map(number).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Pooling;
+
+    fn open(changes: &[(&str, Value)]) -> Result<EncoderConfig, String> {
+        let mut config = json!({
+            "model_type": "modernbert", "hidden_size": 12, "num_hidden_layers": 4, "num_attention_heads": 3,
+            "intermediate_size": 20, "vocab_size": 30, "max_position_embeddings": 16,
+        });
+        for (field, value) in changes {
+            config[field] = value.clone();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        EncoderConfig::open(&path).map_err(|error| error.to_string().split_once("config.json`: ").unwrap().1.to_owned())
+    }
+
+    fn rotary(changes: &[(&str, Value)]) -> Rotary {
+        open(changes).unwrap().rotary.unwrap()
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_in_transformers() {
+        let config = open(&[]).unwrap();
+        let local = vec![false, true, true, false];
+        let expected = Rotary { base: 160_000.0, local_base: 10_000.0, window: 64, local };
+        assert_eq!(config.rotary, Some(expected));
+        assert_eq!((config.layer_norm_epsilon, config.longest_input(), config.padding), (1e-5, 16, None));
+        let biases = config.biases;
+        assert!(!(biases.norms || biases.attention || biases.feed_forward || biases.classifier));
+        assert_eq!((config.head_pooling, config.token_types), (Pooling::Cls, 0));
+    }
+
+    #[test]
+    fn both_forms_of_a_config_are_read_and_the_newer_goes_first() {
+        let older = [
+            ("global_attn_every_n_layers", json!(2)),
+            ("global_rope_theta", json!(900.0)),
+            ("local_rope_theta", json!(60)),
+            ("local_attention", json!(7)),
+        ];
+        let expected = Rotary { base: 900.0, local_base: 60.0, window: 3, local: vec![false, true, false, true] };
+        assert_eq!(rotary(&older), expected);
+        let kinds = json!(["sliding_attention", "full_attention", "full_attention", "sliding_attention"]);
+        let parameters = json!({"full_attention": {"rope_type": "default", "rope_theta": 250.0}});
+        let newer = [older.as_slice(), &[("layer_types", kinds), ("rope_parameters", parameters)]].concat();
+        let expected = Rotary { base: 250.0, local: vec![true, false, false, true], ..expected };
+        assert_eq!(rotary(&newer), expected);
+        let hashes = [&[], older.as_slice(), newer.as_slice()].map(|changes| open(changes).unwrap().hash());
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
+        assert_ne!(open(&[("mlp_bias", json!(true))]).unwrap().hash(), hashes[0]);
+    }
+
+    #[test]
+    fn other_ways_to_turn_are_refused_by_name() {
+        let message = |field: &str, value: Value| open(&[(field, value)]).unwrap_err();
+        assert_eq!(
+            message("rope_scaling", json!({"type": "linear"})),
+            "`rope_scaling` is {\"type\":\"linear\"}, expected none"
+        );
+        assert_eq!(
+            message("rope_parameters", json!({"sliding_attention": {"rope_type": "yarn"}})),
+            "`rope_parameters.sliding_attention.rope_type` is \"yarn\", expected `default`"
+        );
+        assert_eq!(
+            message("rope_parameters", json!({"full_attention": {"factor": 2.0}})),
+            "`rope_parameters.full_attention.factor` is 2.0, expected none"
+        );
+        assert_eq!(
+            message("rope_parameters", json!({"rope_theta": 1.0})),
+            "`rope_parameters` is an object with `rope_theta`, expected `full_attention`, `sliding_attention`"
+        );
+        assert_eq!(
+            message("rope_parameters", json!({"full_attention": 3})),
+            "`rope_parameters.full_attention` is 3, expected an object"
+        );
+        assert_eq!(message("rope_parameters", json!(3)), "`rope_parameters` is 3, expected an object");
+        assert_eq!(message("global_rope_theta", json!(0)), "`global_rope_theta` is 0, expected a positive number");
+        assert_eq!(message("local_rope_theta", json!(null)), "`local_rope_theta` is null, expected a number");
+    }
+
+    #[test]
+    fn sizes_and_layers_that_do_not_fit_are_refused() {
+        let message = |field: &str, value: Value| open(&[(field, value)]).unwrap_err();
+        let each = "expected one of `full_attention`, `sliding_attention` for each of 4 layers";
+        assert_eq!(message("layer_types", json!(["full_attention"])), format!("`layer_types` is a list of 1, {each}"));
+        let other = json!(["full_attention", "chunked_attention", "full_attention", "full_attention"]);
+        assert_eq!(
+            message("layer_types", other),
+            format!("`layer_types` is a list with \"chunked_attention\", {each}")
+        );
+        assert_eq!(message("layer_types", json!(4)), format!("`layer_types` is 4, {each}"));
+        assert_eq!(
+            message("global_attn_every_n_layers", json!(0)),
+            "`global_attn_every_n_layers` is 0, expected at least 1"
+        );
+        assert_eq!(
+            message("num_attention_heads", json!(4)),
+            "`num_attention_heads` is 4, which leaves 3 numbers to a head, expected an even number for each (they are \
+             turned in pairs)"
+        );
+        assert_eq!(
+            message("max_position_embeddings", json!(200_000)),
+            "`max_position_embeddings` is 200000, expected at most 131072"
+        );
+        assert_eq!(message("norm_bias", json!("no")), "`norm_bias` is \"no\", expected true or false");
+        assert_eq!(
+            message("classifier_pooling", json!("max")),
+            "`classifier_pooling` is `max`, expected `cls` or `mean`"
+        );
+    }
 }
