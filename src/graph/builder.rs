@@ -123,17 +123,6 @@ impl<'a> GraphBuilder<'a> {
         })
     }
 
-    /// A constant f64 without dimensions.
-    pub(super) fn double(&mut self, value: f64) -> Value {
-        let values = Values::Bytes(value.to_le_bytes().to_vec());
-        self.constant(Constant {
-            name: format!("double({value:e})"),
-            element: ElementType::Double,
-            shape: vec![],
-            values,
-        })
-    }
-
     /// A constant of f32 that is computed as it is written.
     pub(super) fn computed(&mut self, name: &str, shape: Vec<usize>, values: Box<dyn Computed>) -> Value {
         self.weights_constant(name, shape, Some(Values::Computed(values)))

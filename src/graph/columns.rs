@@ -13,10 +13,13 @@ pub(super) fn counts(graph: &mut GraphBuilder<'_>) -> Value {
     graph.node_with("ReduceMax", &[&count, &texts], vec![AttributeProto::int("keepdims", 0)])
 }
 
-/// How far the asked column is behind the asking one: int64 [sequence, sequence], one row for each that asks.
-pub(super) fn distances(graph: &mut GraphBuilder<'_>, counts: &str) -> Value {
+/// How far the asked column is behind the asking one, as a place in a table of the distances from 1 − `longest` to
+/// `longest` − 1: int64 [sequence, sequence], one row for each that asks.
+pub(super) fn distances(graph: &mut GraphBuilder<'_>, counts: &str, longest: usize) -> Value {
     let [above, below] = [0, 1].map(|axis| graph.ints(&[axis]));
-    let asked = graph.node("Unsqueeze", &[counts, &above]);
+    let middle = graph.int(longest as i64 - 1);
+    let place = graph.node("Add", &[counts, &middle]);
+    let asked = graph.node("Unsqueeze", &[&place, &above]);
     let asking = graph.node("Unsqueeze", &[counts, &below]);
     graph.node("Sub", &[&asked, &asking])
 }

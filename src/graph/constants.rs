@@ -76,7 +76,7 @@ impl Constant<'_> {
     pub(super) fn byte_len(&self) -> u64 {
         let width: u64 = match self.element {
             ElementType::Float => 4,
-            ElementType::Int64 | ElementType::Double => 8,
+            ElementType::Int64 => 8,
         };
         self.shape.iter().map(|size| *size as u64).product::<u64>() * width
     }

@@ -9,7 +9,6 @@ use prost::{Message, Oneof};
 pub(super) enum ElementType {
     Float = 1,
     Int64 = 7,
-    Double = 11,
 }
 
 /// `AttributeProto.AttributeType` of the kinds that occur in our graphs.

@@ -26,10 +26,8 @@ pub(super) fn bias(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, name: &
     let table = graph.weights_constant(&name, vec![config.heads, distances], values);
 
     let columns = columns::counts(graph);
-    let distance = columns::distances(graph, &columns);
-    let middle = graph.int(longest as i64 - 1);
-    let index = graph.node("Add", &[&distance, &middle]);
-    graph.node_with("Gather", &[&table, &index], vec![AttributeProto::int("axis", 1)])
+    let places = columns::distances(graph, &columns, longest);
+    graph.node_with("Gather", &[&table, &places], vec![AttributeProto::int("axis", 1)])
 }
 
 /// The bucket of a distance, asked token − asking token (Raffel et al. 2019): each small distance has its own, larger ones

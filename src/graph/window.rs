@@ -20,10 +20,8 @@ pub(super) fn mask(
     let longest = config.longest_input();
     let name = format!("window.{window}");
     let table = graph.computed(&name, vec![2 * longest - 1], Box::new(Table { middle: longest - 1, window }));
-    let distance = columns::distances(graph, counts);
-    let middle = graph.int(longest as i64 - 1);
-    let index = graph.node("Add", &[&distance, &middle]);
-    let outside = graph.node("Gather", &[&table, &index]);
+    let places = columns::distances(graph, counts, longest);
+    let outside = graph.node("Gather", &[&table, &places]);
     graph.node("Add", &[padding, &outside])
 }
 
