@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::model::{self, EncoderConfig, Norms, Pooling, SENTENCE_EMBEDDING, Weights};
 
-use super::attention::{self, AttentionMask};
-use super::builder::{Graph, GraphBuilder, Linear, Norm, Value};
+use super::attention::AttentionMask;
+use super::builder::{Graph, GraphBuilder, Norm, Value};
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
-use super::rotary::Angles;
-use super::{columns, embeddings, feed_forward, head, pooling, relative, window};
+use super::{embeddings, feed_forward, head, kinds, pooling, relative};
 
 pub(super) const INPUT_IDS: &str = "input_ids";
 pub(super) const ATTENTION_MASK: &str = "attention_mask";
@@ -45,7 +44,7 @@ pub(super) fn build<'a>(
         graph.enter("relative");
         relative::bias(&mut graph, config, &format!("{prefix}{name}"))
     });
-    let kinds = kinds(&mut graph, config, &mask, bias);
+    let kinds = kinds::kinds(&mut graph, config, &mask, bias);
     let mut encoder = Encoder { graph, config, prefix, mask, kinds };
     let states = encoder.layers(states, ending.pooling);
     encoder.graph.enter("pooling");
@@ -62,20 +61,7 @@ struct Encoder<'a, 'c> {
     prefix: String,
     mask: AttentionMask,
     /// What layers read that see the whole text, and what local ones do.
-    kinds: [Kind; 2],
-}
-
-/// What the attention of a kind of layers reads beside the states.
-#[derive(Debug, Clone)]
-struct Kind {
-    /// What hides padding, and in local layers what is far away: [batch, 1, sequence or 1, sequence].
-    mask: Value,
-    /// Whether the mask has a row for each that asks.
-    by_row: bool,
-    /// Added to every text's scores: [heads, sequence, sequence].
-    bias: Option<Value>,
-    /// By what queries and keys are turned.
-    angles: Option<Angles>,
+    kinds: [kinds::Kind; 2],
 }
 
 impl Encoder<'_, '_> {
@@ -107,11 +93,17 @@ impl Encoder<'_, '_> {
         let before = names.norms != Norms::Behind;
         let graph = &mut self.graph;
         graph.enter(format!("layer.{index}/attention"));
-        let read = if before && index > 0 { norm(graph, states, names.attention_norm) } else { states.to_owned() };
+        let rows = if cut { first_rows(graph, states, 1) } else { states.to_owned() };
+        let (read, queries) = if before && index > 0 {
+            let read = norm(graph, states, names.attention_norm);
+            let queries = if cut { first_rows(graph, &read, 1) } else { read.clone() };
+            (read, queries)
+        } else {
+            (states.to_owned(), rows.clone())
+        };
         let kind = &self.kinds[usize::from(config.rotary.as_ref().is_some_and(|rotary| rotary.local[index]))];
-        let attended = attend(graph, config, (&name, kind), (&read, cut));
-        let states = if cut { first_rows(graph, states, 1) } else { states.to_owned() };
-        let mut states = add_rows(graph, &attended, &states);
+        let attended = kind.attend(graph, config, &name, (&queries, &read));
+        let mut states = add_rows(graph, &attended, &rows);
         if !before {
             states = norm(graph, &states, names.attention_norm);
         }
@@ -140,49 +132,6 @@ impl Encoder<'_, '_> {
         }
         outputs
     }
-}
-
-/// Self-attention of a layer, of that name and kind, to the states that it reads, [batch, sequence, hidden]: a row for
-/// each, or for the first ones alone. With the linear layer behind the heads.
-fn attend(
-    graph: &mut GraphBuilder<'_>,
-    config: &EncoderConfig,
-    (layer, kind): (&str, &Kind),
-    (states, cut): (&str, bool),
-) -> Value {
-    let hidden = config.hidden_size;
-    let queries = if cut { first_rows(graph, states, 1) } else { states.to_owned() };
-    let bias = match &kind.bias {
-        Some(bias) if cut => Some(first_rows(graph, bias, 1)),
-        bias => bias.clone(),
-    };
-    let mask = if cut && kind.by_row { first_rows(graph, &kind.mask, 2) } else { kind.mask.clone() };
-    let angles = kind.angles.as_ref().map(|angles| {
-        let asking = if cut { angles.first(graph) } else { angles.clone() };
-        [asking, angles.clone()]
-    });
-    let inputs =
-        attention::Inputs { queries: &queries, states, mask: &mask, bias: bias.as_deref(), angles: angles.as_ref() };
-    let context = attention::attend(graph, config, layer, &inputs);
-    let linear = Linear { bias: config.biases.attention, ..Linear::new(hidden, hidden) };
-    graph.linear(&context, &format!("{layer}.{}", config.architecture.layers.attention_output), linear)
-}
-
-/// What layers read that see the whole text, and what local ones do, where there are some.
-fn kinds(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, mask: &AttentionMask, bias: Option<Value>) -> [Kind; 2] {
-    let padding = &mask.additive;
-    let whole = Kind { mask: padding.clone(), by_row: false, bias, angles: None };
-    let Some(rotary) = &config.rotary else { return [whole.clone(), whole] };
-    graph.enter("rotary");
-    let counts = columns::counts(graph);
-    let whole = Kind { angles: Some(Angles::new(graph, config, rotary.base, &counts)), ..whole };
-    if !rotary.local.contains(&true) {
-        return [whole.clone(), whole];
-    }
-    let angles = Some(Angles::new(graph, config, rotary.local_base, &counts));
-    graph.enter("window");
-    let mask = window::mask(graph, config, rotary.window, (padding, &counts));
-    [whole.clone(), Kind { mask, by_row: true, angles, ..whole }]
 }
 
 /// The sum of two tensors before a layer normalization. `Sum`, not `Add`: on CPU, ONNX Runtime fuses `Add` and

@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod feed_forward;
 mod head;
+mod kinds;
 mod onnx;
 mod pooling;
 mod relative;
