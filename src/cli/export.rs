@@ -9,7 +9,7 @@ use clap::Args;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, Pooling, Precision, TOKENIZER_FILE, Task};
+use offprint::model::{BUNDLE_FILES, Manifest, Pooling, Precision, Task};
 use offprint::paper::Template;
 use offprint::runtime::OnnxRuntime;
 
@@ -67,6 +67,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
     precision: Precision,
 
+    /// Write the graph for other runtimes: standard operators of opset 17 alone
+    #[arg(long)]
+    plain: bool,
+
     /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
@@ -111,8 +115,7 @@ fn refuse_foreign_folder(output: &Path) -> Result<()> {
         Err(error) => Err(error),
     };
     let entries = entries.with_context(|| format!("could not look into `{}`", output.display()))?;
-    let ours = [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE];
-    if entries.iter().any(|entry| ours.iter().all(|name| entry.file_name() != *name)) {
+    if entries.iter().any(|entry| BUNDLE_FILES.iter().all(|name| entry.file_name() != *name)) {
         return Err(user_error(
             format!("`{}` holds other files than a bundle and is not replaced", output.display()),
             "give `-o` a new folder",
@@ -134,6 +137,7 @@ fn options(args: &ExportArgs) -> Result<ExportOptions> {
     options.pooling = args.pooling.or(options.pooling);
     options.max_length = args.max_length.or(options.max_length);
     options.precision = args.precision;
+    options.plain = args.plain;
     // `--no-normalize` overrules what comes from the environment; `--normalize` behind it has overridden it already.
     let normalize = if args.no_normalize { Some(false) } else { args.normalize };
     options.normalize = normalize.or(options.normalize);
