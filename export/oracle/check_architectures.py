@@ -43,7 +43,7 @@ REAL_OPTIONS = {
     "albert": dict(hidden_size=768, num_attention_heads=12, intermediate_size=3072),
 }
 # Tokens of the longest row: what the position table serves; for rotary positions, many windows.
-LONGEST = {"modernbert": 2048}
+LONGEST = {"modernbert": 1024}
 
 
 def computed_slices(path):

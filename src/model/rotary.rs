@@ -14,7 +14,7 @@ const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
 /// The base of the angles of each kind: its field in older configs, and the value where neither says it.
 const BASES: [(&str, f64); 2] = [("global_rope_theta", 160_000.0), ("local_rope_theta", 10_000.0)];
 /// Far beyond any encoder: no tensor of the checkpoint bounds the tables of angles.
-const MAX_POSITIONS: usize = 1 << 17;
+const MAX_POSITIONS: usize = 1 << 15;
 
 /// How layers turn queries and keys by their positions, and which of them are local.
 #[derive(Debug, Clone, PartialEq)]
@@ -235,7 +235,7 @@ mod tests {
         );
         assert_eq!(
             message("max_position_embeddings", json!(200_000)),
-            "`max_position_embeddings` is 200000, expected at most 131072"
+            "`max_position_embeddings` is 200000, expected at most 32768"
         );
         assert_eq!(message("norm_bias", json!("no")), "`norm_bias` is \"no\", expected true or false");
         assert_eq!(
