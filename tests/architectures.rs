@@ -136,7 +136,7 @@ fn every_architecture_gives_the_values_of_transformers_in_any_batch() {
         Err(error) => return println!("skipped: {error}"),
     };
     let names = checkpoints();
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 16);
     for name in &names {
         let place = Workplace::new();
         copy(name, &place.path("checkpoint"));
@@ -177,6 +177,28 @@ fn a_classifier_says_its_task_and_labels() {
     let plain = export(&place.path("electra-b"), &place.path("plain"), Pooling::Cls);
     assert_eq!(plain.manifest.heads, []);
     assert!(!place.read("plain/bundle.toml").contains("head"));
+}
+
+#[test]
+fn positions_without_a_table_end_where_the_config_says_and_a_head_pools_as_it_reads() {
+    let place = Workplace::new();
+    copy("modernbert-a", &place.path("a"));
+    fs::create_dir_all(place.path("bundle")).unwrap();
+    let manifest = |name: &str, max_length| {
+        let options = ExportOptions { max_length, ..ExportOptions::new(place.path(name)) };
+        write_bundle(&options, &place.path("bundle"))
+    };
+    let found = manifest("a", None).unwrap();
+    assert_eq!((found.architecture.as_str(), found.max_length, found.pooling), ("modernbert", 64, Pooling::Cls));
+    assert_eq!(manifest("a", Some(64)).unwrap().max_length, 64);
+    let text = manifest("a", Some(65)).unwrap_err().to_string();
+    assert!(text.contains("65") && text.contains("64"), "{text}");
+    place.write("a/tokenizer_config.json", "{\"model_max_length\": 8192}");
+    assert_eq!(manifest("a", None).unwrap().max_length, 64);
+    place.write("a/tokenizer_config.json", "{\"model_max_length\": 40}");
+    assert_eq!(manifest("a", None).unwrap().max_length, 40);
+    copy("modernbert-b", &place.path("b"));
+    assert_eq!(manifest("b", None).unwrap().pooling, Pooling::Mean);
 }
 
 /// The new name of a tensor; `None` leaves it out.

@@ -26,6 +26,7 @@ from make_tiny_bert import make_tokenizer, write_json
 
 LENGTHS = [1, 2, 3, 7, 18]
 
+ROPE = {"full_attention": {"rope_type": "default", "rope_theta": 250.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 30.0}}
 # name, model type, class, config changes, how the weights are saved
 CHECKPOINTS = [
     ("bert-a", "bert", "single", "f16", dict(type_vocab_size=1, num_hidden_layers=1, hidden_act="quick_gelu", id2label={0: "no", 1: "yes", 2: "maybe"})),
@@ -42,8 +43,14 @@ CHECKPOINTS = [
     ("mpnet-b", "mpnet", "bin", "bf16", dict(num_hidden_layers=1, relative_attention_num_buckets=40, headless=True)),
     ("albert-a", "albert", "single", "f16", dict(embedding_size=10, num_hidden_layers=3, problem_type="regression", num_labels=2)),
     ("albert-b", "albert", "shards", "f16", dict(embedding_size=21, num_hidden_layers=3, num_hidden_groups=2, inner_group_num=2, hidden_act="tanh", headless=True)),
+    ("modernbert-a", "modernbert", "single", "f16", dict(num_hidden_layers=5, global_attn_every_n_layers=3, local_attention=7, global_rope_theta=900.0, local_rope_theta=60.0, max_position_embeddings=64, longest=40, older=True, id2label={0: "x", 1: "y", 2: "z"})),
+    ("modernbert-b", "modernbert", "bin", "bf16", dict(num_hidden_layers=3, layer_types=["sliding_attention", "sliding_attention", "full_attention"], local_attention=4, rope_parameters=ROPE, norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True, norm_eps=1e-3, hidden_activation="silu", classifier_activation="relu", classifier_pooling="mean", problem_type="multi_label_classification", id2label={0: "x", 1: "y"})),
 ]
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+# Rotary positions turn pairs, so a head is even.
+EVEN = dict(hidden_size=18, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3)
+# What configs of ModernBERT held before transformers 5, and what they hold instead since.
+SINCE = {"layer_types", "rope_parameters"}
 SIZES = dict(hidden_size=21, num_hidden_layers=2, num_attention_heads=3, intermediate_size=34, max_position_embeddings=29)
 OWN_NAMES = {
     "distilbert": dict(hidden_size="dim", num_hidden_layers="n_layers", num_attention_heads="n_heads", intermediate_size="hidden_dim")
@@ -52,6 +59,8 @@ OWN_NAMES = {
 
 def make_config(model_type, changes):
     sizes = {OWN_NAMES.get(model_type, {}).get(name, name): value for name, value in SIZES.items()}
+    if model_type == "modernbert":
+        sizes.update(EVEN)
     options = {**sizes, "vocab_size": make_tokenizer().get_vocab_size() + 3, "pad_token_id": 0, **changes}
     return transformers.AutoConfig.for_model(model_type, **options)
 
@@ -131,13 +140,16 @@ def reference(model, rows):
 
 def write(into, name, model_type, layout, dtype, changes, seed):
     changes = dict(changes)
-    headless, longest = changes.pop("headless", False), changes.pop("longest", None)
+    headless, longest, older = changes.pop("headless", False), changes.pop("longest", None), changes.pop("older", False)
     model = make_model(make_config(model_type, changes), headless, seed)
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config = {key: value for key, value in model.config.to_diff_dict().items() if key not in ("transformers_version", "dtype")}
     config["architectures"] = [type(model).__name__]
+    if older:
+        config = {key: value for key, value in config.items() if key not in SINCE}
+        config |= {key: changes[key] for key in ("global_attn_every_n_layers", "global_rope_theta", "local_rope_theta")}
     write_json(folder / "config.json", config)
     write_json(folder / "tokenizer_config.json", {"sep_token": "[SEP]"})
     tensors = {key: value.to(TYPES[dtype]) for key, value in model.state_dict().items()}

@@ -45,6 +45,21 @@ pub trait OpenEncoder: Sync {
 
     /// Opens it; called at most once a run.
     fn open(&self) -> Result<OpenedEncoder, Error>;
+
+    /// The heads in its graph.
+    fn heads(&self) -> &[GraphHead] {
+        &[]
+    }
+
+    /// Opens it so that a text's row holds its embedding and behind it the answers of all heads, from one pass.
+    fn open_with_heads(&self) -> Result<OpenedEncoder, Error> {
+        self.open()
+    }
+}
+
+/// Numbers that the answers of heads have together.
+fn answers_dim(heads: &[GraphHead]) -> usize {
+    heads.iter().map(|head| head.labels.len()).sum()
 }
 
 /// A bundle, with what is needed to open it.
@@ -67,6 +82,16 @@ impl OpenEncoder for BundleEncoder {
 
     fn open(&self) -> Result<OpenedEncoder, Error> {
         self.open_outputs(&[SENTENCE_EMBEDDING], self.dim())
+    }
+
+    fn heads(&self) -> &[GraphHead] {
+        &self.bundle.manifest.heads
+    }
+
+    fn open_with_heads(&self) -> Result<OpenedEncoder, Error> {
+        let answers = self.heads().iter().map(GraphHead::answer);
+        let outputs: Vec<&str> = [SENTENCE_EMBEDDING].into_iter().chain(answers).collect();
+        self.open_outputs(&outputs, self.dim() + answers_dim(self.heads()))
     }
 }
 
@@ -102,7 +127,7 @@ pub struct BundleClassifier<'b> {
 impl OpenEncoder for BundleClassifier<'_> {
     /// How many labels the heads have together.
     fn dim(&self) -> usize {
-        self.encoder.bundle.manifest.heads.iter().map(|head| head.labels.len()).sum()
+        answers_dim(&self.encoder.bundle.manifest.heads)
     }
 
     /// Opens the probabilities, or the numbers themselves for a regression.

@@ -7,9 +7,10 @@ use crate::model::EncoderConfig;
 use super::builder::{GraphBuilder, Linear, Value};
 use super::encoder::ATTENTION_MASK;
 use super::onnx::{AttributeProto, ElementType};
+use super::rotary::Angles;
 
 /// Far below every score, and small enough that no sum overflows.
-const MASKED: f32 = 1e9;
+pub(super) const MASKED: f32 = 1e9;
 
 /// The mask in the forms that layers and pooling use.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) struct AttentionMask {
     /// 1 for tokens, 0 for padding: f32 [batch, sequence].
     pub float: Value,
     /// 0 for tokens, −10⁹ for padding: f32 [batch, 1, 1, sequence].
-    additive: Value,
+    pub additive: Value,
 }
 
 impl AttentionMask {
@@ -40,31 +41,36 @@ pub(super) struct Inputs<'v> {
     pub queries: &'v str,
     /// Rows that are asked: [batch, sequence, hidden].
     pub states: &'v str,
-    pub mask: &'v AttentionMask,
+    /// Added to the scores of every head: [batch, 1, rows or 1, sequence].
+    pub mask: &'v str,
     /// Added to every text's scores, where there is such a thing: [heads, rows, sequence].
     pub bias: Option<&'v str>,
+    /// By what the queries and the keys are turned, where they are.
+    pub angles: Option<&'v [Angles; 2]>,
 }
 
 /// The context of each query, heads side by side: [batch, rows, hidden]. `layer` is the layer's name.
 pub(super) fn attend(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, layer: &str, inputs: &Inputs<'_>) -> Value {
     let names = &config.architecture.layers;
     let hidden = config.hidden_size;
-    let sizes = Linear::new(hidden, hidden);
+    let linear = Linear { bias: config.biases.attention, ..Linear::new(hidden, hidden) };
+    let [query, key, value] = names.attention().map(|name| linear.named(layer, name));
     let scale = (1.0 / (config.head_size() as f64).sqrt()) as f32;
-    let query = graph.linear(inputs.queries, &format!("{layer}.{}", names.query), Linear { scale, ..sizes });
-    let key = graph.linear(inputs.states, &format!("{layer}.{}", names.key), sizes);
-    let value = graph.linear(inputs.states, &format!("{layer}.{}", names.value), sizes);
+    let query = graph.linear(inputs.queries, &query.0, Linear { scale, ..query.1 });
+    let key = graph.linear(inputs.states, &key.0, key.1);
+    let value = graph.linear(inputs.states, &value.0, value.1);
 
-    let query = split_heads(graph, config, &query, [0, 2, 1, 3]);
-    let key = split_heads(graph, config, &key, [0, 2, 3, 1]);
+    let [asking, asked] = inputs.angles.map_or([None, None], |angles| angles.each_ref().map(Some));
+    let query = split_heads(graph, config, (&query, asking), [0, 2, 1, 3]);
+    let key = split_heads(graph, config, (&key, asked), [0, 2, 3, 1]);
     let few = inputs.queries != inputs.states;
-    let value = split_heads(graph, config, &value, if few { [0, 2, 3, 1] } else { [0, 2, 1, 3] });
+    let value = split_heads(graph, config, (&value, None), if few { [0, 2, 3, 1] } else { [0, 2, 1, 3] });
     let scores = graph.node("MatMul", &[&query, &key]);
     let scores = match inputs.bias {
         Some(bias) => graph.node("Add", &[&scores, bias]),
         None => scores,
     };
-    let masked = graph.node("Add", &[&scores, &inputs.mask.additive]);
+    let masked = graph.node("Add", &[&scores, inputs.mask]);
     let weights = graph.node_with("Softmax", &[&masked], vec![AttributeProto::int("axis", -1)]);
     let together = if few {
         // Where rows are few, threads would share out the columns of the values and with them split the sums over the
@@ -80,10 +86,16 @@ pub(super) fn attend(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, layer
     graph.node("Reshape", &[&together, &shape])
 }
 
-/// [batch, rows, hidden] as [batch, rows, heads, head size] (0 keeps a size), then in the order `perm`.
-fn split_heads(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, input: &str, perm: [i64; 4]) -> Value {
+/// [batch, rows, hidden] as [batch, rows, heads, head size] (0 keeps a size), turned, then in the order `perm`.
+fn split_heads(
+    graph: &mut GraphBuilder<'_>,
+    config: &EncoderConfig,
+    (input, angles): (&str, Option<&Angles>),
+    perm: [i64; 4],
+) -> Value {
     let shape = graph.ints(&[0, 0, config.heads as i64, config.head_size() as i64]);
     let split = graph.node("Reshape", &[input, &shape]);
+    let split = angles.map_or(split.clone(), |angles| angles.turn(graph, config, &split));
     transpose(graph, &split, perm)
 }
 

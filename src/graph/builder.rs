@@ -4,9 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{self, Activation, Tensor, Weights};
+use crate::model::{self, Activation, EncoderConfig, LinearName, Tensor, Weights};
 
-use super::constants::{Constant, Values};
+use super::constants::{Computed, Constant, Values};
 use super::onnx::{AttributeProto, ElementType, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// A graph: nodes in an order in which they can run, constants in the order of their first use.
@@ -155,6 +155,11 @@ impl<'a> GraphBuilder<'a> {
         })
     }
 
+    /// A constant of f32 that is computed as it is written.
+    pub(super) fn computed(&mut self, name: &str, shape: Vec<usize>, values: Box<dyn Computed>) -> Value {
+        self.weights_constant(name, shape, Some(Values::Computed(values)))
+    }
+
     /// The checkpoint's tensor of that name and shape, counted among the parameters at its first use. One that is not
     /// there or has another shape is noted: the graph can't be finished, but all that is missing can be named.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Option<Tensor<'a>> {
@@ -197,25 +202,40 @@ impl<'a> GraphBuilder<'a> {
         }
     }
 
-    /// `input` [.., in] times the matrix `<name>.weight` (stored [out, in]) plus `<name>.bias`, both times `scale`.
-    pub(super) fn linear(&mut self, input: &str, name: &str, sizes: Linear) -> Value {
-        let Linear { inputs, outputs, scale } = sizes;
-        let matrix_name = format!("{name}.weight");
-        let tensor = self.tensor(&matrix_name, &[outputs, inputs]);
+    /// `input` [.., in] times the matrix `<name>.weight` (stored [out, in]) plus `<name>.bias` where there is one, both
+    /// times `scale`.
+    pub(super) fn linear(&mut self, input: &str, name: &str, linear: Linear) -> Value {
+        let Linear { inputs, outputs, scale, bias, .. } = linear;
+        let (matrix_name, tensor) = self.share(&format!("{name}.weight"), &[outputs, inputs], linear.share);
         let values = tensor.map(|tensor| Values::Transposed { tensor, scale });
         let matrix = self.weights_constant(&matrix_name, vec![inputs, outputs], values);
-        let bias = self.weight(&format!("{name}.bias"), &[outputs], scale);
         let product = self.node("MatMul", &[input, &matrix]);
+        if !bias {
+            return product;
+        }
+        let (bias_name, tensor) = self.share(&format!("{name}.bias"), &[outputs], linear.share);
+        let values = tensor.map(|tensor| Values::Stored { tensor, scale });
+        let bias = self.weights_constant(&bias_name, vec![outputs], values);
         self.node("Add", &[&product, &bias])
     }
 
-    /// Layer normalization of `input` [.., size], with the weights `<name>.weight` and `<name>.bias`.
-    pub(super) fn layer_norm(&mut self, input: &str, name: &str, (size, epsilon): (usize, f32)) -> Value {
+    /// One of equal shares of a tensor's rows, of this shape, and the name of a constant that is made of it.
+    fn share(&mut self, name: &str, shape: &[usize], (index, of): (usize, usize)) -> (String, Option<Tensor<'a>>) {
+        let stored: Vec<usize> = [shape[0] * of].iter().chain(&shape[1..]).copied().collect();
+        let tensor = self.tensor(name, &stored).map(|tensor| tensor.share(index, of));
+        let name = if of == 1 { name.to_owned() } else { format!("{name}[{index}/{of}]") };
+        (name, tensor)
+    }
+
+    /// Layer normalization of `input` [.., size], with the weights `<name>.weight` and, where there is one, `<name>.bias`.
+    pub(super) fn layer_norm(&mut self, input: &str, name: &str, norm: Norm) -> Value {
         let old = self.weights.is_some_and(|weights| weights.get(&format!("{name}.gamma")).is_some());
-        let [scale, bias] =
-            NORM_NAMES[usize::from(old)].map(|kind| self.weight(&format!("{name}.{kind}"), &[size], 1.0));
-        let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::float("epsilon", epsilon)];
-        self.node_with("LayerNormalization", &[input, &scale, &bias], attributes)
+        let names = &NORM_NAMES[usize::from(old)][..if norm.bias { 2 } else { 1 }];
+        let weights = names.iter().map(|kind| self.weight(&format!("{name}.{kind}"), &[norm.size], 1.0));
+        let weights: Vec<Value> = weights.collect();
+        let inputs: Vec<&str> = [input].into_iter().chain(weights.iter().map(String::as_str)).collect();
+        let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::float("epsilon", norm.epsilon)];
+        self.node_with("LayerNormalization", &inputs, attributes)
     }
 
     /// A function of each number.
@@ -290,17 +310,44 @@ impl<'a> GraphBuilder<'a> {
     }
 }
 
-/// Sizes of a linear layer, and a factor that its weights and bias are multiplied with.
+/// A linear layer: its sizes and how its weights are stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Linear {
     pub inputs: usize,
     pub outputs: usize,
+    /// What weights and bias are multiplied with.
     pub scale: f32,
+    /// Whether it adds a bias.
+    pub bias: bool,
+    /// Which of how many equal shares of the stored rows are its own.
+    pub share: (usize, usize),
 }
 
 impl Linear {
+    /// A layer with a bias and tensors of its own.
     pub(super) fn new(inputs: usize, outputs: usize) -> Self {
-        Self { inputs, outputs, scale: 1.0 }
+        Self { inputs, outputs, scale: 1.0, bias: true, share: (0, 1) }
+    }
+
+    /// Its name within `place`, and itself with the share of the rows that the name stands for.
+    pub(super) fn named(self, place: &str, name: LinearName) -> (String, Self) {
+        (format!("{place}.{}", name.name), Self { share: name.share, ..self })
+    }
+}
+
+/// A layer normalization.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Norm {
+    pub size: usize,
+    pub epsilon: f32,
+    /// Whether it adds a bias.
+    pub bias: bool,
+}
+
+impl Norm {
+    /// Of rows of that size, as an encoder does it.
+    pub(super) fn of(config: &EncoderConfig, size: usize) -> Self {
+        Self { size, epsilon: config.layer_norm_epsilon, bias: config.biases.norms }
     }
 }
 

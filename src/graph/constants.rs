@@ -32,6 +32,14 @@ pub(super) enum Values<'a> {
     PlusFirstRow { table: Tensor<'a>, other: Tensor<'a> },
     /// A matrix [buckets, heads], written as [heads, distances]: at each distance the row of its bucket.
     ByDistance { table: Tensor<'a>, distances: usize, bucket: fn(i64) -> usize },
+    /// Numbers that no tensor holds.
+    Computed(Box<dyn Computed>),
+}
+
+/// Numbers of which each is computed from its place.
+pub(super) trait Computed: std::fmt::Debug {
+    /// The number in that place, counted row by row.
+    fn value(&self, index: usize) -> f32;
 }
 
 /// What stopped the writing.
@@ -94,6 +102,15 @@ impl Constant<'_> {
                 Ok(())
             }
             Values::ByDistance { table, distances, bucket } => by_distance(*table, (*distances, *bucket), scratch, put),
+            Values::Computed(numbers) => {
+                let count = self.shape.iter().product::<usize>();
+                for start in (0..count).step_by(BLOCK) {
+                    scratch.values.clear();
+                    scratch.values.extend((start..(start + BLOCK).min(count)).map(|index| numbers.value(index)));
+                    scratch.put(|value, _| value, put)?;
+                }
+                Ok(())
+            }
         }
     }
 }

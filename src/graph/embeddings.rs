@@ -1,10 +1,10 @@
-//! From token ids to the states that the first layer reads: word + position (+ token type 0), normalized, projected where
-//! the layers are wider. Token type is always 0 and lives in the position table. Inputs are padded on the right:
+//! From token ids to the states that the first layer reads: word (+ position) (+ token type 0), normalized, projected
+//! where the layers are wider. Token type is always 0 and lives in the position table. Inputs are padded on the right:
 //! positions are counted along the mask.
 
-use crate::model::EncoderConfig;
+use crate::model::{EncoderConfig, Positions};
 
-use super::builder::{GraphBuilder, Linear, Value};
+use super::builder::{GraphBuilder, Linear, Norm, Value};
 use super::constants::Values;
 use super::encoder::{ATTENTION_MASK, INPUT_IDS, add_rows};
 use super::onnx::{AttributeProto, ElementType};
@@ -14,15 +14,19 @@ pub(super) fn embed(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, prefix
     let names = &config.architecture.embeddings;
     let width = config.embedding_size;
     let words = graph.weight(&format!("{prefix}{}.weight", names.words), &[config.vocab_size, width], 1.0);
-    let positions = position_table(graph, config, prefix);
-    let word = graph.node("Gather", &[&words, INPUT_IDS]);
-    let index = match config.padding {
-        None => position_ids(graph),
-        Some(padding) => position_ids_after(graph, padding),
+    let sum = if config.architecture.positions == Positions::Rotary {
+        graph.node("Gather", &[&words, INPUT_IDS])
+    } else {
+        let positions = position_table(graph, config, prefix);
+        let word = graph.node("Gather", &[&words, INPUT_IDS]);
+        let index = match config.padding {
+            None => position_ids(graph),
+            Some(padding) => position_ids_after(graph, padding),
+        };
+        let position = graph.node("Gather", &[&positions, &index]);
+        add_rows(graph, &word, &position)
     };
-    let position = graph.node("Gather", &[&positions, &index]);
-    let sum = add_rows(graph, &word, &position);
-    let states = graph.layer_norm(&sum, &format!("{prefix}{}", names.norm), (width, config.layer_norm_epsilon));
+    let states = graph.layer_norm(&sum, &format!("{prefix}{}", names.norm), Norm::of(config, width));
     match config.projection() {
         Some(name) => graph.linear(&states, &format!("{prefix}{name}"), Linear::new(width, config.hidden_size)),
         None => states,

@@ -1,14 +1,14 @@
 //! An encoder, from `input_ids` and `attention_mask` [batch, sequence] to one row per text. Owns the order of the parts
-//! and of the layers (Vaswani et al. 2017, post-norm); what families differ in stands in `model::Architecture`.
+//! and of the layers (Vaswani et al. 2017); what families differ in stands in `model::Architecture`.
 
 use std::collections::BTreeSet;
 
-use crate::model::{self, EncoderConfig, Pooling, SENTENCE_EMBEDDING, Weights};
+use crate::model::{self, EncoderConfig, Norms, Pooling, SENTENCE_EMBEDDING, Weights};
 
-use super::attention::{self, AttentionMask};
-use super::builder::{Graph, GraphBuilder, Linear, Value};
+use super::attention::AttentionMask;
+use super::builder::{Graph, GraphBuilder, Norm, Value};
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
-use super::{embeddings, head, pooling, relative};
+use super::{embeddings, feed_forward, head, kinds, pooling, relative};
 
 pub(super) const INPUT_IDS: &str = "input_ids";
 pub(super) const ATTENTION_MASK: &str = "attention_mask";
@@ -44,7 +44,8 @@ pub(super) fn build<'a>(
         graph.enter("relative");
         relative::bias(&mut graph, config, &format!("{prefix}{name}"))
     });
-    let mut encoder = Encoder { graph, config, prefix, mask, bias };
+    let kinds = kinds::kinds(&mut graph, config, &mask, bias);
+    let mut encoder = Encoder { graph, config, prefix, mask, kinds };
     let states = encoder.layers(states, ending.pooling);
     encoder.graph.enter("pooling");
     pooling::pool(&mut encoder.graph, &states, &encoder.mask, ending);
@@ -59,45 +60,59 @@ struct Encoder<'a, 'c> {
     config: &'c EncoderConfig,
     prefix: String,
     mask: AttentionMask,
-    bias: Option<Value>,
+    /// What layers read that see the whole text, and what local ones do.
+    kinds: [kinds::Kind; 2],
 }
 
 impl Encoder<'_, '_> {
-    /// All layers; with CLS pooling, only the first tokens' states come out of the last.
+    /// All layers; where nothing but the first tokens' states is read of them, only those come out of the last.
     fn layers(&mut self, mut states: Value, pooling: Pooling) -> Value {
+        let head = self.config.classification.as_ref().map(|_| self.config.head_pooling);
+        let first_alone = pooling == Pooling::Cls && head.is_none_or(|head| head == Pooling::Cls);
         for layer in 0..self.config.layers {
-            let cut = pooling == Pooling::Cls && layer + 1 == self.config.layers;
+            let cut = first_alone && layer + 1 == self.config.layers;
             states = self.layer(layer, &states, cut);
         }
-        states
+        match self.config.architecture.layers.norms {
+            Norms::Behind => states,
+            Norms::Before(last) => {
+                self.graph.enter("norm");
+                let norm = Norm::of(self.config, self.config.hidden_size);
+                self.graph.layer_norm(&states, &format!("{}{last}", self.prefix), norm)
+            }
+        }
     }
 
-    /// Self-attention and feed-forward block.
+    /// Self-attention and feed-forward block, each added to what it read.
     fn layer(&mut self, index: usize, states: &str, cut: bool) -> Value {
         let (config, names) = (self.config, &self.config.architecture.layers);
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let norm = (hidden, config.layer_norm_epsilon);
         let name = format!("{}{}", self.prefix, config.layer_name(index));
+        let norm = |graph: &mut GraphBuilder<'_>, rows: &str, kind: &str| {
+            graph.layer_norm(rows, &format!("{name}.{kind}"), Norm::of(config, config.hidden_size))
+        };
+        let before = names.norms != Norms::Behind;
         let graph = &mut self.graph;
         graph.enter(format!("layer.{index}/attention"));
-        let queries = if cut { first_rows(graph, states) } else { states.to_owned() };
-        let bias = match &self.bias {
-            Some(bias) if cut => Some(first_rows(graph, bias)),
-            bias => bias.clone(),
+        let rows = if cut { first_rows(graph, states, 1) } else { states.to_owned() };
+        let (read, queries) = if before && index > 0 {
+            let read = norm(graph, states, names.attention_norm);
+            let queries = if cut { first_rows(graph, &read, 1) } else { read.clone() };
+            (read, queries)
+        } else {
+            (states.to_owned(), rows.clone())
         };
-        let inputs = attention::Inputs { queries: &queries, states, mask: &self.mask, bias: bias.as_deref() };
-        let context = attention::attend(graph, config, &name, &inputs);
-        let attended =
-            graph.linear(&context, &format!("{name}.{}", names.attention_output), Linear::new(hidden, hidden));
-        let sum = add_rows(graph, &attended, &queries);
-        let states = graph.layer_norm(&sum, &format!("{name}.{}", names.attention_norm), norm);
+        let kind = &self.kinds[usize::from(config.rotary.as_ref().is_some_and(|rotary| rotary.local[index]))];
+        let attended = kind.attend(graph, config, &name, (&queries, &read));
+        let mut states = add_rows(graph, &attended, &rows);
+        if !before {
+            states = norm(graph, &states, names.attention_norm);
+        }
 
         graph.enter(format!("layer.{index}/feed_forward"));
-        let wide = graph.linear(&states, &format!("{name}.{}", names.wide), Linear::new(hidden, inner));
-        let active = graph.activation(&wide, config.activation);
-        let narrow = graph.linear(&active, &format!("{name}.{}", names.narrow), Linear::new(inner, hidden));
+        let read = if before { norm(graph, &states, names.output_norm) } else { states.clone() };
+        let narrow = feed_forward::block(graph, config, &name, &read);
         let sum = add_rows(graph, &narrow, &states);
-        graph.layer_norm(&sum, &format!("{name}.{}", names.output_norm), norm)
+        if before { sum } else { norm(graph, &sum, names.output_norm) }
     }
 
     /// The graph's outputs, after adding the head of a classifier where there is one.
@@ -106,9 +121,10 @@ impl Encoder<'_, '_> {
         let mut outputs = vec![ValueInfoProto::tensor(SENTENCE_EMBEDDING, ElementType::Float, row)];
         if let Some(classification) = &self.config.classification {
             self.graph.enter("head");
-            let rows = match pooling {
-                Pooling::Cls => states.to_owned(),
-                Pooling::Mean => first_rows(&mut self.graph, states),
+            let rows = match (self.config.head_pooling, pooling) {
+                (Pooling::Cls, Pooling::Cls) => states.to_owned(),
+                (Pooling::Cls, Pooling::Mean) => first_rows(&mut self.graph, states, 1),
+                (Pooling::Mean, _) => pooling::mean_rows(&mut self.graph, states, &self.mask, FIRST_ROWS),
             };
             let beside = self.prefix.strip_suffix(self.config.architecture.prefix).unwrap_or_default();
             let prefixes = head::Prefixes { encoder: &self.prefix, beside };
@@ -130,9 +146,9 @@ pub(super) fn first_token(graph: &mut GraphBuilder<'_>, rows: &str) -> Value {
     graph.node_with("Gather", &[rows, &first], vec![AttributeProto::int("axis", 1)])
 }
 
-/// The first [`FIRST_ROWS`] places of the second axis: rows of [batch, sequence, size] or of [heads, sequence, sequence].
-fn first_rows(graph: &mut GraphBuilder<'_>, values: &str) -> Value {
-    let [start, end, axis] = [0, FIRST_ROWS, 1].map(|value| graph.ints(&[value]));
+/// The first [`FIRST_ROWS`] places of that axis.
+pub(super) fn first_rows(graph: &mut GraphBuilder<'_>, values: &str, axis: i64) -> Value {
+    let [start, end, axis] = [0, FIRST_ROWS, axis].map(|value| graph.ints(&[value]));
     graph.node("Slice", &[values, &start, &end, &axis])
 }
 

@@ -1,9 +1,9 @@
-//! The head of a sequence classifier, from token states to the outputs `logits` and `probabilities`.
-//! It runs on the first rows of each text and picks the first at its end, for the reason given at `FIRST_ROWS`.
+//! The head of a sequence classifier, from a text's state to the outputs `logits` and `probabilities`.
+//! It runs on several rows of each text and picks the first at its end, for the reason given at `FIRST_ROWS`.
 
 use crate::model::{Classification, EncoderConfig, LOGITS, PROBABILITIES, Task};
 
-use super::builder::{GraphBuilder, Linear};
+use super::builder::{GraphBuilder, Linear, Norm};
 use super::encoder::first_token;
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
 
@@ -16,18 +16,22 @@ pub(super) struct Prefixes<'p> {
     pub beside: &'p str,
 }
 
-/// Adds the head to `first_rows`, [batch, rows, hidden], and gives the graph's outputs for it.
+/// Adds the head to the first of `rows`, [batch, rows, hidden], and gives the graph's outputs for it.
 pub(super) fn classify(
     graph: &mut GraphBuilder<'_>,
     config: &EncoderConfig,
     (classification, prefixes): (&Classification, Prefixes<'_>),
-    first_rows: &str,
+    rows: &str,
 ) -> Vec<ValueInfoProto> {
     let names = &config.architecture.head;
     let (hidden, labels) = (config.hidden_size, classification.labels.len());
     let place = if names.dense_in_encoder { prefixes.encoder } else { prefixes.beside };
-    let dense = graph.linear(first_rows, &format!("{place}{}", names.dense), Linear::new(hidden, hidden));
-    let active = graph.activation(&dense, names.activation);
+    let linear = Linear { bias: config.biases.classifier, ..Linear::new(hidden, hidden) };
+    let dense = graph.linear(rows, &format!("{place}{}", names.dense), linear);
+    let mut active = graph.activation(&dense, config.head_activation);
+    if let Some(norm) = names.norm {
+        active = graph.layer_norm(&active, &format!("{}{norm}", prefixes.beside), Norm::of(config, hidden));
+    }
     let output = format!("{}{}", prefixes.beside, names.output);
     let scores = graph.linear(&active, &output, Linear::new(hidden, labels));
     first_token(graph, &scores);

@@ -6,17 +6,22 @@
 
 mod attention;
 mod builder;
+mod columns;
 mod constants;
 mod embeddings;
 mod encoder;
 mod error;
 mod export;
+mod feed_forward;
 pub mod foreign;
 mod head;
+mod kinds;
 mod onnx;
 mod plain;
 mod pooling;
 mod relative;
+mod rotary;
+mod window;
 mod writer;
 
 pub use error::Error;

@@ -27,6 +27,15 @@ pub(super) fn pool(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionM
     graph.rename_last_output(SENTENCE_EMBEDDING);
 }
 
+/// The mean of each text's token states, as it is pooled, `rows` times: [batch, rows, hidden].
+pub(super) fn mean_rows(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask, rows: i64) -> Value {
+    let mean = mean(graph, states, mask);
+    let axis = graph.ints(&[1]);
+    let row = graph.node("Unsqueeze", &[&mean, &axis]);
+    let times = graph.ints(&[1, rows, 1]);
+    graph.node("Tile", &[&row, &times])
+}
+
 /// Mean over the tokens that are no padding, [batch, hidden]. The count is a sum of ones, exact in any order.
 fn mean(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask) -> Value {
     let last = graph.ints(&[2]);

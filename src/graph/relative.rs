@@ -4,8 +4,8 @@
 use crate::model::EncoderConfig;
 
 use super::builder::{GraphBuilder, Value};
+use super::columns;
 use super::constants::Values;
-use super::encoder::ATTENTION_MASK;
 use super::onnx::AttributeProto;
 
 /// Distances up to here have a bucket each, in either direction.
@@ -15,8 +15,7 @@ const BUCKETS: i64 = 16;
 /// From this distance on, all share the last bucket.
 const FURTHEST: f64 = 128.0;
 
-/// The bias [heads, sequence, sequence]. Columns are numbered by the longest text's running count, so that no operator
-/// asks for a shape; columns behind it are padding in every text and may have any bias.
+/// The bias [heads, sequence, sequence]. Columns behind the longest text are padding in every text and may have any bias.
 pub(super) fn bias(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, name: &str) -> Value {
     let longest = config.longest_input();
     let buckets = config.relative_buckets.unwrap_or_default();
@@ -26,17 +25,9 @@ pub(super) fn bias(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, name: &
     let values = table.map(|table| Values::ByDistance { table, distances, bucket });
     let table = graph.weights_constant(&name, vec![config.heads, distances], values);
 
-    let axis = graph.int(1);
-    let count = graph.node("CumSum", &[ATTENTION_MASK, &axis]);
-    let texts = graph.ints(&[0]);
-    let column = graph.node_with("ReduceMax", &[&count, &texts], vec![AttributeProto::int("keepdims", 0)]);
-    let row = graph.node("Unsqueeze", &[&column, &texts]);
-    let below = graph.ints(&[1]);
-    let asking = graph.node("Unsqueeze", &[&column, &below]);
-    let distance = graph.node("Sub", &[&row, &asking]);
-    let middle = graph.int(longest as i64 - 1);
-    let index = graph.node("Add", &[&distance, &middle]);
-    graph.node_with("Gather", &[&table, &index], vec![AttributeProto::int("axis", 1)])
+    let columns = columns::counts(graph);
+    let places = columns::distances(graph, &columns, longest);
+    graph.node_with("Gather", &[&table, &places], vec![AttributeProto::int("axis", 1)])
 }
 
 /// The bucket of a distance, asked token − asking token (Raffel et al. 2019): each small distance has its own, larger ones

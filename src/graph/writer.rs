@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn no_operator_computes_with_shapes() {
         let checkpoints = all_checkpoints();
-        assert_eq!(checkpoints.len(), 15);
+        assert_eq!(checkpoints.len(), 17);
         for (config, weights) in &checkpoints {
             for pooling in Pooling::ALL {
                 let graph = encoder::build(config, weights, Ending { pooling, normalize: true }).unwrap();

@@ -74,11 +74,11 @@ impl Checkpoint {
         &self.small.sep_token
     }
 
-    /// The pooling asked for, else the checkpoint's own, else for a classifier the first token, whose state its head
-    /// reads; an error if none of these is there: it is never guessed.
+    /// The pooling asked for, else the checkpoint's own, else for a classifier the one that its head reads; an error if
+    /// none of these is there: it is never guessed.
     pub fn pooling(&self, asked: Option<Pooling>) -> Result<Pooling, Error> {
         let SmallFiles { folder, config, modules, .. } = &self.small;
-        let head = config.classification.as_ref().map(|_| Pooling::Cls);
+        let head = config.classification.as_ref().map(|_| config.head_pooling);
         asked.or(modules.pooling).or(head).ok_or_else(|| Error::NoPooling { folder: folder.clone() })
     }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::architectures::{self, Architecture, Padding, Positions, Projection};
-use super::{Activation, Classification, Error, files};
+use super::architectures::{self, Architecture, BiasFields, Padding, Positions, Projection};
+use super::rotary::Rotary;
+use super::{Activation, Classification, Error, Pooling, files};
 
 /// What layer normalization adds where config.json does not say.
 const EPSILON: f64 = 1e-12;
@@ -34,7 +35,7 @@ pub struct EncoderConfig {
     pub activation: Activation,
     /// Rows of the word embedding table.
     pub vocab_size: usize,
-    /// Rows of the position table.
+    /// Rows of the position table; without one, positions that the family was made for.
     pub positions: usize,
     /// The id of the padding token, where positions are counted from behind it.
     pub padding: Option<usize>,
@@ -46,8 +47,34 @@ pub struct EncoderConfig {
     pub relative_buckets: Option<usize>,
     /// Groups of layers that share their weights and layers within a group, where layers share them.
     pub shared_layers: Option<[usize; 2]>,
+    /// How layers turn queries and keys, and which see a window alone, where positions have no table.
+    pub rotary: Option<Rotary>,
+    /// Which layers add a bias.
+    pub biases: Biases,
     /// The head of a sequence classifier, where the checkpoint is one.
     pub classification: Option<Classification>,
+    /// Function in that head.
+    pub head_activation: Activation,
+    /// What that head reads of a text: the first token's state or the mean.
+    pub head_pooling: Pooling,
+}
+
+/// Which layers of an encoder add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    /// Every layer normalization.
+    pub norms: bool,
+    /// The linear layers of self-attention.
+    pub attention: bool,
+    /// Those of the feed-forward block.
+    pub feed_forward: bool,
+    /// The first of a classifier's head.
+    pub classifier: bool,
+}
+
+impl Biases {
+    /// All of them.
+    pub const ALL: Self = Self { norms: true, attention: true, feed_forward: true, classifier: true };
 }
 
 impl EncoderConfig {
@@ -72,7 +99,7 @@ impl EncoderConfig {
         self.hidden_size / self.heads
     }
 
-    /// The longest input in tokens that the position table serves.
+    /// The longest input in tokens that the positions serve.
     pub fn longest_input(&self) -> usize {
         self.positions - self.padding.map_or(0, |padding| padding + 1)
     }
@@ -120,20 +147,24 @@ impl EncoderConfig {
         if let Some([groups, inner]) = self.shared_layers {
             text += &format!(" groups={groups} inner={inner}");
         }
+        if let Some(rotary) = &self.rotary {
+            text += &format!(" {rotary}");
+        }
+        if self.biases != Biases::ALL {
+            let Biases { norms, attention, feed_forward, .. } = self.biases;
+            text += &format!(" biases={norms},{attention},{feed_forward}");
+        }
         blake3::hash(text.as_bytes()).to_hex().to_string()
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {
         let fields = &self.architecture.fields;
-        if self.layers > MAX_LAYERS {
-            return Err(wrong(path, fields.layers, &self.layers.to_string(), &format!("at most {MAX_LAYERS}")));
-        }
         if !self.hidden_size.is_multiple_of(self.heads) {
             let expected = format!("a divisor of `{}` {}", fields.hidden_size, self.hidden_size);
             return Err(wrong(path, fields.heads, &self.heads.to_string(), &expected));
         }
         if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0) {
-            let name = fields.epsilon.unwrap_or_default();
+            let name = fields.epsilon.unwrap_or_default().0;
             return Err(wrong(path, name, &self.layer_norm_epsilon.to_string(), "a number between 0 and 1"));
         }
         // One row more than the padding's is the least that a token can stand on.
@@ -145,14 +176,17 @@ impl EncoderConfig {
             let name = fields.relative_buckets.unwrap_or_default();
             return Err(wrong(path, name, &buckets.to_string(), &format!("at least {RELATIVE_BUCKETS}")));
         }
+        if let Some(rotary) = &self.rotary {
+            rotary.check(path, self)?;
+        }
         Ok(())
     }
 }
 
 /// The fields of a config.json.
-struct Fields<'a> {
-    path: &'a Path,
-    fields: &'a Map<String, Value>,
+pub(super) struct Fields<'a> {
+    pub path: &'a Path,
+    pub fields: &'a Map<String, Value>,
 }
 
 impl Fields<'_> {
@@ -164,7 +198,10 @@ impl Fields<'_> {
             Some([groups, inner]) => Some([self.size(groups, Some(1))?, self.size(inner, Some(1))?]),
         };
         // Each pass through a group is one of `num_hidden_layers`, with all layers of the group in it.
-        let passes = self.size(names.layers, None)?;
+        let layers = self.size(names.layers, None)?.saturating_mul(shared_layers.map_or(1, |[_, inner]| inner));
+        if layers > MAX_LAYERS {
+            return Err(wrong(self.path, names.layers, &layers.to_string(), &format!("at most {MAX_LAYERS}")));
+        }
         Ok(EncoderConfig {
             architecture,
             hidden_size,
@@ -172,14 +209,14 @@ impl Fields<'_> {
                 Some(name) => self.size(name, None)?,
                 None => hidden_size,
             },
-            layers: passes * shared_layers.map_or(1, |[_, inner]| inner),
+            layers,
             heads: self.size(names.heads, None)?,
             intermediate_size: self.size(names.intermediate_size, None)?,
             activation: self.activation(names.activation)?,
             vocab_size: self.size("vocab_size", None)?,
             positions: self.size("max_position_embeddings", None)?,
             padding: match architecture.positions {
-                Positions::FromZero => None,
+                Positions::FromZero | Positions::Rotary => None,
                 Positions::AfterPadding(Padding::Id(id)) => Some(id),
                 Positions::AfterPadding(Padding::Field(name)) => Some(self.number(name, Some(1))?),
             },
@@ -188,7 +225,7 @@ impl Fields<'_> {
                 None => 0,
             },
             layer_norm_epsilon: match names.epsilon {
-                Some(name) => self.float(name, EPSILON)?,
+                Some((name, default)) => self.float(name, default)? as f32,
                 None => EPSILON as f32,
             },
             relative_buckets: match names.relative_buckets {
@@ -196,7 +233,25 @@ impl Fields<'_> {
                 None => None,
             },
             shared_layers,
+            rotary: match architecture.positions {
+                Positions::Rotary => Some(Rotary::read(self, layers)?),
+                Positions::FromZero | Positions::AfterPadding(_) => None,
+            },
+            biases: match names.biases {
+                Some(fields) => self.biases(fields)?,
+                None => Biases::ALL,
+            },
             classification: Classification::read(self.path, self.fields, architecture)?,
+            head_activation: match names.classifier {
+                Some(fields) if self.fields.contains_key(fields.activation) => {
+                    self.activation((fields.activation, ""))?
+                }
+                _ => architecture.head.activation,
+            },
+            head_pooling: match names.classifier {
+                Some(fields) => self.pooling(fields.pooling)?,
+                None => Pooling::Cls,
+            },
         })
     }
 
@@ -221,7 +276,7 @@ impl Fields<'_> {
     }
 
     /// A whole number of at least 1.
-    fn size(&self, field: &str, default: Option<usize>) -> Result<usize, Error> {
+    pub(super) fn size(&self, field: &str, default: Option<usize>) -> Result<usize, Error> {
         match self.number(field, default)? {
             0 => Err(wrong(self.path, field, "0", "at least 1")),
             size => Ok(size),
@@ -242,10 +297,28 @@ impl Fields<'_> {
         Ok(number as usize)
     }
 
-    fn float(&self, field: &str, default: f64) -> Result<f32, Error> {
-        let Some(value) = self.fields.get(field) else { return Ok(default as f32) };
-        let number = value.as_f64().ok_or_else(|| wrong(self.path, field, &value.to_string(), "a number"))?;
-        Ok(number as f32)
+    pub(super) fn float(&self, field: &str, default: f64) -> Result<f64, Error> {
+        let Some(value) = self.fields.get(field) else { return Ok(default) };
+        value.as_f64().ok_or_else(|| wrong(self.path, field, &value.to_string(), "a number"))
+    }
+
+    fn biases(&self, fields: BiasFields) -> Result<Biases, Error> {
+        let flag = |field: &str| match self.fields.get(field) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| wrong(self.path, field, &value.to_string(), "true or false")),
+        };
+        Ok(Biases {
+            norms: flag(fields.norms)?,
+            attention: flag(fields.attention)?,
+            feed_forward: flag(fields.feed_forward)?,
+            classifier: flag(fields.classifier)?,
+        })
+    }
+
+    fn pooling(&self, field: &str) -> Result<Pooling, Error> {
+        let Some(value) = self.fields.get(field) else { return Ok(Pooling::Cls) };
+        let known = value.as_str().and_then(|word| word.parse().ok());
+        known.ok_or_else(|| wrong(self.path, field, &value.to_string().replace('"', "`"), "`cls` or `mean`"))
     }
 
     fn activation(&self, (field, default): (&str, &str)) -> Result<Activation, Error> {

@@ -50,7 +50,7 @@ fn the_hash_of_a_config_stays_what_it_was() {
 
 #[test]
 fn another_architecture_is_named_with_what_is_supported() {
-    let supported = "supported are: bert, roberta, xlm-roberta, distilbert, electra, mpnet, albert";
+    let supported = "supported are: bert, roberta, xlm-roberta, distilbert, electra, mpnet, albert, modernbert";
     assert_eq!(message(&[("model_type", json!("llama"))]), format!(" asks for the architecture `llama`, {supported}"));
     assert_eq!(message(&[("model_type", Value::Null)]), format!(" asks for the architecture `(none)`, {supported}"));
 }

@@ -23,6 +23,7 @@ mod manifest;
 mod metadata;
 mod pickle;
 mod recipe;
+mod rotary;
 mod safetensors;
 mod sentence;
 mod shards;
@@ -35,13 +36,14 @@ mod weights;
 
 pub use activation::Activation;
 pub use architectures::{
-    Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Padding, Positions, Projection,
+    Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, LinearName, Norms,
+    Padding, Positions, Projection,
 };
 pub use bundle::{BUNDLE_FILES, Bundle, DATA_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;
 pub use choices::{Pooling, Precision};
 pub use classification::{Classification, Task};
-pub use config::EncoderConfig;
+pub use config::{Biases, EncoderConfig};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, OWN_CLASSIFIER, PROBABILITIES};
@@ -49,4 +51,5 @@ pub use identity::{FieldChange, Identity};
 pub use manifest::{BUNDLE_FORMAT, DataFile, Manifest, SENTENCE_EMBEDDING, Source};
 pub use metadata::GraphMetadata;
 pub use recipe::Recipe;
+pub use rotary::Rotary;
 pub use weights::{Tensor, WEIGHTS_FILES, Weights};

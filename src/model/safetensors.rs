@@ -159,6 +159,27 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_some_of_the_rows() {
+        let header = r#"{"a": {"dtype": "F32", "shape": [4, 2], "data_offsets": [0, 32]}}"#;
+        let data: Vec<u8> =
+            [0.0_f32, 1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN, 7.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let weights = open(&file(header, &data)).unwrap();
+        let whole = weights.tensor("a", &[4, 2]).unwrap();
+        let mut values = Vec::new();
+        let first = whole.share(0, 2);
+        assert_eq!((first.shape(), first.count()), (vec![2, 2], 4));
+        read(first, &mut values);
+        assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
+        let second = whole.share(1, 2);
+        second.read(0..2, &mut values).unwrap();
+        assert_eq!(values, [4.0, 5.0]);
+        // The place that a message names is the one in the file.
+        let error = second.read(2..4, &mut values).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { index: 6, count: 8, .. }), "{error:?}");
+        assert!(std::panic::catch_unwind(|| whole.share(0, 3)).is_err());
+    }
+
+    #[test]
     fn the_three_float_types_are_read_as_f32() {
         let header = r#"{"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
             "b": {"dtype": "F16", "shape": [1, 2], "data_offsets": [8, 12]},

@@ -51,12 +51,14 @@ pub(super) enum Element {
     Other(String),
 }
 
-/// One tensor of a checkpoint: a name, a shape and its numbers.
+/// One tensor of a checkpoint, or some of its rows: a name, a shape and its numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'a> {
     file: &'a MappedFile,
     name: &'a str,
     entry: &'a Entry,
+    /// Which of how many equal shares of the rows.
+    share: (usize, usize),
 }
 
 impl Weights {
@@ -95,7 +97,7 @@ impl Weights {
     /// The tensor of that name, whatever its shape.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
         let (name, (file, entry)) = self.tensors.get_key_value(name)?;
-        Some(Tensor { file: &self.files[*file], name, entry })
+        Some(Tensor { file: &self.files[*file], name, entry, share: (0, 1) })
     }
 
     /// The tensor of that name, which must have this shape and a type that weights can be read from.
@@ -160,13 +162,24 @@ impl<'a> Tensor<'a> {
     }
 
     /// Its shape.
-    pub fn shape(&self) -> &'a [usize] {
-        &self.entry.shape
+    pub fn shape(&self) -> Vec<usize> {
+        let mut shape = self.entry.shape.clone();
+        if let Some(rows) = shape.first_mut() {
+            *rows /= self.share.1;
+        }
+        shape
     }
 
     /// How many elements it has.
     pub fn count(&self) -> usize {
-        self.entry.shape.iter().product()
+        self.entry.shape.iter().product::<usize>() / self.share.1
+    }
+
+    /// Share `index` of `of` equal shares of the rows. Panics if the rows can't be shared so.
+    pub fn share(self, index: usize, of: usize) -> Self {
+        let rows = self.entry.shape.first().copied().unwrap_or(1);
+        assert!(index < of && rows.is_multiple_of(of), "share {index} of {of} of `{}`", self.name);
+        Self { share: (index, of), ..self }
     }
 
     /// Replaces `values` by the elements of `range`, counted row by row, as f32 (exact for F32, F16 and BF16).
@@ -174,6 +187,8 @@ impl<'a> Tensor<'a> {
     /// lie inside the tensor.
     pub fn read(&self, range: Range<usize>, values: &mut Vec<f32>) -> Result<(), Error> {
         assert!(range.start <= range.end && range.end <= self.count(), "{range:?} of `{}`", self.name);
+        let before = self.share.0 * self.count();
+        let range = before + range.start..before + range.end;
         values.clear();
         let Some(width) = self.entry.element.width() else {
             return Err(self.wrong_type(&format!("{:?}", self.entry.element)));
@@ -195,7 +210,7 @@ impl<'a> Tensor<'a> {
                 tensor: self.name.to_owned(),
                 value: values[index],
                 index: range.start + index,
-                count: self.count(),
+                count: self.entry.shape.iter().product(),
             }),
         }
     }

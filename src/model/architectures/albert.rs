@@ -27,6 +27,13 @@ pub(super) static ALBERT: Architecture = Architecture {
         wide: "ffn",
         narrow: "ffn_output",
         output_norm: "full_layer_layer_norm",
+        ..bert::LAYERS
     },
-    head: HeadNames { dense: "pooler", dense_in_encoder: true, activation: Activation::Tanh, output: "classifier" },
+    head: HeadNames {
+        dense: "pooler",
+        dense_in_encoder: true,
+        activation: Activation::Tanh,
+        norm: None,
+        output: "classifier",
+    },
 };

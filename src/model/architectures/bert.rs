@@ -1,6 +1,8 @@
 //! BERT (Devlin et al. 2018) and whatever is saved as such: SciBERT, SPECTER, MiniLM, BGE.
 
-use super::{Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Positions, Projection};
+use super::{
+    Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Norms, Positions, Projection,
+};
 
 pub(super) static BERT: Architecture = Architecture {
     name: "bert",
@@ -14,6 +16,7 @@ pub(super) static BERT: Architecture = Architecture {
         dense: "pooler.dense",
         dense_in_encoder: true,
         activation: Activation::Tanh,
+        norm: None,
         output: "classifier",
     },
 };
@@ -26,9 +29,11 @@ pub(super) const FIELDS: FieldNames = FieldNames {
     intermediate_size: "intermediate_size",
     activation: ("hidden_act", "gelu"),
     token_types: Some("type_vocab_size"),
-    epsilon: Some("layer_norm_eps"),
+    epsilon: Some(("layer_norm_eps", 1e-12)),
     relative_buckets: None,
     shared_layers: None,
+    biases: None,
+    classifier: None,
 };
 
 pub(super) const EMBEDDINGS: EmbeddingNames = EmbeddingNames {
@@ -48,6 +53,8 @@ pub(super) const LAYERS: LayerNames = LayerNames {
     attention_output: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
     wide: "intermediate.dense",
+    gate: None,
     narrow: "output.dense",
     output_norm: "output.LayerNorm",
+    norms: Norms::Behind,
 };

@@ -29,11 +29,13 @@ pub(super) static DISTILBERT: Architecture = Architecture {
         wide: "ffn.lin1",
         narrow: "ffn.lin2",
         output_norm: "output_layer_norm",
+        ..bert::LAYERS
     },
     head: HeadNames {
         dense: "pre_classifier",
         dense_in_encoder: false,
         activation: Activation::Relu,
+        norm: None,
         output: "classifier",
     },
 };

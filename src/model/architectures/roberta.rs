@@ -24,5 +24,6 @@ pub(super) const HEAD: HeadNames = HeadNames {
     dense: "classifier.dense",
     dense_in_encoder: false,
     activation: Activation::Tanh,
+    norm: None,
     output: "classifier.out_proj",
 };
