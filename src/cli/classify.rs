@@ -120,15 +120,20 @@ fn labels_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<String>> {
             "give `--head`, or export a checkpoint of a sequence classifier",
         ));
     };
-    let task = match classifier.task {
-        Task::Classification => return Ok(classifier.labels.clone()),
-        Task::Multilabel => "gives several labels to a paper",
-        Task::Regression => "gives numbers, not labels",
-    };
+    let Some(answers) = other_answers(classifier.task) else { return Ok(classifier.labels.clone()) };
     Err(user_error(
-        format!("the classifier of bundle `{model}` {task}, which `classify` can't write"),
+        format!("the classifier of bundle `{model}` {answers}, which `classify` can't write"),
         "run `model.onnx` with ONNX Runtime and read its outputs `logits` and `probabilities`",
     ))
+}
+
+/// What a head answers with if not with one label.
+fn other_answers(task: Task) -> Option<&'static str> {
+    match task {
+        Task::Classification => None,
+        Task::Multilabel => Some("gives several labels to a paper"),
+        Task::Regression => Some("gives numbers, not labels"),
+    }
 }
 
 /// `year`, or `published=year` for a field that gets another name.
@@ -140,6 +145,13 @@ fn named_field(keep: &str) -> (String, String) {
 /// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
 /// is a warning.
 fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
+    if let Some(answers) = other_answers(head.task) {
+        let file = args.head.as_deref().unwrap_or(Path::new(""));
+        return Err(user_error(
+            format!("head `{}` {answers}, which `classify` can't write", file.display()),
+            "fuse it into the bundle with `offprint fuse`, and read the outputs of `model.onnx` with ONNX Runtime",
+        ));
+    }
     if let Err(error) = head.check_identity(run.bundle().identity().fields()) {
         // Vectors of another length fit no head, whatever the user allows.
         if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {

@@ -138,7 +138,7 @@ impl PredictionSink {
 impl Sink for PredictionSink {
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError> {
         let probabilities = match &self.labeller {
-            Labeller::Head(head) => head.probabilities(window.embeddings.view())?,
+            Labeller::Head(head) => head.predict(window.embeddings.view())?,
             Labeller::Graph(_) => window.embeddings,
         };
         for (paper, row) in window.papers.into_iter().zip(probabilities.outer_iter()) {
