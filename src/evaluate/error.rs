@@ -1,6 +1,8 @@
 //! What can go wrong in measuring predictions: numbers that do not belong together.
 
-use crate::heads;
+use std::io;
+
+use crate::{encode, heads};
 
 /// Failures of metrics, and of the fits that are measured.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +10,28 @@ pub enum Error {
     /// The head could not be fitted.
     #[error(transparent)]
     Head(#[from] heads::Error),
+    /// An encoder could not be run, or not be compared.
+    #[error(transparent)]
+    Encoder {
+        /// What it said.
+        source: Box<encode::Error>,
+    },
+    /// The texts that encoders were to be compared on ended too early.
+    #[error("the texts to compare on could not be read")]
+    Texts {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A head has nothing to be measured on.
+    #[error("no text has a label in `{field}` that the head knows")]
+    NoKnownLabel {
+        /// The field.
+        field: String,
+        /// The first label that it has.
+        example: Option<String>,
+        /// Those that the head has.
+        labels: Vec<String>,
+    },
     /// Truth and predictions differ in number.
     #[error("got {predicted} predictions for {truth} labels")]
     Count {
@@ -44,6 +68,12 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Head(error) => error.hint(),
+            Self::Encoder { source } => source.hint(),
+            Self::NoKnownLabel { field, example, labels } => {
+                let known = labels.first().map_or("", String::as_str);
+                let has = example.as_ref().map_or_else(String::new, |example| format!("; `{field}` has `{example}`"));
+                Some(format!("`--label` names a field with labels such as `{known}`{has}"))
+            }
             _ => None,
         }
     }

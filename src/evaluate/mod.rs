@@ -6,7 +6,9 @@
 mod error;
 mod fitting;
 mod metrics;
+mod quality;
 
 pub use error::Error;
 pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure, measure_names};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};
+pub use quality::{LabelledText, QualityJob, measure_quality};

@@ -65,10 +65,12 @@ pub struct HeadQuality {
     pub name: String,
     /// The field with the right label.
     pub label: String,
-    /// Texts with a label that the head knows.
+    /// Texts with a label.
     pub texts: u64,
-    /// Texts without a label, or with one that the head doesn't know; left out.
-    pub left_out: u64,
+    /// Those of them whose label the head doesn't know: missed on either side.
+    pub unknown_labels: u64,
+    /// Texts without a label, which are left out.
+    pub unlabelled: u64,
     /// Macro-F1 on the original, over the classes that appear among labels or answers.
     pub f1_macro_original: f64,
     /// Macro-F1 on the new bundle.
@@ -163,7 +165,8 @@ mod tests {
             name: "field.head".into(),
             label: "field".into(),
             texts: 2,
-            left_out: 1,
+            unknown_labels: 0,
+            unlabelled: 1,
             f1_macro_original: 1.0,
             f1_macro: 0.5,
             f1_drop: 0.5,

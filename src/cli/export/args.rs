@@ -9,13 +9,18 @@ use offprint::graph::ExportOptions;
 use offprint::model::{Pooling, Precision};
 use offprint::paper::Template;
 
+use super::super::corpus_args::CorpusArgs;
 use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
+use super::quality::QualityArgs;
 
 /// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
 ///
 /// What shapes a vector is chosen here and kept in the bundle: pooling, normalization, maximum length, template. The new
 /// graph is run on built-in texts before it takes its place; nothing is left behind if it fails.
+///
+/// A graph whose numbers are not those of the fp32 original is compared with it, on --check CORPUS or on built-in texts:
+/// cosines, neighbours kept, and with --head and --label the head's macro-F1. The figures go into bundle.toml.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// Folder with config.json, tokenizer.json and weights (model.safetensors or pytorch_model.bin, also in several
@@ -66,9 +71,22 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub quality: QualityArgs,
+
+    #[command(flatten)]
+    pub corpus: CorpusArgs,
+
     /// Folder with lock.toml, which pins what was downloaded [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+}
+
+impl ExportArgs {
+    /// What the flags say of the graph's numbers, whatever the checkpoint is.
+    pub(super) fn numbers(&self) -> ExportOptions {
+        ExportOptions { precision: self.precision, ..ExportOptions::new("") }
+    }
 }
 
 /// What the flags say goes before what the recipe says, and that before what the checkpoint says.

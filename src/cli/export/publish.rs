@@ -1,42 +1,133 @@
-//! The way of a new bundle into its place: made in a folder of its own beside it, run by a child process, moved only if
-//! it is healthy. Knows not how bundles are made. Invariant: after an error nothing is left and nothing was replaced.
+//! The way of a new bundle into its place: made in a folder of its own beside it, run by a child process, compared with
+//! its original where its numbers are others, moved only if it is healthy and as good as was asked.
+//! Knows not how bundles are made. Invariant: unless it is published, nothing is left and nothing was replaced.
 
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use indicatif::HumanCount;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
-use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, TOKENIZER_FILE};
+use offprint::graph::rewrite_manifest;
+use offprint::model::{Bundle, GRAPH_FILE, MANIFEST_FILE, Manifest, Quality, TOKENIZER_FILE};
 
+use super::super::progress::Display;
+use super::super::signals::Stop;
 use super::super::user_error;
+use super::child::{Child, Comparing, SelfChecked};
+use super::quality::{Asked, Original, Read};
 
-/// A bundle that was put in place.
-pub(super) struct Published {
-    pub manifest: Manifest,
-    pub check: EncoderCheck,
+/// A bundle to be made, and where it goes.
+pub(crate) struct NewBundle<'a> {
+    pub output: &'a Path,
+    pub ort_lib: Option<&'a Path>,
+    /// Writes it into an existing empty folder.
+    pub make: &'a dyn Fn(&Path) -> Result<Manifest>,
+    pub original: Original<'a>,
+    /// What was asked of its quality.
+    pub asked: &'a Asked<'a>,
+    /// Asks to give up.
+    pub stop: Option<&'a Stop>,
 }
 
-/// Has `make` write a bundle into a new folder, checks it and puts it in place as `output`.
-pub(super) fn publish(
-    output: &Path,
-    ort_lib: Option<&Path>,
-    make: impl FnOnce(&Path) -> Result<Manifest>,
-) -> Result<Published> {
-    let parent = durable::parent(output);
-    std::fs::create_dir_all(parent).with_context(|| format!("could not create `{}`", parent.display()))?;
-    let workshop = tempfile::Builder::new()
-        .prefix(".offprint-")
-        .suffix(".tmp")
-        .tempdir_in(parent)
-        .with_context(|| format!("could not write into `{}`", parent.display()))?;
-    let built = workshop.path().join("bundle");
-    std::fs::create_dir(&built)?;
-    let manifest = make(&built)?;
-    let check = check_in_child(&built, ort_lib)?;
-    durable::replace_folder(&built, output)
-        .with_context(|| format!("could not put the bundle in place as `{}`", output.display()))?;
-    Ok(Published { manifest, check })
+/// What became of a new bundle.
+pub(crate) enum Outcome {
+    /// It is in its place.
+    Published { manifest: Box<Manifest>, check: EncoderCheck },
+    /// It is worse than was asked, in these ways.
+    Worse { quality: Box<Quality>, failures: Vec<String> },
+    /// This signal came first.
+    Stopped(i32),
+}
+
+impl NewBundle<'_> {
+    /// Makes it, checks it, compares it and puts it in its place.
+    pub(crate) fn publish(&self) -> Result<Outcome> {
+        let parent = durable::parent(self.output);
+        std::fs::create_dir_all(parent).with_context(|| format!("could not create `{}`", parent.display()))?;
+        let workshop = tempfile::Builder::new()
+            .prefix(".offprint-")
+            .suffix(".tmp")
+            .tempdir_in(parent)
+            .with_context(|| format!("could not write into `{}`", parent.display()))?;
+        let folder = |name: &str| {
+            let folder = workshop.path().join(name);
+            std::fs::create_dir(&folder).with_context(|| format!("could not create `{}`", folder.display()))?;
+            Ok::<_, anyhow::Error>(folder)
+        };
+        let built = folder("bundle")?;
+        let mut manifest = (self.make)(&built)?;
+        let original = match (&self.asked.against, &self.original) {
+            (Some(bundle), _) => Some((format!("bundle {}", name_of(bundle)), bundle.clone())),
+            (None, Original::Made(make)) => {
+                let original = folder("original")?;
+                make(&original)?;
+                Some(("fp32 graph of the same checkpoint".to_owned(), Bundle::open(&original)?))
+            }
+            (None, Original::Itself | Original::Unknown) => None,
+        };
+        let checked = self.check(&built, &manifest, original.as_ref().map(|(_, bundle)| bundle));
+        if let Some(signal) = self.stop.and_then(Stop::signal) {
+            return Ok(Outcome::Stopped(signal));
+        }
+        let SelfChecked { check, measured } = checked?;
+        manifest.quality = match (original, measured) {
+            (Some((name, bundle)), Some((measured, head))) => Some(Quality {
+                original: name,
+                original_fingerprint: Some(bundle.fingerprint().hash()),
+                measured: Some(measured),
+                head,
+            }),
+            _ => matches!(self.original, Original::Unknown).then(Quality::without_original),
+        };
+        if let Some(quality) = &manifest.quality {
+            let failures = self.asked.failures(quality);
+            if !failures.is_empty() {
+                return Ok(Outcome::Worse { quality: Box::new(quality.clone()), failures });
+            }
+            rewrite_manifest(&manifest, &built)?;
+            Bundle::open(&built)?;
+        }
+        durable::replace_folder(&built, self.output)
+            .with_context(|| format!("could not put the bundle in place as `{}`", self.output.display()))?;
+        Ok(Outcome::Published { manifest: Box::new(manifest), check })
+    }
+
+    fn check(&self, built: &Path, manifest: &Manifest, original: Option<&Bundle>) -> Result<SelfChecked> {
+        let child = Child::new(built, self.ort_lib)?;
+        let (asked, stop) = (self.asked, self.stop);
+        let stopped = move || stop.is_some_and(|stop| stop.signal().is_some());
+        let Some(original) = original else { return child.run(None, &stopped, &mut |_| ()) };
+        check_dimensions(manifest, original)?;
+        asked.check_head(&original.manifest, manifest)?;
+        let read = Read::default();
+        let feed = |into: &mut dyn std::io::Write| asked.feed(manifest, &read, &stopped, into);
+        let comparing = Comparing { original: &original.dir, flags: asked.flags(), feed: &feed };
+        let mut display = Display::new();
+        let mut watch = |texts: u64| {
+            let what = format!("comparing  {} texts", HumanCount(texts));
+            display.show(asked.share(&read), &what, String::new);
+        };
+        let checked = child.run(Some(&comparing), &stopped, &mut watch);
+        drop(display);
+        asked.warn(&read);
+        checked
+    }
+}
+
+fn check_dimensions(new: &Manifest, original: &Bundle) -> Result<()> {
+    let (got, expected) = (new.dim, original.manifest.dim);
+    if got == expected {
+        return Ok(());
+    }
+    let what = format!("`{}` has vectors of {expected} numbers, the new bundle of {got}", original.dir.display());
+    Err(user_error(what, "compare bundles of the same model"))
+}
+
+/// The name of the bundle's folder.
+fn name_of(bundle: &Bundle) -> String {
+    let folder = bundle.dir.canonicalize().unwrap_or_else(|_| bundle.dir.clone());
+    folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Only an empty folder or an older bundle is replaced.
@@ -55,25 +146,4 @@ pub(super) fn refuse_foreign_folder(output: &Path) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Runs the new bundle in a process of its own.
-fn check_in_child(bundle: &Path, ort_lib: Option<&Path>) -> Result<EncoderCheck> {
-    let program = std::env::current_exe().context("could not find this program to check the graph with")?;
-    let mut command = Command::new(program);
-    // What it says becomes a part of our own message, which has its own colours.
-    command.arg("self-check").arg(bundle).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
-    if let Some(library) = ort_lib {
-        command.arg("--ort-lib").arg(library);
-    }
-    let output = command.output().context("could not start the check of the graph")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim().trim_start_matches("error: ");
-        if said.is_empty() {
-            bail!("the check of the new graph ended with {}", output.status);
-        }
-        bail!("the new graph failed its check; nothing was written\n  cause: {said}");
-    }
-    serde_json::from_slice(&output.stdout).context("could not read the result of the graph's check")
 }
