@@ -63,6 +63,9 @@ impl Told {
 }
 
 pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
+    // Before the first text is tokenized, which would start them by itself.
+    let threads = default_threads();
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
     let bundle = Bundle::open(&args.bundle)?;
     let normalized = bundle.manifest.normalize;
     let encoder = |bundle: &Bundle, threads| BundleEncoder {
@@ -76,8 +79,6 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
 
     let original = Bundle::open(original)?;
     let head = args.head.as_deref().map(Head::load).transpose()?;
-    let threads = default_threads();
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
     let (on_original, on_new) = (encoder(&original, threads), encoder(&bundle, threads));
     let longest = original.manifest.max_length.max(bundle.manifest.max_length);
     let job = QualityJob {

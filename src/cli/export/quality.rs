@@ -55,7 +55,7 @@ pub(crate) struct QualityArgs {
     pub min_cosine: Option<f64>,
 
     /// Exit with status 1 and write nothing if the head's macro-F1 falls by more than X (0.01 is one point)
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub max_f1_drop: Option<f64>,
 }
 
@@ -90,13 +90,13 @@ pub(crate) struct Read {
 impl<'a> Asked<'a> {
     /// Opens corpus, head and bundle; flags that need another one are refused without it.
     pub(crate) fn new(args: &QualityArgs, corpus_args: &'a CorpusArgs) -> Result<Self> {
-        let bounds = [("--min-cosine", args.min_cosine, -1.0), ("--max-f1-drop", args.max_f1_drop, 0.0)];
-        for (flag, value, least) in bounds {
+        let bounds = [
+            ("--min-cosine", args.min_cosine, -1.0, "vectors of equal direction have the cosine 1"),
+            ("--max-f1-drop", args.max_f1_drop, 0.0, "0.01 is one point of F1"),
+        ];
+        for (flag, value, least, hint) in bounds {
             if let Some(value) = value.filter(|value| !(least..=1.0).contains(value)) {
-                return Err(user_error(
-                    format!("`{flag}` is {value}, expected {least} to 1"),
-                    "0.01 is one point of F1",
-                ));
+                return Err(user_error(format!("`{flag}` is {value}, expected {least} to 1"), hint));
             }
         }
         let has_corpus = !corpus_args.corpus.is_empty();
