@@ -213,6 +213,38 @@ fn a_heads_loss_is_measured_and_bounded() {
 }
 
 #[test]
+fn the_loss_of_a_head_for_several_labels_is_that_of_classify() {
+    let place = place(0.6);
+    let mut head = Head::load(&common::root().join("tests/data/heads/tags.head")).unwrap();
+    head.identity = Bundle::open(&place.path("old")).unwrap().identity().fields().clone();
+    head.thresholds = None;
+    head.save(&place.path("tags.head")).unwrap();
+    // Labels in a text: the first for even papers, the second for every third, none for some.
+    let row = |n: usize| {
+        let labels = [(n % 2 == 0, &head.labels[0]), (n % 3 == 0, &head.labels[1])];
+        let labels: Vec<&str> = labels.iter().filter(|(given, _)| *given).map(|(_, label)| label.as_str()).collect();
+        format!(
+            "{}\n",
+            serde_json::json!({"id": n.to_string(), "title": format!("reef {n} steel"), "tags": labels.join(" | ")})
+        )
+    };
+    place.write("tagged.jsonl", (0..60).map(row).collect::<String>());
+    let flags = ["--check", "tagged.jsonl", "--head", "tags.head", "--label", "tags", "--label-separator", "|"];
+    let said = export(&place, &flags, 0);
+    let found = quality(&place).head.unwrap();
+    // A text without labels says nothing.
+    assert_eq!((found.texts, found.unlabelled, found.unknown_labels), (40, 20, 0));
+    said.expect(&["on `tags` of 40 texts: macro-F1 "]);
+    for (bundle, f1_micro, f1_macro) in
+        [("old", found.f1_micro_original, found.f1_macro_original), ("new", found.f1_micro, found.f1_macro)]
+    {
+        let args = ["classify", "--model", bundle, "--head", "tags.head", "tagged.jsonl", "--label", "tags"];
+        let said = place.run(&[&args[..], &["--label-separator", "|", "--allow-encoder-change"]].concat(), 0);
+        said.expect(&[&format!("micro-F1 {:.4}", f1_micro.unwrap()), &format!("macro-F1 {f1_macro:.4}")]);
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused_before_anything_is_built() {
     let place = place(0.02);
     place.run(&["train", "--model", "old", "--label", "field", "papers.jsonl", "-o", "field.head"], 0);
@@ -235,6 +267,8 @@ fn what_cannot_be_measured_is_refused_before_anything_is_built() {
     against(&["--head", "field.head", "--check", "papers.jsonl"], &["error: `--head` is given without `--label`", how]);
     against(&["--label", "field", "--check", "papers.jsonl"], &["error: `--label` is given without `--head`", how]);
     against(&["--head", "field.head", "--label", "field"], &["error: `--head` is given without `--check`", how]);
+    let separated = [&all[..6], &["--label-separator", ","]].concat();
+    against(&separated, &["error: `--label-separator` is about a `--head` that gives several labels"]);
     against(&["--min-cosine", "1.01"], &["error: `--min-cosine` is 1.01, expected -1 to 1"]);
     against(&["--min-cosine", "-1.01"], &["error: `--min-cosine` is -1.01, expected -1 to 1"]);
     against(&["--min-cosine", "NaN"], &["error: `--min-cosine` is NaN, expected -1 to 1"]);
@@ -248,7 +282,7 @@ fn heads_of_other_encoders_and_of_numbers_are_refused() {
     let place = place(0.02);
     let fixture = |name: &str| common::root().join("tests/data/heads").join(name);
     let identity = Bundle::open(&place.path("old")).unwrap().identity().fields().clone();
-    for name in ["topic.head", "year.head", "tags.head"] {
+    for name in ["topic.head", "year.head"] {
         let mut head = Head::load(&fixture(name)).unwrap();
         head.identity = identity.clone();
         if name == "topic.head" {
@@ -260,9 +294,7 @@ fn heads_of_other_encoders_and_of_numbers_are_refused() {
         |head: &str, label: &str| export(&place, &["--check", "papers.jsonl", "--head", head, "--label", label], 2);
     refuse("topic.head", "field")
         .expect(&["error: head `topic.head` was trained on another encoder", "pooling: cls -> mean"]);
-    refuse("year.head", "n").expect(&["error: head `year.head` gives numbers, not labels, expected one label"]);
-    refuse("tags.head", "field")
-        .expect(&["error: head `tags.head` gives several labels to a text, expected one label"]);
+    refuse("year.head", "n").expect(&["error: head `year.head` gives numbers, expected labels"]);
     place.run(&["train", "--model", "old", "--label", "field", "papers.jsonl", "-o", "field.head"], 0);
     refuse("field.head", "n")
         .expect(&["error: the new graph could not be compared with its original; nothing was written"]);

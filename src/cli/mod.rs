@@ -5,6 +5,8 @@ mod cache;
 mod cache_export;
 mod check;
 mod classify;
+mod classify_heads;
+mod classify_report;
 mod completions;
 mod corpus_args;
 mod doctor;

@@ -53,6 +53,24 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
+    /// Labels beyond the classifier's own, more than are told apart.
+    #[error("more than {others} labels are not among the {known} of the classifier")]
+    TooManyLabels {
+        /// Labels of the classifier.
+        known: usize,
+        /// Others that are told apart.
+        others: usize,
+    },
+    /// A number that is none.
+    #[error("row {row} has the value {predicted} for {truth}, expected finite numbers")]
+    NotFinite {
+        /// 0-based row.
+        row: usize,
+        /// The right number.
+        truth: f64,
+        /// The predicted one.
+        predicted: f32,
+    },
     /// A probability outside 0 to 1.
     #[error("row {row} has a probability of {value}, expected 0 to 1")]
     Probability {

@@ -1,20 +1,19 @@
 //! What an encoder loses beside its original: labelled texts go through both, window by window, and a head that was
 //! trained on the original answers on both. Knows no bundle and no threshold.
 //!
-//! Memory: one window of texts, what [`Comparison`] keeps, and 24 bytes a labelled text. Invariant: the head's figures
-//! on both sides come from the same texts.
+//! Memory: one window of texts, what [`Comparison`] keeps, and counts by label. Invariant: the head's figures on both
+//! sides come from the same texts.
 
-use std::collections::HashMap;
 use std::io;
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::metrics::classification;
+use super::tally::{LabelTally, SeveralTally};
 use crate::encode::{self, Comparison, Side, TokenBudget};
 use crate::heads::{self, Head, most_probable};
-use crate::model::{HeadQuality, MeasuredQuality};
+use crate::model::{DEFAULT_THRESHOLD, HeadQuality, MeasuredQuality, Task};
 use crate::runtime::EmbeddingMatrix;
 
 /// Texts that are run at a time: enough to put texts of like length together.
@@ -25,8 +24,8 @@ const WINDOW: usize = 256;
 pub struct LabelledText {
     /// As the tokenizer gets it.
     pub text: String,
-    /// Its label; none where the corpus has none.
-    pub label: Option<String>,
+    /// Its labels, exactly one where the head gives one; none where the corpus says nothing.
+    pub labels: Option<Vec<String>>,
 }
 
 /// What is compared, and on what.
@@ -39,7 +38,7 @@ pub struct QualityJob<'a> {
     pub budget: TokenBudget,
     /// What the texts are called.
     pub corpus: &'a str,
-    /// A head of the original that gives one label, and the name of the field that its label stands in.
+    /// A head of the original that gives labels, and the name of the field that they stand in.
     pub head: Option<(&'a Head, &'a str)>,
 }
 
@@ -78,21 +77,25 @@ fn encoder(source: encode::Error) -> Error {
     Error::Encoder { source: Box::new(source) }
 }
 
-/// What a head says on both sides. Classes are numbered: the head's own first, then others as they are met.
+/// What a head says on both sides.
 struct Answers<'a> {
     head: &'a Head,
     field: &'a str,
-    classes: HashMap<String, usize>,
-    truth: Vec<usize>,
-    original: Vec<usize>,
-    new: Vec<usize>,
+    original: Tally,
+    new: Tally,
+    texts: u64,
     unlabelled: u64,
+    changed: u64,
+    /// Whether a text has a label that the head knows.
+    known: bool,
+    /// The first label that it doesn't know.
+    unknown: Option<String>,
 }
 
 impl<'a> Answers<'a> {
     fn new(head: &'a Head, field: &'a str) -> Self {
-        let classes = head.labels.iter().cloned().zip(0..).collect();
-        Self { head, field, classes, truth: Vec::new(), original: Vec::new(), new: Vec::new(), unlabelled: 0 }
+        let (original, new) = (Tally::new(head), Tally::new(head));
+        Self { head, field, original, new, texts: 0, unlabelled: 0, changed: 0, known: false, unknown: None }
     }
 
     fn take(
@@ -101,48 +104,115 @@ impl<'a> Answers<'a> {
         original: &EmbeddingMatrix,
         new: &EmbeddingMatrix,
     ) -> Result<(), heads::Error> {
-        let rows: Vec<usize> = (0..window.len()).filter(|&row| window[row].label.is_some()).collect();
+        let rows: Vec<usize> = (0..window.len()).filter(|&row| window[row].labels.is_some()).collect();
         self.unlabelled += (window.len() - rows.len()) as u64;
-        for label in window.iter().filter_map(|labelled| labelled.label.as_ref()) {
-            let next = self.classes.len();
-            self.truth.push(*self.classes.entry(label.clone()).or_insert(next));
+        self.texts += rows.len() as u64;
+        let on_original = self.answers(original, &rows)?;
+        let on_new = self.answers(new, &rows)?;
+        let truths = window.iter().filter_map(|labelled| labelled.labels.as_deref());
+        for (truth, (original, new)) in truths.zip(on_original.iter().zip(&on_new)) {
+            self.meet(truth);
+            self.changed += u64::from(original != new);
+            let names = |answer: &[usize]| -> Vec<&'a str> {
+                answer.iter().map(|&label| self.head.labels[label].as_str()).collect()
+            };
+            let (original, new) = (names(original), names(new));
+            self.original.add(truth, &original);
+            self.new.add(truth, &new);
         }
-        let answer = |matrix: &EmbeddingMatrix| {
-            let all = ArrayView2::from_shape((matrix.rows, matrix.dim), &matrix.data);
-            let all = all.expect("a matrix has rows × dim numbers");
-            Ok::<_, heads::Error>(most_probable(self.head.predict(all.select(Axis(0), &rows).view())?.view()))
-        };
-        let (on_original, on_new) = (answer(original)?, answer(new)?);
-        self.original.extend(on_original);
-        self.new.extend(on_new);
         Ok(())
     }
 
-    fn finish(self) -> Result<HeadQuality, Error> {
-        let known = self.head.labels.len();
-        let unknown = self.truth.iter().filter(|&&class| class >= known).count();
-        if unknown == self.truth.len() {
-            let example = self.classes.iter().find(|(_, class)| **class == known).map(|(label, _)| label.clone());
-            return Err(Error::NoKnownLabel {
-                field: self.field.to_owned(),
-                example,
-                labels: self.head.labels.clone(),
-            });
+    /// The numbers of the labels that the head gives these rows.
+    fn answers(&self, matrix: &EmbeddingMatrix, rows: &[usize]) -> Result<Vec<Vec<usize>>, heads::Error> {
+        let all = ArrayView2::from_shape((matrix.rows, matrix.dim), &matrix.data);
+        let all = all.expect("a matrix has rows × dim numbers");
+        let numbers = self.head.predict(all.select(Axis(0), rows).view())?;
+        if self.head.task != Task::Multilabel {
+            return Ok(most_probable(numbers.view()).into_iter().map(|label| vec![label]).collect());
         }
-        let f1 = |answers: &[usize]| Ok::<_, Error>(classification(&self.truth, answers, self.classes.len())?.f1_macro);
-        let (f1_macro_original, f1_macro) = (f1(&self.original)?, f1(&self.new)?);
-        let changed = self.original.iter().zip(&self.new).filter(|(original, new)| original != new).count();
+        let own = self.head.thresholds.as_ref();
+        let threshold = |label: usize| own.map_or(DEFAULT_THRESHOLD, |thresholds| thresholds[label]) as f32;
+        let given = |row: ArrayView1<'_, f32>| (0..row.len()).filter(|&label| row[label] >= threshold(label)).collect();
+        Ok(numbers.rows().into_iter().map(given).collect())
+    }
+
+    fn meet(&mut self, truth: &[String]) {
+        for label in truth {
+            if self.head.labels.contains(label) {
+                self.known = true;
+            } else if self.unknown.is_none() {
+                self.unknown = Some(label.clone());
+            }
+        }
+    }
+
+    fn finish(self) -> Result<HeadQuality, Error> {
+        if !self.known {
+            let (field, labels) = (self.field.to_owned(), self.head.labels.clone());
+            return Err(Error::NoKnownLabel { field, example: self.unknown, labels });
+        }
+        let (original, new) = (self.original.finish()?, self.new.finish()?);
         let file = self.head.file().and_then(|file| file.file_name());
         Ok(HeadQuality {
             name: file.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             label: self.field.to_owned(),
-            texts: self.truth.len() as u64,
-            unknown_labels: unknown as u64,
+            texts: self.texts,
+            unknown_labels: original.unknown_labels,
             unlabelled: self.unlabelled,
-            f1_macro_original,
-            f1_macro,
-            f1_drop: f1_macro_original - f1_macro,
-            answers_changed: changed as u64,
+            f1_micro_original: original.f1_micro,
+            f1_micro: new.f1_micro,
+            f1_macro_original: original.f1_macro,
+            f1_macro: new.f1_macro,
+            f1_drop: original.f1_macro - new.f1_macro,
+            answers_changed: self.changed,
+        })
+    }
+}
+
+/// One side's answers, counted.
+enum Tally {
+    One(LabelTally),
+    Several(SeveralTally),
+}
+
+/// What a tally came to.
+struct Tallied {
+    f1_macro: f64,
+    f1_micro: Option<f64>,
+    unknown_labels: u64,
+}
+
+impl Tally {
+    fn new(head: &Head) -> Self {
+        match head.task {
+            Task::Multilabel => Self::Several(SeveralTally::new(&head.labels)),
+            Task::Classification | Task::Regression => Self::One(LabelTally::new(&head.labels)),
+        }
+    }
+
+    fn add(&mut self, truth: &[String], given: &[&str]) {
+        match (self, truth, given) {
+            (Self::Several(tally), truth, given) => tally.add(truth, given),
+            (Self::One(tally), [truth, ..], [given, ..]) => tally.add(truth, given),
+            (Self::One(_), _, _) => {}
+        }
+    }
+
+    fn finish(self) -> Result<Tallied, Error> {
+        Ok(match self {
+            Self::One(tally) => {
+                let report = tally.finish()?;
+                Tallied { f1_macro: report.f1_macro, f1_micro: None, unknown_labels: report.unknown_labels as u64 }
+            }
+            Self::Several(tally) => {
+                let report = tally.finish()?;
+                Tallied {
+                    f1_macro: report.f1_macro,
+                    f1_micro: Some(report.f1_micro),
+                    unknown_labels: report.unknown_labels,
+                }
+            }
         })
     }
 }

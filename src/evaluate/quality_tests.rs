@@ -16,10 +16,11 @@ fn head() -> Head {
     head
 }
 
+/// Texts with their labels, which blanks part.
 fn texts(labels: &[Option<&str>]) -> Vec<LabelledText> {
-    let labelled = |(number, label): (usize, &Option<&str>)| LabelledText {
+    let labelled = |(number, labels): (usize, &Option<&str>)| LabelledText {
         text: format!("text {number}"),
-        label: label.map(str::to_owned),
+        labels: labels.map(|labels| labels.split_whitespace().map(str::to_owned).collect()),
     };
     labels.iter().enumerate().map(labelled).collect()
 }
@@ -47,6 +48,26 @@ fn the_drop_is_that_of_scikit_learns_macro_f1() {
     assert_eq!(found.f1_macro_original, 1.0);
     assert!((found.f1_macro - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-15, "{found:?}");
     assert_eq!(found.f1_drop, 1.0 - found.f1_macro);
+}
+
+#[test]
+fn a_head_for_several_labels_gives_each_by_its_own_threshold() {
+    let mut head = Head::load(std::path::Path::new("tests/data/heads/tags.head")).unwrap();
+    head.labels = ["east", "north"].map(str::to_owned).to_vec();
+    head.coefficients = array![[1.0, 0.0], [0.0, 1.0]];
+    head.intercepts = vec![0.0, 0.0];
+    // sigmoid(1) = 0.73: enough for `east`, too little for `north`.
+    head.thresholds = Some(vec![0.7, 0.75]);
+    let mut answers = Answers::new(&head, "directions");
+    let window = texts(&[Some("east"), Some("east north"), Some(""), None]);
+    let (original, new) = (vectors(&[1.0, 1.0, 0.5, 9.0]), vectors(&[1.0, 0.5, 1.0, 9.0]));
+    answers.take(&window, &original, &new).unwrap();
+    let found = answers.finish().unwrap();
+    assert_eq!((found.texts, found.unlabelled, found.answers_changed), (3, 1, 2));
+    // Original: east twice, both right; north missed. New: east for the first, right, and the third, wrong.
+    assert_eq!((found.f1_macro_original, found.f1_micro_original), (0.5, Some(0.8)));
+    assert_eq!((found.f1_macro, found.f1_micro), (0.25, Some(0.4)));
+    assert_eq!(found.f1_drop, 0.25);
 }
 
 #[test]

@@ -65,17 +65,23 @@ pub struct HeadQuality {
     pub name: String,
     /// The field with the right label.
     pub label: String,
-    /// Texts with a label.
+    /// Texts that the corpus labels.
     pub texts: u64,
-    /// Those of them whose label the head doesn't know: missed on either side.
+    /// Labels that the head doesn't know, each text counted by itself: missed on either side.
     pub unknown_labels: u64,
-    /// Texts without a label, which are left out.
+    /// Texts that the corpus doesn't label, which are left out.
     pub unlabelled: u64,
-    /// Macro-F1 on the original, over the classes that appear among labels or answers.
+    /// Micro-F1 on the original, where a text may have several labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f1_micro_original: Option<f64>,
+    /// Micro-F1 on the new bundle, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f1_micro: Option<f64>,
+    /// Macro-F1 on the original, over the labels that are right or given somewhere.
     pub f1_macro_original: f64,
     /// Macro-F1 on the new bundle.
     pub f1_macro: f64,
-    /// The first less the second: above 0 where the new bundle is worse.
+    /// Macro-F1 on the original less that on the new bundle: above 0 where the new bundle is worse.
     pub f1_drop: f64,
     /// Texts that get another answer.
     pub answers_changed: u64,
@@ -128,8 +134,10 @@ impl MeasuredQuality {
 }
 
 impl HeadQuality {
-    fn numbers(&self) -> [Bounded; 3] {
+    fn numbers(&self) -> [Bounded; 5] {
         [
+            ("head.f1_micro_original", self.f1_micro_original.unwrap_or(0.0), 0.0, 1.0),
+            ("head.f1_micro", self.f1_micro.unwrap_or(0.0), 0.0, 1.0),
             ("head.f1_macro_original", self.f1_macro_original, 0.0, 1.0),
             ("head.f1_macro", self.f1_macro, 0.0, 1.0),
             ("head.f1_drop", self.f1_drop, -1.0, 1.0),
@@ -167,6 +175,8 @@ mod tests {
             texts: 2,
             unknown_labels: 0,
             unlabelled: 1,
+            f1_micro_original: None,
+            f1_micro: Some(0.5),
             f1_macro_original: 1.0,
             f1_macro: 0.5,
             f1_drop: 0.5,

@@ -13,7 +13,7 @@ use offprint::encode::comparison_texts;
 use offprint::evaluate::LabelledText;
 use offprint::heads::Head;
 use offprint::model::{Bundle, Manifest, Quality, Task};
-use offprint::paper::{Corpus, Row, Template};
+use offprint::paper::{Corpus, LABEL_SEPARATOR, Label, LabelKind, Row, Template};
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::say::remark;
@@ -49,6 +49,10 @@ pub(crate) struct QualityArgs {
     /// Field of the corpus with the right label
     #[arg(long, value_name = "FIELD")]
     pub label: Option<String>,
+
+    /// What stands between labels in a text that has several; a blank is any run of blanks [default: ;]
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
 
     /// Exit with status 1 and write nothing if the cosine between a text's two vectors is below X for any text
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -113,10 +117,13 @@ impl<'a> Asked<'a> {
             }
         }
         let head = args.head.as_deref().map(Head::load).transpose()?;
-        if let Some(head) = &head {
-            check_task(args, head)?;
+        let kind = head.as_ref().map(|head| label_kind(args, head)).transpose()?;
+        if args.label_separator.is_some() && !matches!(kind, Some(LabelKind::Several { .. })) {
+            let what = "`--label-separator` is about a `--head` that gives several labels, and there is none";
+            return Err(user_error(what, "leave it out"));
         }
         let corpus = has_corpus.then(|| corpus_args.open(args.label.as_deref(), &[])).transpose()?;
+        let corpus = corpus.map(|corpus| corpus.with_label_kinds(kind.into_iter().collect()));
         let against = args.against.as_deref().map(Bundle::open).transpose()?;
         let corpus_args = has_corpus.then_some(corpus_args);
         Ok(Self { args: args.clone(), corpus_args, corpus, head, against })
@@ -185,8 +192,8 @@ impl<'a> Asked<'a> {
         stopped: &dyn Fn() -> bool,
         into: &mut dyn Write,
     ) -> Result<()> {
-        let mut put = |text: String, label: Option<String>| -> Result<()> {
-            serde_json::to_writer(&mut *into, &LabelledText { text, label }).map_err(std::io::Error::from)?;
+        let mut put = |text: String, labels: Option<Vec<String>>| -> Result<()> {
+            serde_json::to_writer(&mut *into, &LabelledText { text, labels }).map_err(std::io::Error::from)?;
             into.write_all(b"\n")?;
             read.texts.fetch_add(1, Ordering::Relaxed);
             Ok(())
@@ -202,7 +209,10 @@ impl<'a> Asked<'a> {
                 break;
             }
             match row? {
-                Row::Paper(paper) => put(template.render(&paper.text, &new.sep_token).text, paper.label)?,
+                Row::Paper(paper) => {
+                    let text = template.render(&paper.text, &new.sep_token).text;
+                    put(text, paper.labels.into_iter().next().flatten().and_then(texts_of))?;
+                }
                 Row::Rejected(_) => {
                     read.rejected.fetch_add(1, Ordering::Relaxed);
                 }
@@ -255,16 +265,27 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Macro-F1 is measured of one label a text.
-fn check_task(args: &QualityArgs, head: &Head) -> Result<()> {
-    let gives = match head.task {
-        Task::Classification => return Ok(()),
-        Task::Multilabel => "several labels to a text",
-        Task::Regression => "numbers, not labels",
-    };
-    let file = args.head.as_deref().unwrap_or(Path::new("")).display();
-    Err(user_error(
-        format!("head `{file}` gives {gives}, expected one label, whose macro-F1 can be measured"),
-        "leave `--head` out to compare the vectors alone",
-    ))
+/// The label or labels; numbers are none.
+fn texts_of(label: Label) -> Option<Vec<String>> {
+    match label {
+        Label::One(label) => Some(vec![label]),
+        Label::Several(labels) => Some(labels),
+        Label::Numbers(_) => None,
+    }
+}
+
+/// What the corpus is expected to say of a text for this head; numbers have no F1.
+fn label_kind(args: &QualityArgs, head: &Head) -> Result<LabelKind> {
+    match head.task {
+        Task::Classification => Ok(LabelKind::One),
+        Task::Multilabel => {
+            let separator = args.label_separator.as_deref().unwrap_or(LABEL_SEPARATOR);
+            Ok(LabelKind::Several { separator: separator.to_owned() })
+        }
+        Task::Regression => {
+            let file = args.head.as_deref().unwrap_or(Path::new("")).display();
+            let what = format!("head `{file}` gives numbers, expected labels, whose macro-F1 can be measured");
+            Err(user_error(what, "leave `--head` out to compare the vectors alone"))
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn head(head: &HeadQuality) {
         head.name, head.label, head.texts, head.f1_macro_original, head.f1_macro, head.f1_drop, head.answers_changed
     ));
     if head.unknown_labels > 0 {
-        remark(&format!("  warning: {} texts have a label that the head doesn't know", head.unknown_labels));
+        remark(&format!("  warning: {} labels of the texts are none of the head's", head.unknown_labels));
     }
 }
 
