@@ -188,19 +188,21 @@ fn a_heads_loss_is_measured_and_bounded() {
     place.run(&["train", "--model", "old", "--label", "field", "papers.jsonl", "-o", "field.head"], 0);
     let head = ["--check", "papers.jsonl", "--head", "field.head", "--label", "field"];
     let said = export(&place, &[&head[..], &["--max-f1-drop", "1"]].concat(), 0);
-    said.expect(&["  head field.head on `field` of 90 texts: macro-F1 "]);
-    let found = quality(&place).head.unwrap();
+    said.expect(&["  head field.head: ", " texts get another answer, largest change of a probability 0"]);
+    said.expect(&["    on `field` of 90 texts: macro-F1 "]);
+    let head_figures = quality(&place).heads.remove(0);
+    let found = head_figures.f1.unwrap();
     // The same figures as those of a run of each bundle.
-    for (bundle, f1) in [("old", found.f1_macro_original), ("new", found.f1_macro)] {
+    for (bundle, f1) in [("old", found.macro_original), ("new", found.macro_new)] {
         let allow = ["--allow-encoder-change"];
         let args = ["classify", "--model", bundle, "--head", "field.head", "papers.jsonl", "--label", "field"];
         place.run(&[&args[..], &allow].concat(), 0).expect(&[&format!("macro-F1 {f1:.4}")]);
     }
-    assert!(found.f1_drop > 0.05 && found.answers_changed > 0, "{found:?}");
-    assert_eq!(found.f1_drop, found.f1_macro_original - found.f1_macro);
+    assert!(found.macro_drop > 0.05 && head_figures.answers_changed.unwrap() > 0, "{found:?}");
+    assert_eq!(found.macro_drop, found.macro_original - found.macro_new);
     fs::remove_dir_all(place.path("new")).unwrap();
 
-    let bound = format!("{}", found.f1_drop - 0.001);
+    let bound = format!("{}", found.macro_drop - 0.001);
     let said = export(&place, &[&head[..], &["--max-f1-drop", &bound]].concat(), 1);
     said.expect(&[
         "cause: macro-F1 of head `field.head` falls by 0.",
@@ -208,7 +210,7 @@ fn a_heads_loss_is_measured_and_bounded() {
     ]);
     let said = export(&place, &[&head[..], &["--max-f1-drop", "0", "--min-cosine", "1"]].concat(), 1);
     said.expect(&["  cause: the least cosine", "  cause: macro-F1 of head"]);
-    let exact = found.f1_drop.to_string();
+    let exact = found.macro_drop.to_string();
     export(&place, &[&head[..], &["--max-f1-drop", &exact]].concat(), 0);
 }
 
@@ -231,17 +233,60 @@ fn the_loss_of_a_head_for_several_labels_is_that_of_classify() {
     place.write("tagged.jsonl", (0..60).map(row).collect::<String>());
     let flags = ["--check", "tagged.jsonl", "--head", "tags.head", "--label", "tags", "--label-separator", "|"];
     let said = export(&place, &flags, 0);
-    let found = quality(&place).head.unwrap();
+    let found = quality(&place).heads.remove(0).f1.unwrap();
     // A text without labels says nothing.
     assert_eq!((found.texts, found.unlabelled, found.unknown_labels), (40, 20, 0));
     said.expect(&["on `tags` of 40 texts: macro-F1 "]);
     for (bundle, f1_micro, f1_macro) in
-        [("old", found.f1_micro_original, found.f1_macro_original), ("new", found.f1_micro, found.f1_macro)]
+        [("old", found.micro_original, found.macro_original), ("new", found.micro, found.macro_new)]
     {
         let args = ["classify", "--model", bundle, "--head", "tags.head", "tagged.jsonl", "--label", "tags"];
         let said = place.run(&[&args[..], &["--label-separator", "|", "--allow-encoder-change"]].concat(), 0);
         said.expect(&[&format!("micro-F1 {:.4}", f1_micro.unwrap()), &format!("macro-F1 {f1_macro:.4}")]);
     }
+}
+
+/// The tiny architectures' classifiers bring heads in their graphs.
+#[test]
+fn heads_in_the_graph_are_compared_with_those_of_the_original() {
+    let place = Workplace::new();
+    let tiny = common::root().join("tests/data/tiny-architectures");
+    for name in ["checkpoint", "moved"] {
+        fs::create_dir(place.path(name)).unwrap();
+        for file in ["bert-a/config.json", "bert-a/model.safetensors", "bert-a/tokenizer_config.json", "tokenizer.json"]
+        {
+            let file = tiny.join(file);
+            fs::copy(&file, place.path(name).join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    move_weights(&place.path("moved/model.safetensors"), 0.3);
+    place.run(&["export", "--model", "checkpoint", "-o", "old"], 0);
+    place.write("papers.jsonl", papers());
+    // What the original says is right.
+    place.run(&["classify", "--model", "old", "papers.jsonl", "-o", "right.jsonl", "--keep", "title,abstract"], 0);
+    let args = ["export", "--model", "moved", "-o", "new", "--against", "old", "--check", "right.jsonl"];
+    let said = place.run(&[&args[..], &["--label", "label"]].concat(), 0);
+    let found = quality(&place).heads.remove(0);
+    let labels = Bundle::open(&place.path("new")).unwrap().manifest.heads[0].labels.clone();
+    assert_eq!(found.name, "classifier");
+    let given = |bundle: &str| -> Vec<(String, f64)> {
+        let output = format!("{bundle}-said.jsonl");
+        place.run(&["classify", "--model", bundle, "right.jsonl", "-o", &output], 0);
+        let row = |line: &str| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            (row["label"].as_str().unwrap().to_owned(), row["probability"].as_f64().unwrap())
+        };
+        place.read(&output).lines().map(row).collect()
+    };
+    let (old, new) = (given("old"), given("new"));
+    let changed = old.iter().zip(&new).filter(|(old, new)| old.0 != new.0).count();
+    assert_eq!(found.answers_changed, Some(changed as u64));
+    assert!(found.max_delta > 0.0 && labels.len() > 1, "{found:?} {labels:?}");
+    let f1 = found.f1.unwrap();
+    assert_eq!((f1.macro_original, f1.texts, f1.label.as_str()), (1.0, 90, "label"));
+    said.expect(&["  head classifier: ", "    on `label` of 90 texts: macro-F1 1.0000 on the original"]);
+    let measured = place.run(&["classify", "--model", "new", "right.jsonl", "--label", "label"], 0);
+    measured.expect(&[&format!("macro-F1 {:.4}", f1.macro_new)]);
 }
 
 #[test]
@@ -262,13 +307,15 @@ fn what_cannot_be_measured_is_refused_before_anything_is_built() {
     refuse(&all, &["error: `--check` is given, ", itself]);
 
     let against = |flags: &[&str], message: &[&str]| refuse(&[&["--against", "old"], flags].concat(), message);
-    let how = "hint: macro-F1 is measured with `--head HEAD --label FIELD --check CORPUS`";
-    against(&["--max-f1-drop", "0.1"], &["error: `--max-f1-drop` is given without `--head`", how]);
+    let how = "hint: macro-F1 is measured with `--check CORPUS --label FIELD`";
+    against(&["--max-f1-drop", "0.1"], &["error: `--max-f1-drop` is given without `--label`", how]);
     against(&["--head", "field.head", "--check", "papers.jsonl"], &["error: `--head` is given without `--label`", how]);
-    against(&["--label", "field", "--check", "papers.jsonl"], &["error: `--label` is given without `--head`", how]);
-    against(&["--head", "field.head", "--label", "field"], &["error: `--head` is given without `--check`", how]);
+    against(&["--head", "field.head", "--label", "field"], &["error: `--label` is given without `--check`", how]);
+    against(&["--label-separator", ","], &["error: `--label-separator` is given without `--label`", how]);
+    let no_head = ["--check", "papers.jsonl", "--label", "field"];
+    against(&no_head, &["error: `--label field` is given, and the graphs have 0 heads in common", "`--head`"]);
     let separated = [&all[..6], &["--label-separator", ","]].concat();
-    against(&separated, &["error: `--label-separator` is about a `--head` that gives several labels"]);
+    against(&separated, &["error: `--label-separator` is about several labels, and the head gives one"]);
     against(&["--min-cosine", "1.01"], &["error: `--min-cosine` is 1.01, expected -1 to 1"]);
     against(&["--min-cosine", "-1.01"], &["error: `--min-cosine` is -1.01, expected -1 to 1"]);
     against(&["--min-cosine", "NaN"], &["error: `--min-cosine` is NaN, expected -1 to 1"]);
@@ -294,7 +341,7 @@ fn heads_of_other_encoders_and_of_numbers_are_refused() {
         |head: &str, label: &str| export(&place, &["--check", "papers.jsonl", "--head", head, "--label", label], 2);
     refuse("topic.head", "field")
         .expect(&["error: head `topic.head` was trained on another encoder", "pooling: cls -> mean"]);
-    refuse("year.head", "n").expect(&["error: head `year.head` gives numbers, expected labels"]);
+    refuse("year.head", "n").expect(&["error: the head gives numbers, expected labels"]);
     place.run(&["train", "--model", "old", "--label", "field", "papers.jsonl", "-o", "field.head"], 0);
     refuse("field.head", "n")
         .expect(&["error: the new graph could not be compared with its original; nothing was written"]);

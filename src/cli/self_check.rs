@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use offprint::encode::{BundleEncoder, EncoderCheck, Side, TokenBudget, check_encoder};
+use offprint::encode::{BundleEncoder, BundleWithHeads, EncoderCheck, Side, TokenBudget, check_encoder};
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
-use offprint::model::{Bundle, HeadQuality, MeasuredQuality};
+use offprint::model::{Bundle, GraphHead, HeadQuality, Manifest, MeasuredQuality};
 use offprint::runtime::{ProviderChoice, default_threads};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub(crate) struct SelfCheckArgs {
     corpus: String,
 
     /// Head whose answers are compared
-    #[arg(long, value_name = "HEAD", requires = "label")]
+    #[arg(long, value_name = "HEAD")]
     head: Option<PathBuf>,
 
     /// Field that the texts' labels come from
@@ -53,7 +53,7 @@ pub(crate) enum Told {
     /// So many texts have been compared.
     Compared(u64),
     /// The end of a comparison.
-    Measured(Box<MeasuredQuality>, Option<HeadQuality>),
+    Measured(Box<MeasuredQuality>, Vec<HeadQuality>),
 }
 
 impl Told {
@@ -79,14 +79,21 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
 
     let original = Bundle::open(original)?;
     let head = args.head.as_deref().map(Head::load).transpose()?;
+    let heads = common_heads(&original.manifest, &bundle.manifest);
     let (on_original, on_new) = (encoder(&original, threads), encoder(&bundle, threads));
+    let on_original = BundleWithHeads { encoder: &on_original, heads: &heads };
+    let on_new = BundleWithHeads { encoder: &on_new, heads: &heads };
     let longest = original.manifest.max_length.max(bundle.manifest.max_length);
+    let side =
+        |encoder, manifest: &Manifest| Side { encoder, dim: manifest.dim, normalized: manifest.normalize, threads };
     let job = QualityJob {
-        original: Side { encoder: &on_original, normalized: original.manifest.normalize, threads },
-        new: Side { encoder: &on_new, normalized, threads },
+        original: side(&on_original, &original.manifest),
+        new: side(&on_new, &bundle.manifest),
         budget: TokenBudget::new(CPU_BATCH_TOKENS.max(longest), longest)?,
         corpus: &args.corpus,
-        head: head.as_ref().zip(args.label.as_deref()),
+        graph_heads: &heads,
+        head: head.as_ref(),
+        label: args.label.as_deref(),
     };
     let mut told = Ok(());
     let mut watch = |texts| {
@@ -95,10 +102,19 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
             told = Told::Compared(texts).say();
         }
     };
-    let (measured, head) = measure_quality(&job, &mut io::stdin().lock().lines().map(labelled_text), &mut watch)?;
+    let (measured, heads) = measure_quality(&job, &mut io::stdin().lock().lines().map(labelled_text), &mut watch)?;
     told?;
-    Told::Measured(Box::new(measured), head).say()?;
+    Told::Measured(Box::new(measured), heads).say()?;
     Ok(Status::Done)
+}
+
+/// The heads of the new graph that the original has, too: of the same name, with the same labels.
+pub(crate) fn common_heads(original: &Manifest, new: &Manifest) -> Vec<GraphHead> {
+    let same = |one: &GraphHead, other: &GraphHead| {
+        (&one.name, one.task, &one.labels) == (&other.name, other.task, &other.labels)
+    };
+    let known = |head: &&GraphHead| original.heads.iter().any(|other| same(head, other));
+    new.heads.iter().filter(known).cloned().collect()
 }
 
 fn labelled_text(line: io::Result<String>) -> io::Result<LabelledText> {

@@ -114,6 +114,28 @@ impl OpenEncoder for BundleClassifier<'_> {
     }
 }
 
+/// A bundle with heads in its graph: a text's row holds its vector and behind it the answers of the heads wanted.
+#[derive(Debug)]
+pub struct BundleWithHeads<'b> {
+    /// The bundle and how it is opened.
+    pub encoder: &'b BundleEncoder,
+    /// The heads wanted, of those that the bundle has.
+    pub heads: &'b [GraphHead],
+}
+
+impl OpenEncoder for BundleWithHeads<'_> {
+    /// The vector's numbers and how many labels the heads have together.
+    fn dim(&self) -> usize {
+        self.encoder.dim() + BundleClassifier { encoder: self.encoder, heads: self.heads }.dim()
+    }
+
+    fn open(&self) -> Result<OpenedEncoder, Error> {
+        let answers = self.heads.iter().map(GraphHead::answer);
+        let outputs: Vec<&str> = std::iter::once(SENTENCE_EMBEDDING).chain(answers).collect();
+        self.encoder.open_outputs(&outputs, self.dim())
+    }
+}
+
 /// An encoder without a model: words are hashed to ids, vectors are made from the ids. For tests, benchmarks and
 /// measurements of everything around the model.
 #[derive(Debug, Clone)]

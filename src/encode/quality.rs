@@ -27,6 +27,8 @@ const CONTEXT: &str = "offprint 2026 sample of texts for neighbours";
 pub struct Side<'a> {
     /// What is opened.
     pub encoder: &'a dyn OpenEncoder,
+    /// The first so many numbers of a text's row are its vector; those behind it are answers of heads.
+    pub dim: usize,
     /// Whether its vectors are to have the length 1.
     pub normalized: bool,
     /// Threads of its session.
@@ -35,33 +37,52 @@ pub struct Side<'a> {
 
 /// Two opened encoders and what was measured between them so far.
 pub struct Comparison {
-    original: (Subject, bool),
-    new: (Subject, bool),
+    original: Opened,
+    new: Opened,
     budget: TokenBudget,
     figures: Figures,
 }
 
-/// The vectors of one window of texts, row by row.
+/// A side that was opened.
+struct Opened {
+    subject: Subject,
+    dim: usize,
+    normalized: bool,
+}
+
+/// What one window of texts became on both sides.
 pub struct WindowPair {
-    /// Of the original.
-    pub original: EmbeddingMatrix,
-    /// Of the new encoder.
-    pub new: EmbeddingMatrix,
+    /// On the original.
+    pub original: WindowRows,
+    /// On the new encoder.
+    pub new: WindowRows,
+}
+
+/// What one window of texts became, row by row.
+pub struct WindowRows {
+    /// The vectors.
+    pub vectors: EmbeddingMatrix,
+    /// The answers of the heads in the graph, side by side; no columns without heads.
+    pub answers: EmbeddingMatrix,
 }
 
 impl Comparison {
     /// Opens both; `budget` is that of a batch and holds the longest text of either.
     ///
     /// # Errors
-    /// An encoder that cannot be opened, or vectors of different lengths.
+    /// An encoder that cannot be opened, or rows of different lengths.
     pub fn open(original: Side<'_>, new: Side<'_>, budget: TokenBudget) -> Result<Self, Error> {
-        let (got, expected) = (new.encoder.dim(), original.encoder.dim());
-        if got != expected {
-            return Err(Error::unhealthy(format!("its vectors have {got} numbers, those of the original {expected}")));
+        for (what, got, expected) in
+            [("vectors", new.dim, original.dim), ("rows", new.encoder.dim(), original.encoder.dim())]
+        {
+            if got != expected {
+                let what = format!("its {what} have {got} numbers, those of the original {expected}");
+                return Err(Error::unhealthy(what));
+            }
         }
         let open = |side: Side<'_>| {
-            let threaded = Threaded { threads: side.threads, encoder: side.encoder };
-            Ok::<_, Error>((Subject::open(threaded, &[])?, side.normalized))
+            let subject = Subject::open(Threaded { threads: side.threads, encoder: side.encoder }, &[])?;
+            Ok::<_, Error>(Opened { subject, dim: side.dim, normalized: side.normalized })
         };
         Ok(Self { original: open(original)?, new: open(new)?, budget, figures: Figures::new(NEIGHBOUR_TEXTS) })
     }
@@ -71,11 +92,9 @@ impl Comparison {
     /// # Errors
     /// A batch that fails, or vectors with a norm that no healthy encoder gives.
     pub fn window(&mut self, texts: &[&str]) -> Result<WindowPair, Error> {
-        let pair = WindowPair {
-            original: run(&mut self.original, texts, self.budget)?,
-            new: run(&mut self.new, texts, self.budget)?,
-        };
-        self.figures.take(texts, &pair);
+        let pair =
+            WindowPair { original: self.original.run(texts, self.budget)?, new: self.new.run(texts, self.budget)? };
+        self.figures.take(texts, (&pair.original.vectors, &pair.new.vectors));
         Ok(pair)
     }
 
@@ -84,22 +103,25 @@ impl Comparison {
     /// # Errors
     /// Fewer than two texts.
     pub fn finish(self, corpus: &str) -> Result<MeasuredQuality, Error> {
-        self.figures.finish(corpus, self.new.0.origin())
+        self.figures.finish(corpus, self.new.subject.origin())
     }
 }
 
-fn run(
-    (subject, normalized): &mut (Subject, bool),
-    texts: &[&str],
-    budget: TokenBudget,
-) -> Result<EmbeddingMatrix, Error> {
-    subject.take(texts)?;
-    let laid = Composition::Planned(budget).lay(&subject.lengths(), 0);
-    let vectors = subject.run(&laid, &mut Meter::unwatched(&mut |_| ()))?;
-    if !texts.is_empty() {
-        check_norms(&vectors, *normalized)?;
+impl Opened {
+    fn run(&mut self, texts: &[&str], budget: TokenBudget) -> Result<WindowRows, Error> {
+        self.subject.take(texts)?;
+        let laid = Composition::Planned(budget).lay(&self.subject.lengths(), 0);
+        let rows = self.subject.run(&laid, &mut Meter::unwatched(&mut |_| ()))?;
+        let columns = |from: usize, to: usize| {
+            let data = (0..rows.rows).flat_map(|row| rows.row(row)[from..to].iter().copied());
+            EmbeddingMatrix { rows: rows.rows, dim: to - from, data: data.collect() }
+        };
+        let (vectors, answers) = (columns(0, self.dim), columns(self.dim, rows.dim));
+        if !texts.is_empty() {
+            check_norms(&vectors, self.normalized)?;
+        }
+        Ok(WindowRows { vectors, answers })
     }
-    Ok(vectors)
 }
 
 /// What adds up over windows.
@@ -117,8 +139,7 @@ impl Figures {
         Self { cosines: Vec::new(), max_delta: 0.0, sample: BTreeMap::new(), sample_size, dim: 0 }
     }
 
-    fn take(&mut self, texts: &[&str], pair: &WindowPair) {
-        let (original, new) = (&pair.original, &pair.new);
+    fn take(&mut self, texts: &[&str], (original, new): (&EmbeddingMatrix, &EmbeddingMatrix)) {
         self.dim = original.dim;
         let (differ, max_delta) = differences(original, new);
         self.max_delta = self.max_delta.max(max_delta);

@@ -19,12 +19,12 @@ fn matrix(rows: &[&[f32]]) -> EmbeddingMatrix {
 fn measure(original: EmbeddingMatrix, new: EmbeddingMatrix) -> Result<MeasuredQuality, Error> {
     let texts: Vec<String> = (0..original.rows).map(|row| format!("text {row}")).collect();
     let mut figures = Figures::new(NEIGHBOUR_TEXTS);
-    figures.take(&texts.iter().map(String::as_str).collect::<Vec<_>>(), &WindowPair { original, new });
+    figures.take(&texts.iter().map(String::as_str).collect::<Vec<_>>(), (&original, &new));
     figures.finish("papers", &origin())
 }
 
 fn side(encoder: &dyn OpenEncoder) -> Side<'_> {
-    Side { encoder, normalized: true, threads: 1 }
+    Side { encoder, dim: encoder.dim(), normalized: true, threads: 1 }
 }
 
 fn budget() -> TokenBudget {
@@ -104,7 +104,7 @@ fn windows_give_what_one_window_gives_and_vectors_come_back_in_order() {
         let mut comparison = Comparison::open(side(&STUB), side(&other), budget()).unwrap();
         for window in texts.chunks(rows) {
             let pair = comparison.window(window).unwrap();
-            assert_eq!((pair.original.rows, pair.new.rows), (window.len(), window.len()));
+            assert_eq!((pair.original.vectors.rows, pair.new.vectors.rows), (window.len(), window.len()));
         }
         comparison.finish("built-in texts").unwrap()
     };
@@ -123,6 +123,22 @@ fn vectors_of_another_length_are_refused() {
     let error = Comparison::open(side(&STUB), side(&wide), budget()).map(|_| ()).unwrap_err();
     let expected = "the encoder failed its check: its vectors have 17 numbers, those of the original 16";
     assert_eq!(error.to_string(), expected);
+    // The same vectors with another number of answers behind them.
+    let answered = Side { dim: 16, ..side(&wide) };
+    let error = Comparison::open(side(&STUB), answered, budget()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().ends_with("its rows have 17 numbers, those of the original 16"), "{error}");
+}
+
+#[test]
+fn answers_stand_behind_the_vectors_and_are_no_part_of_them() {
+    let split = Side { dim: 12, normalized: false, ..side(&STUB) };
+    let mut comparison = Comparison::open(split, split, budget()).unwrap();
+    let pair = comparison.window(&["one text", "and another"]).unwrap();
+    let whole = Comparison::open(side(&STUB), side(&STUB), budget()).unwrap().window(&["and another"]).unwrap();
+    let WindowRows { vectors, answers } = &pair.original;
+    assert_eq!((vectors.dim, answers.dim, answers.rows), (12, 4, 2));
+    assert_eq!([vectors.row(1), answers.row(1)].concat(), whole.new.vectors.data);
+    assert_eq!(whole.new.answers.data.len(), 0);
 }
 
 /// Against numpy and scikit-learn; made by `export/oracle/make_quality_reference.py`.

@@ -3,6 +3,7 @@
 //! Knows numbers and class numbers; where they come from is the caller's business. May use `heads`, never the other way.
 //! Invariant: metrics have scikit-learn's names and definitions, a division by zero counts as 0.
 
+mod answers;
 mod error;
 mod fitting;
 mod histogram;

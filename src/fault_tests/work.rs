@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::cache::{EmbeddingCache, Space};
 use crate::durable::replace_folder;
 use crate::encode::{EncodeJob, EncodeOptions, Progress, Sink, StubEncoder, TokenBudget, encode_corpus};
-use crate::graph::{ExportOptions, write_bundle};
+use crate::graph::{ExportOptions, rewrite_manifest, write_bundle};
 use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
-use crate::model::Pooling;
+use crate::model::{Bundle, Pooling, Quality};
 use crate::output::{
     AnswerKind, AnswerRules, EmbeddingOutputOptions, EmbeddingSink, HeadReader, PredictedHead, PredictionOptions,
     PredictionSink, embedding_writer, ids_path, prediction_writer,
@@ -193,7 +193,12 @@ fn export(folder: &Path) -> Outcome {
     let workshop = folder.join(WORKSHOP);
     let (built, target) = (workshop.join("bundle"), folder.join("bundle"));
     fs::create_dir_all(&built)?;
-    let outcome = write_bundle(&options, &built).map_err(Box::<dyn Error>::from).and_then(|_| {
+    let written = write_bundle(&options, &built).and_then(|mut manifest| {
+        manifest.quality = Some(Quality::without_original());
+        rewrite_manifest(&manifest, &built)
+    });
+    let outcome = written.map_err(Box::<dyn Error>::from).and_then(|()| {
+        Bundle::open(&built)?;
         replace_folder(&built, &target)
             .map_err(|error| format!("`{}` from `{}`: {error}", target.display(), built.display()).into())
     });

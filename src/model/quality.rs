@@ -18,9 +18,9 @@ pub struct Quality {
     /// What was measured; absent where there is no original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<MeasuredQuality>,
-    /// What a head is worth on both, where one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<HeadQuality>,
+    /// How the answers of heads change: those in the graph, or the one that was given.
+    #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadQuality>,
 }
 
 /// How the vectors of a new bundle differ from those of its original, text by text.
@@ -57,40 +57,53 @@ pub struct MeasuredQuality {
     pub cpu: String,
 }
 
-/// A head's macro-F1 on the vectors of the original and of the new bundle.
+/// How a head's answers on the new bundle differ from those on the original.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadQuality {
-    /// The head's file name.
+    /// Its name in the graph, or its file's.
     pub name: String,
+    /// Largest difference of a probability, or of a number of a regression.
+    pub max_delta: f64,
+    /// Texts that get another label, or other labels; none for a regression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_changed: Option<u64>,
+    /// How often it is right on both, where the corpus says what is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f1: Option<F1Quality>,
+}
+
+/// A head's F1 on the original and on the new bundle, over the labels that are right or given somewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct F1Quality {
     /// The field with the right label.
     pub label: String,
     /// Texts that the corpus labels.
     pub texts: u64,
+    /// Texts that it doesn't label, which are left out.
+    pub unlabelled: u64,
     /// Labels that the head doesn't know, each text counted by itself: missed on either side.
     pub unknown_labels: u64,
-    /// Texts that the corpus doesn't label, which are left out.
-    pub unlabelled: u64,
     /// Micro-F1 on the original, where a text may have several labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub f1_micro_original: Option<f64>,
+    pub micro_original: Option<f64>,
     /// Micro-F1 on the new bundle, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub f1_micro: Option<f64>,
-    /// Macro-F1 on the original, over the labels that are right or given somewhere.
-    pub f1_macro_original: f64,
+    pub micro: Option<f64>,
+    /// Macro-F1 on the original.
+    pub macro_original: f64,
     /// Macro-F1 on the new bundle.
-    pub f1_macro: f64,
+    #[serde(rename = "macro")]
+    pub macro_new: f64,
     /// Macro-F1 on the original less that on the new bundle: above 0 where the new bundle is worse.
-    pub f1_drop: f64,
-    /// Texts that get another answer.
-    pub answers_changed: u64,
+    pub macro_drop: f64,
 }
 
 impl Quality {
     /// The record of a bundle whose numbers can be compared with nothing.
     pub fn without_original() -> Self {
-        Self { original: NO_ORIGINAL.to_owned(), original_fingerprint: None, measured: None, head: None }
+        Self { original: NO_ORIGINAL.to_owned(), original_fingerprint: None, measured: None, heads: Vec::new() }
     }
 
     /// What is wrong with the record: field, got, expected.
@@ -102,11 +115,11 @@ impl Quality {
             let got = format!("`{}`, fingerprint and figures: {}", self.original, self.measured.is_some());
             return wrong("original", got, "`none` without figures, or an original with fingerprint and figures");
         }
-        if self.head.is_some() && !compared {
+        if !self.heads.is_empty() && !compared {
             return wrong("head", "figures".to_owned(), "none, as there is no original");
         }
         let numbers = self.measured.iter().flat_map(MeasuredQuality::numbers);
-        let numbers = numbers.chain(self.head.iter().flat_map(HeadQuality::numbers));
+        let numbers = numbers.chain(self.heads.iter().flat_map(HeadQuality::numbers));
         for (field, value, least, most) in numbers {
             if !(least..=most).contains(&value) {
                 return wrong(field, value.to_string(), &format!("{least} to {most}"));
@@ -134,14 +147,18 @@ impl MeasuredQuality {
 }
 
 impl HeadQuality {
-    fn numbers(&self) -> [Bounded; 5] {
-        [
-            ("head.f1_micro_original", self.f1_micro_original.unwrap_or(0.0), 0.0, 1.0),
-            ("head.f1_micro", self.f1_micro.unwrap_or(0.0), 0.0, 1.0),
-            ("head.f1_macro_original", self.f1_macro_original, 0.0, 1.0),
-            ("head.f1_macro", self.f1_macro, 0.0, 1.0),
-            ("head.f1_drop", self.f1_drop, -1.0, 1.0),
-        ]
+    fn numbers(&self) -> Vec<Bounded> {
+        let of_f1 = |f1: &F1Quality| {
+            [
+                ("head.f1.micro_original", f1.micro_original.unwrap_or(0.0), 0.0, 1.0),
+                ("head.f1.micro", f1.micro.unwrap_or(0.0), 0.0, 1.0),
+                ("head.f1.macro_original", f1.macro_original, 0.0, 1.0),
+                ("head.f1.macro", f1.macro_new, 0.0, 1.0),
+                ("head.f1.macro_drop", f1.macro_drop, -1.0, 1.0),
+            ]
+        };
+        let delta = ("head.max_delta", self.max_delta, 0.0, f64::MAX);
+        std::iter::once(delta).chain(self.f1.iter().flat_map(of_f1)).collect()
     }
 }
 
@@ -169,19 +186,18 @@ mod tests {
     }
 
     fn head() -> HeadQuality {
-        HeadQuality {
-            name: "field.head".into(),
+        let f1 = F1Quality {
             label: "field".into(),
             texts: 2,
-            unknown_labels: 0,
             unlabelled: 1,
-            f1_micro_original: None,
-            f1_micro: Some(0.5),
-            f1_macro_original: 1.0,
-            f1_macro: 0.5,
-            f1_drop: 0.5,
-            answers_changed: 1,
-        }
+            unknown_labels: 0,
+            micro_original: None,
+            micro: Some(0.5),
+            macro_original: 1.0,
+            macro_new: 0.5,
+            macro_drop: 0.5,
+        };
+        HeadQuality { name: "field.head".into(), max_delta: 0.25, answers_changed: Some(1), f1: Some(f1) }
     }
 
     fn compared() -> Quality {
@@ -189,7 +205,7 @@ mod tests {
             original: "fp32".into(),
             original_fingerprint: Some("ab".into()),
             measured: Some(measured()),
-            head: Some(head()),
+            heads: vec![head()],
         }
     }
 
@@ -200,7 +216,7 @@ mod tests {
         let field = |quality: Quality| quality.problem().unwrap().0;
         let without = Quality::without_original;
         assert_eq!(field(Quality { measured: Some(measured()), ..without() }), "quality.original");
-        assert_eq!(field(Quality { head: Some(head()), ..without() }), "quality.head");
+        assert_eq!(field(Quality { heads: vec![head()], ..without() }), "quality.head");
         assert_eq!(field(Quality { measured: None, ..compared() }), "quality.original");
         assert_eq!(field(Quality { original_fingerprint: None, ..compared() }), "quality.original");
     }
@@ -219,7 +235,10 @@ mod tests {
             let measured = MeasuredQuality { max_delta: value, ..measured() };
             assert_eq!(Quality { measured: Some(measured), ..compared() }.problem().is_some(), wrong, "{value}");
         }
-        let head = HeadQuality { f1_drop: -1.25, ..head() };
-        assert_eq!(Quality { head: Some(head), ..compared() }.problem().unwrap().0, "quality.head.f1_drop");
+        let f1 = F1Quality { macro_drop: -1.25, ..head().f1.unwrap() };
+        let heads = vec![HeadQuality { f1: Some(f1), ..head() }];
+        assert_eq!(Quality { heads, ..compared() }.problem().unwrap().0, "quality.head.f1.macro_drop");
+        let heads = vec![HeadQuality { max_delta: -1.0, ..head() }];
+        assert_eq!(Quality { heads, ..compared() }.problem().unwrap().0, "quality.head.max_delta");
     }
 }

@@ -38,8 +38,9 @@ pub struct CorpusOptions {
     pub shard: Option<Shard>,
 }
 
-/// The inputs of a corpus and how to read them. Holds no row.
-#[derive(Debug)]
+/// The inputs of a corpus and how to read them. Holds no row. A clone reads the same inputs and keeps its warnings with
+/// the other's.
+#[derive(Debug, Clone)]
 pub struct Corpus {
     files: Vec<PathBuf>,
     inputs: Arc<[Input]>,

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What the child measured.
 pub(super) struct SelfChecked {
     pub check: EncoderCheck,
-    pub measured: Option<(MeasuredQuality, Option<HeadQuality>)>,
+    pub measured: Option<(MeasuredQuality, Vec<HeadQuality>)>,
 }
 
 /// Writes the texts of a comparison, one line of JSON each, until all are written or nobody reads them any more.
@@ -146,7 +146,7 @@ fn read(stderr: Option<impl Read>) -> String {
 #[derive(Default)]
 struct Heard {
     check: Option<EncoderCheck>,
-    measured: Option<(MeasuredQuality, Option<HeadQuality>)>,
+    measured: Option<(MeasuredQuality, Vec<HeadQuality>)>,
     strange: Option<serde_json::Error>,
 }
 
@@ -155,7 +155,7 @@ impl Heard {
         match serde_json::from_str(line) {
             Ok(Told::Checked(check)) => self.check = Some(check),
             Ok(Told::Compared(texts)) => watch(texts),
-            Ok(Told::Measured(measured, head)) => self.measured = Some((*measured, head)),
+            Ok(Told::Measured(measured, heads)) => self.measured = Some((*measured, heads)),
             Err(error) => self.strange = Some(error),
         }
     }

@@ -15,7 +15,7 @@ use super::super::progress::Display;
 use super::super::signals::Stop;
 use super::super::user_error;
 use super::child::{Child, Comparing, SelfChecked};
-use super::quality::{Asked, Original, Read};
+use super::quality::{Asked, Original, Read, Texts};
 
 /// A bundle to be made, and where it goes.
 pub(crate) struct NewBundle<'a> {
@@ -72,11 +72,11 @@ impl NewBundle<'_> {
         }
         let SelfChecked { check, measured } = checked?;
         manifest.quality = match (original, measured) {
-            (Some((name, bundle)), Some((measured, head))) => Some(Quality {
+            (Some((name, bundle)), Some((measured, heads))) => Some(Quality {
                 original: name,
                 original_fingerprint: Some(bundle.fingerprint().hash()),
                 measured: Some(measured),
-                head,
+                heads,
             }),
             _ => matches!(self.original, Original::Unknown).then(Quality::without_original),
         };
@@ -99,9 +99,9 @@ impl NewBundle<'_> {
         let stopped = move || stop.is_some_and(|stop| stop.signal().is_some());
         let Some(original) = original else { return child.run(None, &stopped, &mut |_| ()) };
         check_dimensions(manifest, original)?;
-        asked.check_head(&original.manifest, manifest)?;
         let read = Read::default();
-        let feed = |into: &mut dyn std::io::Write| asked.feed(manifest, &read, &stopped, into);
+        let texts = Texts { new: manifest, kind: asked.check_heads(&original.manifest, manifest)?, read: &read };
+        let feed = |into: &mut dyn std::io::Write| asked.feed(&texts, &stopped, into);
         let comparing = Comparing { original: &original.dir, flags: asked.flags(), feed: &feed };
         let mut display = Display::new();
         let mut watch = |texts: u64| {

@@ -17,6 +17,7 @@ use offprint::paper::{Corpus, LABEL_SEPARATOR, Label, LabelKind, Row, Template};
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::say::remark;
+use super::super::self_check::common_heads;
 use super::super::train::text_source_of;
 use super::super::user_error;
 
@@ -42,11 +43,11 @@ pub(crate) struct QualityArgs {
     #[arg(long, value_name = "BUNDLE")]
     pub against: Option<PathBuf>,
 
-    /// Head that was trained on the original: its macro-F1 is measured on both
+    /// Head that was trained on the original: its macro-F1 is measured on both [default: the one in the graph, if any]
     #[arg(long, value_name = "HEAD")]
     pub head: Option<PathBuf>,
 
-    /// Field of the corpus with the right label
+    /// Field of the corpus with the right label, or with the list of right labels
     #[arg(long, value_name = "FIELD")]
     pub label: Option<String>,
 
@@ -83,6 +84,15 @@ pub(crate) struct Asked<'a> {
     pub against: Option<Bundle>,
 }
 
+/// The texts of a comparison.
+pub(crate) struct Texts<'a> {
+    /// Whose template renders them.
+    pub new: &'a Manifest,
+    /// What the corpus is to say of them, if it is asked.
+    pub kind: Option<LabelKind>,
+    pub read: &'a Read,
+}
+
 /// What was read of a corpus while it was fed to the comparison.
 #[derive(Default)]
 pub(crate) struct Read {
@@ -105,25 +115,22 @@ impl<'a> Asked<'a> {
         }
         let has_corpus = !corpus_args.corpus.is_empty();
         let needs = [
-            ("--max-f1-drop", args.max_f1_drop.is_some(), "--head", args.head.is_some()),
-            ("--label", args.label.is_some(), "--head", args.head.is_some()),
+            ("--max-f1-drop", args.max_f1_drop.is_some(), "--label", args.label.is_some()),
             ("--head", args.head.is_some(), "--label", args.label.is_some()),
-            ("--head", args.head.is_some(), "--check", has_corpus),
+            ("--label", args.label.is_some(), "--check", has_corpus),
+            ("--label-separator", args.label_separator.is_some(), "--label", args.label.is_some()),
         ];
         for (flag, given, other, other_given) in needs {
             if given && !other_given {
                 let what = format!("`{flag}` is given without `{other}`");
-                return Err(user_error(what, "macro-F1 is measured with `--head HEAD --label FIELD --check CORPUS`"));
+                return Err(user_error(what, "macro-F1 is measured with `--check CORPUS --label FIELD`"));
             }
         }
         let head = args.head.as_deref().map(Head::load).transpose()?;
-        let kind = head.as_ref().map(|head| label_kind(args, head)).transpose()?;
-        if args.label_separator.is_some() && !matches!(kind, Some(LabelKind::Several { .. })) {
-            let what = "`--label-separator` is about a `--head` that gives several labels, and there is none";
-            return Err(user_error(what, "leave it out"));
+        if let Some(head) = &head {
+            label_kind(args, head.task, "the head")?;
         }
         let corpus = has_corpus.then(|| corpus_args.open(args.label.as_deref(), &[])).transpose()?;
-        let corpus = corpus.map(|corpus| corpus.with_label_kinds(kind.into_iter().collect()));
         let against = args.against.as_deref().map(Bundle::open).transpose()?;
         let corpus_args = has_corpus.then_some(corpus_args);
         Ok(Self { args: args.clone(), corpus_args, corpus, head, against })
@@ -151,23 +158,35 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// A head serves the encoder that it was trained on: the original.
-    pub(crate) fn check_head(&self, original: &Manifest, new: &Manifest) -> Result<()> {
-        let (Some(head), Some(corpus)) = (&self.head, self.corpus_args) else { return Ok(()) };
+    /// What the corpus is to say of a text, where heads are to be measured by it. A head serves the encoder that it was
+    /// trained on: the original. Without one, labels are those of the one head that both graphs have.
+    pub(crate) fn check_heads(&self, original: &Manifest, new: &Manifest) -> Result<Option<LabelKind>> {
+        let (Some(corpus), Some(label)) = (self.corpus_args, &self.args.label) else { return Ok(None) };
+        let Some(head) = &self.head else {
+            let common = common_heads(original, new);
+            if common.len() != 1 {
+                let what = format!("`--label {label}` is given, and the graphs have {} heads in common", common.len());
+                return Err(user_error(what, "give the head by `--head`"));
+            }
+            return label_kind(&self.args, common[0].task, "the graph's head").map(Some);
+        };
         head.check_identity(original.identity().fields())?;
         let source = text_source_of(corpus, &new.template);
         if source != head.template_or_field {
             let file = self.args.head.as_deref().unwrap_or(Path::new("")).display();
             remark(&format!("warning: head `{file}` was trained with {}, now {source}", head.template_or_field));
         }
-        Ok(())
+        label_kind(&self.args, head.task, "the head").map(Some)
     }
 
     /// The flags of the child's command that say what it compares on.
     pub(crate) fn flags(&self) -> Vec<OsString> {
         let mut flags: Vec<OsString> = vec!["--corpus".into(), self.corpus_name().into()];
-        if let (Some(head), Some(label)) = (&self.args.head, &self.args.label) {
-            flags.extend(["--head".into(), head.into(), "--label".into(), label.into()]);
+        if let Some(head) = &self.args.head {
+            flags.extend(["--head".into(), head.into()]);
+        }
+        if let Some(label) = &self.args.label {
+            flags.extend(["--label".into(), label.into()]);
         }
         flags
     }
@@ -184,14 +203,9 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Writes the texts as the child reads them, rendered as the new bundle says, until all are written or `stopped`.
-    pub(crate) fn feed(
-        &self,
-        new: &Manifest,
-        read: &Read,
-        stopped: &dyn Fn() -> bool,
-        into: &mut dyn Write,
-    ) -> Result<()> {
+    /// Writes the texts as the child reads them, until all are written or `stopped`.
+    pub(crate) fn feed(&self, texts: &Texts<'_>, stopped: &dyn Fn() -> bool, into: &mut dyn Write) -> Result<()> {
+        let Texts { new, read, .. } = texts;
         let mut put = |text: String, labels: Option<Vec<String>>| -> Result<()> {
             serde_json::to_writer(&mut *into, &LabelledText { text, labels }).map_err(std::io::Error::from)?;
             into.write_all(b"\n")?;
@@ -202,7 +216,7 @@ impl<'a> Asked<'a> {
             return comparison_texts(new.max_length).into_iter().try_for_each(|text| put(text, None));
         };
         let template: Template = new.template.parse()?;
-        let rows = corpus.rows();
+        let rows = corpus.clone().with_label_kinds(texts.kind.iter().cloned().collect()).rows();
         let bytes = rows.progress();
         for row in rows {
             if stopped() {
@@ -253,13 +267,14 @@ impl<'a> Asked<'a> {
                 "the least cosine with the original is {got:.6}, expected {least} or more (`--min-cosine`)"
             ));
         }
-        if let (Some(most), Some(head)) = (self.args.max_f1_drop, &quality.head)
-            && head.f1_drop > most + ROUNDING
-        {
-            failures.push(format!(
-                "macro-F1 of head `{}` falls by {:.6} ({:.6} to {:.6}), expected {most} or less (`--max-f1-drop`)",
-                head.name, head.f1_drop, head.f1_macro_original, head.f1_macro
-            ));
+        let measured = quality.heads.iter().filter_map(|head| Some((&head.name, head.f1.as_ref()?)));
+        for (name, f1) in measured {
+            if let Some(most) = self.args.max_f1_drop.filter(|most| f1.macro_drop > most + ROUNDING) {
+                failures.push(format!(
+                    "macro-F1 of head `{name}` falls by {:.6} ({:.6} to {:.6}), expected {most} or less (`--max-f1-drop`)",
+                    f1.macro_drop, f1.macro_original, f1.macro_new
+                ));
+            }
         }
         failures
     }
@@ -274,18 +289,20 @@ fn texts_of(label: Label) -> Option<Vec<String>> {
     }
 }
 
-/// What the corpus is expected to say of a text for this head; numbers have no F1.
-fn label_kind(args: &QualityArgs, head: &Head) -> Result<LabelKind> {
-    match head.task {
-        Task::Classification => Ok(LabelKind::One),
-        Task::Multilabel => {
-            let separator = args.label_separator.as_deref().unwrap_or(LABEL_SEPARATOR);
-            Ok(LabelKind::Several { separator: separator.to_owned() })
+/// What the corpus is expected to say of a text for such a head; numbers have no F1.
+fn label_kind(args: &QualityArgs, task: Task, head: &str) -> Result<LabelKind> {
+    let refuse = |what: String, hint: &str| Err(user_error(what, hint));
+    match (task, &args.label_separator) {
+        (Task::Regression, _) => refuse(
+            format!("{head} gives numbers, expected labels, whose macro-F1 can be measured"),
+            "leave `--label` out to compare vectors and numbers alone",
+        ),
+        (Task::Classification, Some(_)) => {
+            refuse(format!("`--label-separator` is about several labels, and {head} gives one"), "leave it out")
         }
-        Task::Regression => {
-            let file = args.head.as_deref().unwrap_or(Path::new("")).display();
-            let what = format!("head `{file}` gives numbers, expected labels, whose macro-F1 can be measured");
-            Err(user_error(what, "leave `--head` out to compare the vectors alone"))
+        (Task::Classification, None) => Ok(LabelKind::One),
+        (Task::Multilabel, separator) => {
+            Ok(LabelKind::Several { separator: separator.as_deref().unwrap_or(LABEL_SEPARATOR).to_owned() })
         }
     }
 }

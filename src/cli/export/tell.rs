@@ -38,11 +38,10 @@ fn quality(quality: &Quality) {
         Some(measured) => vectors(&quality.original, measured),
         None => remark("no original to compare with: nothing is known of the quality of its numbers"),
     }
-    quality.head.iter().for_each(head);
+    quality.heads.iter().for_each(head);
 }
 
 fn vectors(original: &str, measured: &MeasuredQuality) {
-    let number = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") };
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     remark(&format!(
         "compared with the {original} on {} texts ({}), ONNX Runtime {}, {}",
@@ -66,13 +65,25 @@ fn vectors(original: &str, measured: &MeasuredQuality) {
 }
 
 fn head(head: &HeadQuality) {
+    let changed = head.answers_changed.map_or_else(String::new, |texts| format!("{texts} texts get another answer, "));
+    let what = if head.answers_changed.is_some() { "probability" } else { "value" };
+    remark(&format!("  head {}: {changed}largest change of a {what} {}", head.name, number(head.max_delta)));
+    let Some(f1) = &head.f1 else { return };
+    let micro = match (f1.micro_original, f1.micro) {
+        (Some(original), Some(new)) => format!("; micro-F1 {original:.4} on the original, {new:.4} now"),
+        _ => String::new(),
+    };
     remark(&format!(
-        "  head {} on `{}` of {} texts: macro-F1 {:.4} on the original, {:.4} now (drop {:.4}); {} answers change",
-        head.name, head.label, head.texts, head.f1_macro_original, head.f1_macro, head.f1_drop, head.answers_changed
+        "    on `{}` of {} texts: macro-F1 {:.4} on the original, {:.4} now (drop {:.4}){micro}",
+        f1.label, f1.texts, f1.macro_original, f1.macro_new, f1.macro_drop
     ));
-    if head.unknown_labels > 0 {
-        remark(&format!("  warning: {} labels of the texts are none of the head's", head.unknown_labels));
+    if f1.unknown_labels > 0 {
+        remark(&format!("    warning: {} labels of the texts are none of the head's", f1.unknown_labels));
     }
+}
+
+fn number(value: f64) -> String {
+    if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") }
 }
 
 /// The first labels.
