@@ -54,6 +54,12 @@ pub struct Manifest {
     pub tokenizer_hash: String,
     /// BLAKE3 of the graph without its metadata.
     pub graph_hash: String,
+    /// Whether the graph is made for other runtimes: operators of opset 17 alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
+    /// The file beside the graph that holds its weights, where they are too many for one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataFile>,
     /// Where the weights come from.
     pub source: Source,
     /// How far the numbers are from those of the original, where they are not the original's own.
@@ -62,6 +68,16 @@ pub struct Manifest {
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
     #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<GraphHead>,
+}
+
+/// The weights beside a graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFile {
+    /// Its size.
+    pub bytes: u64,
+    /// Its BLAKE3.
+    pub hash: String,
 }
 
 /// The checkpoint behind a bundle.
@@ -130,8 +146,10 @@ impl Manifest {
 
     /// What decides the bits of the bundle's vectors; see the table in `fingerprint.rs`.
     pub fn fingerprint(&self) -> Fingerprint {
+        let data = self.data.iter().map(|data| ("data", data.hash.clone()));
         let numerics = [("precision", self.precision.to_string()), ("graph", self.graph_hash.clone())];
-        Fingerprint::new(&self.identity(), numerics.map(|(name, value)| (name.to_owned(), value)))
+        let numerics = numerics.into_iter().chain(data).map(|(name, value)| (name.to_owned(), value));
+        Fingerprint::new(&self.identity(), numerics)
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {
@@ -163,6 +181,7 @@ impl Manifest {
         // TOML writes no larger number, though it can be read.
         let numbers =
             [("dim", self.dim as u64), ("max_length", self.max_length as u64), ("parameters", self.parameters)];
+        let numbers = numbers.into_iter().chain(self.data.iter().map(|data| ("data.bytes", data.bytes)));
         for (field, got) in numbers {
             if i64::try_from(got).is_err() {
                 return Err(wrong(field, got.to_string(), format!("at most {}", i64::MAX)));

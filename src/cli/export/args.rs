@@ -67,6 +67,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
     pub precision: Precision,
 
+    /// Write the graph for other runtimes: standard operators of opset 17 alone
+    #[arg(long)]
+    pub plain: bool,
+
     /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
@@ -85,7 +89,7 @@ pub(crate) struct ExportArgs {
 impl ExportArgs {
     /// What the flags say of the graph's numbers, whatever the checkpoint is.
     pub(super) fn numbers(&self) -> ExportOptions {
-        ExportOptions { precision: self.precision, ..ExportOptions::new("") }
+        ExportOptions { precision: self.precision, plain: self.plain, ..ExportOptions::new("") }
     }
 }
 
@@ -102,6 +106,7 @@ pub(super) fn options(args: &ExportArgs) -> Result<ExportOptions> {
     options.pooling = args.pooling.or(options.pooling);
     options.max_length = args.max_length.or(options.max_length);
     options.precision = args.precision;
+    options.plain = args.plain;
     // `--no-normalize` overrules what comes from the environment; `--normalize` behind it has overridden it already.
     let normalize = if args.no_normalize { Some(false) } else { args.normalize };
     options.normalize = normalize.or(options.normalize);

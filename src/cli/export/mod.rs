@@ -52,7 +52,7 @@ pub(crate) fn make_bundle(options: &ExportOptions, output: &Path, ort_lib: Optio
 
 /// What a bundle with these options is compared with: all that changes numbers makes it another than the fp32 graph.
 fn original(options: &ExportOptions) -> Original<'static> {
-    let fp32 = ExportOptions { precision: Precision::Fp32, ..options.clone() };
+    let fp32 = ExportOptions { precision: Precision::Fp32, plain: false, ..options.clone() };
     if fp32 == *options {
         return Original::Itself;
     }

@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::rewrite_manifest;
-use offprint::model::{Bundle, GRAPH_FILE, MANIFEST_FILE, Manifest, Quality, TOKENIZER_FILE};
+use offprint::model::{BUNDLE_FILES, Bundle, Manifest, Quality};
 
 use super::super::progress::Display;
 use super::super::signals::Stop;
@@ -138,8 +138,7 @@ pub(super) fn refuse_foreign_folder(output: &Path) -> Result<()> {
         Err(error) => Err(error),
     };
     let entries = entries.with_context(|| format!("could not look into `{}`", output.display()))?;
-    let ours = [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE];
-    if entries.iter().any(|entry| ours.iter().all(|name| entry.file_name() != *name)) {
+    if entries.iter().any(|entry| BUNDLE_FILES.iter().all(|name| entry.file_name() != *name)) {
         return Err(user_error(
             format!("`{}` holds other files than a bundle and is not replaced", output.display()),
             "give `-o` a new folder",

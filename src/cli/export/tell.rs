@@ -83,7 +83,11 @@ fn head(head: &HeadQuality) {
 }
 
 fn number(value: f64) -> String {
-    if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") }
+    match value {
+        0.0 => "0".to_owned(),
+        small if small < 1e-3 => format!("{small:.1e}"),
+        _ => format!("{value:.4}"),
+    }
 }
 
 /// The first labels.
