@@ -116,23 +116,47 @@ impl BundleEncoder {
     }
 }
 
-/// The heads in a bundle's own graph: a text's row holds the answers of all heads, one number for each label, in the order
-/// of the heads. There is no cache for these.
+/// Heads in a bundle's own graph: a text's row holds the answers of all of them, one number for each label, in their
+/// order. There is no cache for these.
 #[derive(Debug)]
 pub struct BundleClassifier<'b> {
     /// The bundle and how it is opened.
     pub encoder: &'b BundleEncoder,
+    /// The heads wanted, of those that the bundle has.
+    pub heads: &'b [GraphHead],
 }
 
 impl OpenEncoder for BundleClassifier<'_> {
     /// How many labels the heads have together.
     fn dim(&self) -> usize {
-        answers_dim(&self.encoder.bundle.manifest.heads)
+        answers_dim(self.heads)
     }
 
     /// Opens the probabilities, or the numbers themselves for a regression.
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        let outputs: Vec<&str> = self.encoder.bundle.manifest.heads.iter().map(GraphHead::answer).collect();
+        let outputs: Vec<&str> = self.heads.iter().map(GraphHead::answer).collect();
+        self.encoder.open_outputs(&outputs, self.dim())
+    }
+}
+
+/// A bundle with heads in its graph: a text's row holds its vector and behind it the answers of the heads wanted.
+#[derive(Debug)]
+pub struct BundleWithHeads<'b> {
+    /// The bundle and how it is opened.
+    pub encoder: &'b BundleEncoder,
+    /// The heads wanted, of those that the bundle has.
+    pub heads: &'b [GraphHead],
+}
+
+impl OpenEncoder for BundleWithHeads<'_> {
+    /// The vector's numbers and how many labels the heads have together.
+    fn dim(&self) -> usize {
+        self.encoder.dim() + answers_dim(self.heads)
+    }
+
+    fn open(&self) -> Result<OpenedEncoder, Error> {
+        let answers = self.heads.iter().map(GraphHead::answer);
+        let outputs: Vec<&str> = std::iter::once(SENTENCE_EMBEDDING).chain(answers).collect();
         self.encoder.open_outputs(&outputs, self.dim())
     }
 }

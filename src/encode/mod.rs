@@ -13,7 +13,9 @@ mod invariance;
 mod neighbours;
 mod pipeline;
 mod prepare;
+mod quality;
 mod sample;
+mod science;
 mod texts;
 mod tokenizer;
 mod turns;
@@ -22,10 +24,13 @@ pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
 pub use check::{EncoderCheck, check_encoder};
 pub use composition::Composition;
-pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
+pub use encoder::{
+    BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize,
+};
 pub use error::{Error, SinkError};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
+pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{TextSample, sample_texts};
-pub use texts::built_in_texts;
+pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer};

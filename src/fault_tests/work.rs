@@ -9,11 +9,13 @@ use std::time::Duration;
 use crate::cache::{EmbeddingCache, Space};
 use crate::durable::replace_folder;
 use crate::encode::{EncodeJob, EncodeOptions, Progress, Sink, StubEncoder, TokenBudget, encode_corpus};
-use crate::graph::{ExportOptions, write_bundle};
+use crate::graph::{ExportOptions, rewrite_manifest, write_bundle};
 use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
-use crate::model::Pooling;
-use crate::output::{EmbeddingOutputOptions, EmbeddingSink, Labeller, PredictionOptions, PredictionSink};
-use crate::output::{embedding_writer, ids_path, prediction_writer};
+use crate::model::{Bundle, Pooling, Quality};
+use crate::output::{
+    AnswerKind, AnswerRules, EmbeddingOutputOptions, EmbeddingSink, HeadReader, PredictedHead, PredictionOptions,
+    PredictionSink, embedding_writer, ids_path, prediction_writer,
+};
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use crate::report::{Report, Section};
 
@@ -150,9 +152,10 @@ fn embed(folder: &Path, out: &str) -> Outcome {
 }
 
 fn classify(folder: &Path, out: &str) -> Outcome {
-    let options = PredictionOptions { top_k: 2, ..PredictionOptions::default() };
-    let writer = prediction_writer(&folder.join(out), &options)?;
-    let mut sink = PredictionSink::new(Labeller::Head(Box::new(head()?)), Some(writer), options.top_k);
+    let (head, top_k) = (head()?, 2);
+    let writer = prediction_writer(&folder.join(out), &PredictionOptions::of_one(AnswerKind::Label { top_k }))?;
+    let reader = HeadReader::of_file("head", &head, AnswerRules { top_k, min_probability: None });
+    let mut sink = PredictionSink::of_file(head, PredictedHead { reader, truth: None }, Some(writer));
     let warnings = encode(folder, &folder.join(CACHE), &folder.join(REJECTS), &mut sink)?;
     sink.finish()?;
     Ok(warnings)
@@ -195,7 +198,12 @@ fn export(folder: &Path, largest_graph: u64) -> Outcome {
     let workshop = folder.join(WORKSHOP);
     let (built, target) = (workshop.join("bundle"), folder.join("bundle"));
     fs::create_dir_all(&built)?;
-    let outcome = write_bundle(&options, &built).map_err(Box::<dyn Error>::from).and_then(|_| {
+    let written = write_bundle(&options, &built).and_then(|mut manifest| {
+        manifest.quality = Some(Quality::without_original());
+        rewrite_manifest(&manifest, &built)
+    });
+    let outcome = written.map_err(Box::<dyn Error>::from).and_then(|()| {
+        Bundle::open(&built)?;
         replace_folder(&built, &target)
             .map_err(|error| format!("`{}` from `{}`: {error}", target.display(), built.display()).into())
     });

@@ -25,4 +25,4 @@ mod window;
 mod writer;
 
 pub use error::Error;
-pub use export::{ExportOptions, write_bundle};
+pub use export::{ExportOptions, rewrite_manifest, write_bundle};

@@ -22,6 +22,7 @@ mod identity;
 mod manifest;
 mod metadata;
 mod pickle;
+mod quality;
 mod recipe;
 mod rotary;
 mod safetensors;
@@ -50,6 +51,7 @@ pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, OWN_CLASSIFIER, PROBABILITI
 pub use identity::{FieldChange, Identity};
 pub use manifest::{BUNDLE_FORMAT, DataFile, Manifest, SENTENCE_EMBEDDING, Source};
 pub use metadata::GraphMetadata;
+pub use quality::{F1Quality, HeadQuality, MeasuredQuality, Quality};
 pub use recipe::Recipe;
 pub use rotary::Rotary;
 pub use weights::{Tensor, WEIGHTS_FILES, Weights};
