@@ -31,9 +31,11 @@ fn vectors_are_the_same_with_the_weights_beside_the_graph() {
     let bundle = apart(&place.path("bundle"));
     bundle.verify_graph().unwrap();
     let (graph, data) = (fs::metadata(bundle.graph_path()).unwrap().len(), bundle.manifest.data.clone().unwrap());
-    assert!(graph < 30_000 && data.bytes > 20_000, "{graph}, {data:?}");
     let whole = Bundle::open(tiny_bundle().as_ref()).unwrap();
     assert_eq!(whole.manifest.data, None);
+    // The tables of words; other tensors of the tiny checkpoint are smaller than a page.
+    let whole_graph = fs::metadata(whole.graph_path()).unwrap().len();
+    assert!(data.bytes > 9_000 && graph + data.bytes < whole_graph + 4_096, "{graph}, {whole_graph}, {data:?}");
     assert_eq!(bundle.identity(), whole.identity());
     let changed = whole.fingerprint().differences(&bundle.fingerprint());
     let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
