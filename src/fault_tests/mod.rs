@@ -201,6 +201,10 @@ fn every_kind_of_file_is_watched() {
         (Work::Classify("out.csv"), vec!["out.csv"]),
         (Work::SaveHead, vec!["x.head"]),
         (Work::WriteReport, vec!["report/report.json", "report/report.html"]),
+        (
+            Work::ExportLarge,
+            vec!["work/bundle/model.onnx.data", "work/bundle/model.onnx", "work/bundle/tokenizer.json"],
+        ),
         (Work::Export, vec!["work/bundle/model.onnx", "work/bundle/tokenizer.json", "work/bundle/bundle.toml"]),
     ] {
         let taken = actions(work);

@@ -41,9 +41,11 @@ pub(super) enum Work {
     SaveHead,
     WriteReport,
     Export,
+    /// With the weights beside the graph.
+    ExportLarge,
 }
 
-pub(super) const ALL: [Work; 13] = [
+pub(super) const ALL: [Work; 14] = [
     Work::Embed("out.parquet"),
     Work::Embed("out.npy"),
     Work::Embed("out.safetensors"),
@@ -57,6 +59,7 @@ pub(super) const ALL: [Work; 13] = [
     Work::SaveHead,
     Work::WriteReport,
     Work::Export,
+    Work::ExportLarge,
 ];
 
 type Outcome = Result<Vec<String>, Box<dyn Error>>;
@@ -75,7 +78,7 @@ impl Work {
             }
             Self::SaveHead => old("x.head"),
             Self::WriteReport => {}
-            Self::Export => {
+            Self::Export | Self::ExportLarge => {
                 fs::create_dir(folder.join("bundle")).unwrap();
                 old("bundle/bundle.toml");
             }
@@ -89,7 +92,8 @@ impl Work {
             Self::Classify(out) => classify(folder, out),
             Self::SaveHead => Ok(head()?.save(&folder.join("x.head")).map(|()| Vec::new())?),
             Self::WriteReport => write_report(&folder.join("report")),
-            Self::Export => export(folder),
+            Self::Export => export(folder, ExportOptions::new("").largest_graph),
+            Self::ExportLarge => export(folder, 0),
         }
     }
 }
@@ -183,10 +187,11 @@ fn write_report(folder: &Path) -> Outcome {
     Ok(Vec::new())
 }
 
-fn export(folder: &Path) -> Outcome {
+fn export(folder: &Path, largest_graph: u64) -> Outcome {
     let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-bert/cls");
     let mut options = ExportOptions::new(&checkpoint);
     options.pooling = Some(Pooling::Cls);
+    options.largest_graph = largest_graph;
     let workshop = folder.join(WORKSHOP);
     let (built, target) = (workshop.join("bundle"), folder.join("bundle"));
     fs::create_dir_all(&built)?;

@@ -1,6 +1,7 @@
 //! Multi-head self-attention (Vaswani et al. 2017) in plain operators, without shape arithmetic.
 //! The scale 1/√head is multiplied into the query weights at export. Padding is kept out by an additive mask that is
-//! made once for all layers: its −10⁹ makes a weight of exactly 0, so padding columns don't change a bit.
+//! made once for all layers: its −10⁹ makes a weight of exactly 0, so padding columns don't change a bit. Heads of up to
+//! 128 numbers keep their bits in any batch; ONNX Runtime sums wider ones in an order that depends on the padding.
 
 use crate::model::EncoderConfig;
 
