@@ -186,7 +186,7 @@ fn a_bundle_that_is_worse_than_asked_is_status_1_and_leaves_nothing() {
         &["export", "--model", "original", "-o", "same", "--pooling", "mean", "--against", "old", "--min-cosine", "1"],
         0,
     );
-    said.expect(&["cosine: least 1, 1 % below 1, median 1, mean 1; largest change of a number 0"]);
+    said.expect(&["cosine: least 1, 1st percentile 1, median 1, mean 1; largest change of a number 0"]);
     said.expect(&["neighbours: 100.00 % of the nearest 10 kept, 100.00 % of the first"]);
     assert!(place.read("same/bundle.toml").contains("corpus = \"built-in texts\"\ntexts = 1"));
 }

@@ -30,7 +30,7 @@ const ROUNDING: f64 = 1e-12;
 /// The corpus, which other commands take without a flag.
 pub(crate) fn as_flag(corpus: clap::Arg) -> clap::Arg {
     const HELP: &str = "Papers to compare the new graph with its original on: files, folders, globs, or - for standard \
-                        input [default: 130 to 140 built-in texts]";
+                        input [default: built-in texts, 128 to 138 of them]";
     corpus.long("check").required(false).num_args(1..).help(HELP).long_help(HELP).help_heading("Quality")
 }
 
