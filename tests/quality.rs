@@ -232,7 +232,7 @@ fn the_loss_of_a_head_for_several_labels_is_that_of_classify() {
     head.save(&place.path("tags.head")).unwrap();
     // Labels in a text: the first for even papers, the second for every third, none for some.
     let row = |n: usize| {
-        let labels = [(n % 2 == 0, &head.labels[0]), (n % 3 == 0, &head.labels[1])];
+        let labels = [(n.is_multiple_of(2), &head.labels[0]), (n.is_multiple_of(3), &head.labels[1])];
         let labels: Vec<&str> = labels.iter().filter(|(given, _)| *given).map(|(_, label)| label.as_str()).collect();
         format!(
             "{}\n",
