@@ -186,7 +186,7 @@ fn a_bundle_that_is_worse_than_asked_is_status_1_and_leaves_nothing() {
         &["export", "--model", "original", "-o", "same", "--pooling", "mean", "--against", "old", "--min-cosine", "1"],
         0,
     );
-    said.expect(&["cosine: least 1, 1 % below 1, median 1, mean 1; largest change of a number 0"]);
+    said.expect(&["cosine: least 1, 1st percentile 1, median 1, mean 1; largest change of a number 0"]);
     said.expect(&["neighbours: 100.00 % of the nearest 10 kept, 100.00 % of the first"]);
     assert!(place.read("same/bundle.toml").contains("corpus = \"built-in texts\"\ntexts = 1"));
 }
@@ -232,7 +232,7 @@ fn the_loss_of_a_head_for_several_labels_is_that_of_classify() {
     head.save(&place.path("tags.head")).unwrap();
     // Labels in a text: the first for even papers, the second for every third, none for some.
     let row = |n: usize| {
-        let labels = [(n % 2 == 0, &head.labels[0]), (n % 3 == 0, &head.labels[1])];
+        let labels = [(n.is_multiple_of(2), &head.labels[0]), (n.is_multiple_of(3), &head.labels[1])];
         let labels: Vec<&str> = labels.iter().filter(|(given, _)| *given).map(|(_, label)| label.as_str()).collect();
         format!(
             "{}\n",

@@ -106,7 +106,7 @@ impl NewBundle<'_> {
         let mut display = Display::new();
         let mut watch = |texts: u64| {
             let what = format!("comparing  {} texts", HumanCount(texts));
-            display.show(asked.share(&read), &what, String::new);
+            display.show(asked.share(&read, texts), &what, String::new);
         };
         let checked = child.run(Some(&comparing), &stopped, &mut watch);
         drop(display);

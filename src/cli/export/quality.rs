@@ -30,7 +30,7 @@ const ROUNDING: f64 = 1e-12;
 /// The corpus, which other commands take without a flag.
 pub(crate) fn as_flag(corpus: clap::Arg) -> clap::Arg {
     const HELP: &str = "Papers to compare the new graph with its original on: files, folders, globs, or - for standard \
-                        input [default: 130 to 140 built-in texts]";
+                        input [default: built-in texts, 128 to 138 of them]";
     corpus.long("check").required(false).num_args(1..).help(HELP).long_help(HELP).help_heading("Quality")
 }
 
@@ -64,14 +64,17 @@ pub(crate) struct QualityArgs {
     pub max_f1_drop: Option<f64>,
 }
 
+/// Writes a bundle into an existing empty folder.
+pub(crate) type Make<'a> = Box<dyn Fn(&Path) -> Result<Manifest> + 'a>;
+
 /// What a new bundle is compared with.
 pub(crate) enum Original<'a> {
     /// Nothing: its numbers are those that others are compared with.
     Itself,
     /// Nothing is known that its numbers could be compared with.
     Unknown,
-    /// The fp32 graph of the same checkpoint, written for the comparison into the folder given.
-    Made(Box<dyn Fn(&Path) -> Result<Manifest> + 'a>),
+    /// The fp32 graph of the same checkpoint, written for the comparison.
+    Made(Make<'a>),
 }
 
 /// What was asked, checked as far as that goes before anything is downloaded or built; by default nothing.
@@ -236,13 +239,15 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// The share of the corpus that was read, 0 to 1; 0 where its size is not known.
-    pub(crate) fn share(&self, read: &Read) -> f64 {
+    /// The share of the comparison that is done, 0 to 1, when `compared` texts are: the share of the corpus that was read,
+    /// less what was read ahead. 0 where its size is not known.
+    pub(crate) fn share(&self, read: &Read, compared: u64) -> f64 {
         let part = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let Some(corpus) = &self.corpus else { return 0.0 };
-        let by_rows =
-            part(read.texts.load(Ordering::Relaxed), self.corpus_args.and_then(|args| args.limit).unwrap_or(0));
-        part(read.bytes.load(Ordering::Relaxed), corpus.total_bytes()).max(by_rows).min(1.0)
+        let texts = read.texts.load(Ordering::Relaxed);
+        let by_rows = part(texts, self.corpus_args.and_then(|args| args.limit).unwrap_or(0));
+        let read = part(read.bytes.load(Ordering::Relaxed), corpus.total_bytes()).max(by_rows);
+        (read * part(compared, texts)).min(1.0)
     }
 
     /// Says what the reading of the corpus left to say.

@@ -48,7 +48,7 @@ fn vectors(original: &str, measured: &MeasuredQuality) {
         measured.texts, measured.corpus, measured.onnxruntime, measured.provider
     ));
     remark(&format!(
-        "  cosine: least {}, 1 % below {}, median {}, mean {}; largest change of a number {}",
+        "  cosine: least {}, 1st percentile {}, median {}, mean {}; largest change of a number {}",
         cosine(measured.cosine_min),
         cosine(measured.cosine_1_percent),
         cosine(measured.cosine_median),
