@@ -109,6 +109,8 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         parameters: graph.parameters,
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,
+        encoder_graph_hash: None,
+        license: None,
         source: source_of(options, &checkpoint),
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };

@@ -12,7 +12,8 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::{Error, FileProblem, IdentityChange};
+use super::error::{Error, IdentityChange};
+use super::file_problem::FileProblem;
 use super::head_file::shortened;
 use super::logistic::{Convergence, LogisticFit, argmax, check_finite, row_logits};
 use super::objective::{sigmoid, softmax};

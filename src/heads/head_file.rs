@@ -23,7 +23,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::error::{Error, FileProblem};
+use super::error::Error;
+use super::file_problem::FileProblem;
 use super::head::Head;
 use crate::durable::replace_file;
 use crate::model::Task;

@@ -38,6 +38,12 @@ pub struct GraphHead {
     /// BLAKE3 of the head file that was fused; none for a checkpoint's own classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_hash: Option<String>,
+    /// How the texts were made that it was trained on, where it was fused: `template model-card`, `text-field body`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_with: Option<String>,
+    /// The licence of the head file; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
 }
 
 impl GraphHead {
@@ -52,6 +58,8 @@ impl GraphHead {
             logits: LOGITS.to_owned(),
             probabilities: (task != Task::Regression).then(|| PROBABILITIES.to_owned()),
             file_hash: None,
+            trained_with: None,
+            license: None,
         }
     }
 
