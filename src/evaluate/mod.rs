@@ -5,8 +5,10 @@
 
 mod error;
 mod fitting;
+mod fused;
 mod metrics;
 
 pub use error::Error;
 pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure, measure_names};
+pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};

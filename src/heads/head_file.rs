@@ -65,7 +65,7 @@ impl Head {
         }
         let bytes = fs::read(path).map_err(read_error)?;
         let mut head = parse(&bytes).map_err(file_error)?;
-        head.file = Some(path.to_owned());
+        head.file = Some((path.to_owned(), blake3::hash(&bytes).to_hex().to_string()));
         Ok(head)
     }
 

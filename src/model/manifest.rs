@@ -143,6 +143,11 @@ impl Manifest {
         Fingerprint::new(&self.identity(), numerics.map(|(name, value)| (name.to_owned(), value)))
     }
 
+    /// What is wrong with the heads, if anything: field, what is there, what can be there.
+    pub fn heads_problem(&self) -> Option<(String, String, String)> {
+        head::problem(&self.heads)
+    }
+
     fn check(&self, path: &Path) -> Result<(), Error> {
         let wrong = |field: &str, got: String, expected: String| Error::Field {
             path: path.to_owned(),
@@ -160,7 +165,7 @@ impl Manifest {
                 return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
             }
         }
-        if let Some((field, got, expected)) = head::problem(&self.heads) {
+        if let Some((field, got, expected)) = self.heads_problem() {
             return Err(wrong(&field, got, expected));
         }
         for (field, got, least) in [("dim", self.dim, 1), ("max_length", self.max_length, 3)] {

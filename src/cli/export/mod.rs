@@ -9,16 +9,17 @@ use std::path::Path;
 use anyhow::Result;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{ExportOptions, write_bundle};
-use offprint::model::{Manifest, Task};
+use offprint::model::{GraphHead, Manifest, Task};
 use offprint::runtime::OnnxRuntime;
 
 use super::Status;
 use super::say::remark;
 
 pub(crate) use args::ExportArgs;
+pub(crate) use publish::{publish, refuse_foreign_folder};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
-    publish::refuse_foreign_folder(&args.output)?;
+    refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
     make_bundle(&args::options(args)?, &args.output, args.ort_lib.as_deref())?;
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
 
 /// Builds the bundle, checks it, puts it in place and says what it is.
 pub(crate) fn make_bundle(options: &ExportOptions, output: &Path, ort_lib: Option<&Path>) -> Result<()> {
-    let published = publish::publish(output, ort_lib, |folder| Ok(write_bundle(options, folder)?))?;
+    let published = publish(output, ort_lib, |folder| Ok(write_bundle(options, folder)?))?;
     print(output, &published.manifest, &published.check);
     Ok(())
 }
@@ -51,22 +52,25 @@ fn print(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
     ));
-    for head in &manifest.heads {
-        let kind = match head.task {
-            Task::Classification => "one label",
-            Task::Multilabel => "several labels",
-            Task::Regression => "numbers",
-        };
-        let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let (labels, some) = (head.labels.len(), some(&head.labels));
-        remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
-    }
+    manifest.heads.iter().for_each(print_head);
     remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
         check.texts, check.norms.0, check.norms.1, check.batch_delta
     ));
+}
+
+/// A line about a head in a graph.
+pub(crate) fn print_head(head: &GraphHead) {
+    let kind = match head.task {
+        Task::Classification => "one label",
+        Task::Multilabel => "several labels",
+        Task::Regression => "numbers",
+    };
+    let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let (labels, some) = (head.labels.len(), some(&head.labels));
+    remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
 }

@@ -12,13 +12,13 @@ use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, TOKENIZER_FILE};
 use super::super::user_error;
 
 /// A bundle that was put in place.
-pub(super) struct Published {
+pub(crate) struct Published {
     pub manifest: Manifest,
     pub check: EncoderCheck,
 }
 
 /// Has `make` write a bundle into a new folder, checks it and puts it in place as `output`.
-pub(super) fn publish(
+pub(crate) fn publish(
     output: &Path,
     ort_lib: Option<&Path>,
     make: impl FnOnce(&Path) -> Result<Manifest>,
@@ -40,7 +40,7 @@ pub(super) fn publish(
 }
 
 /// Only an empty folder or an older bundle is replaced.
-pub(super) fn refuse_foreign_folder(output: &Path) -> Result<()> {
+pub(crate) fn refuse_foreign_folder(output: &Path) -> Result<()> {
     let entries = match std::fs::read_dir(output) {
         Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
