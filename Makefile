@@ -11,7 +11,7 @@ export PYTHON
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build venv oracle-venv bench-side-by-side check-python check-rust
+.PHONY: help demo test build venv openvino-venv oracle-venv bench-side-by-side check-python check-rust
 
 help: ## Show this list
 	@echo "offprint: turns corpora of papers into embeddings and labels"
@@ -26,6 +26,8 @@ test: check-python check-rust venv ## Run all tests; says first which of them ha
 	@set -e; \
 	export ORT_DYLIB_PATH="$${ORT_DYLIB_PATH:-$$($(SETUP) --print runtime)}"; \
 	export OFFPRINT_MINILM="$${OFFPRINT_MINILM:-$$($(SETUP) --print minilm)}"; \
+	$(MAKE) --no-print-directory openvino-venv || echo "the tests on OpenVINO are skipped: its library could not be fetched"; \
+	export OFFPRINT_OPENVINO="$${OFFPRINT_OPENVINO:-$$($(SETUP) --print openvino 2>/dev/null || true)}"; \
 	sh export/setup/skipped.sh; \
 	cargo test --locked --doc; \
 	cargo test --locked --lib --bins --tests
@@ -35,6 +37,9 @@ build: check-rust ## Build the program in release mode
 
 venv: check-python ## Fetch ONNX Runtime's shared library and the MiniLM weights into .venv, pinned and hash-checked
 	@$(SETUP)
+
+openvino-venv: check-python ## Fetch the ONNX Runtime with OpenVINO's provider into .venv-openvino, pinned and hash-checked
+	@$(SETUP) --openvino
 
 oracle-venv: check-python ## Make .venv-oracle and .venv-peers with torch, transformers, fastembed and others for comparisons (several GB)
 	@sh export/oracle/setup.sh

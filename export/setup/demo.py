@@ -44,11 +44,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True, type=Path, help="the offprint executable")
     program = str(parser.parse_args().program.resolve())
-    checkpoint = setup.minilm()
-    if checkpoint is None or setup.runtime() is None:
+    checkpoint = setup.MAIN.find("minilm")
+    if checkpoint is None or setup.MAIN.find("runtime") is None:
         print("error: `.venv` is not complete\n  hint: make venv", file=sys.stderr)
         sys.exit(2)
-    os.environ.setdefault("ORT_DYLIB_PATH", str(setup.runtime()))
+    os.environ.setdefault("ORT_DYLIB_PATH", str(setup.MAIN.find("runtime")))
     (ROOT / DEMO).mkdir(exist_ok=True)
     unseen = len(read_rows(UNSEEN))
 

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Says before the tests what they will and will not cover. The tests skip by the same two variables.
+# Says before the tests what they will and will not cover. The tests skip by the same variables.
 set -u
 present() { printf '  %-22s %s\n' "$1" "$2"; }
 
 echo "tests use:"
 present "ONNX Runtime" "$ORT_DYLIB_PATH"
 present "MiniLM weights" "$OFFPRINT_MINILM"
+present "OpenVINO" "${OFFPRINT_OPENVINO:-none: the tests on it are skipped (make openvino-venv)}"
 if [ -n "${OFFPRINT_DATA:-}" ] && [ -d "$OFFPRINT_DATA" ]; then
     present "labelled sets" "$OFFPRINT_DATA"
 else

@@ -19,7 +19,12 @@ pub(super) struct Graph<'a> {
     pub outputs: Vec<ValueInfoProto>,
     /// Numbers that were taken from the checkpoint.
     pub parameters: u64,
+    /// The version of the standard operator set that the nodes are of.
+    pub opset: i64,
 }
+
+/// Operators are taken from this version of the standard set (Gelu is new in it).
+pub(super) const OPSET: i64 = 20;
 
 /// The names of layer normalization weights: today's, and those of checkpoints converted from TensorFlow.
 const NORM_NAMES: [[&str; 2]; 2] = [["weight", "bias"], ["gamma", "beta"]];
@@ -150,17 +155,6 @@ impl<'a> GraphBuilder<'a> {
         })
     }
 
-    /// A constant f64 without dimensions.
-    pub(super) fn double(&mut self, value: f64) -> Value {
-        let values = Values::Bytes(value.to_le_bytes().to_vec());
-        self.constant(Constant {
-            name: format!("double({value:e})"),
-            element: ElementType::Double,
-            shape: vec![],
-            values,
-        })
-    }
-
     /// The checkpoint's tensor of that name and shape, counted among the parameters at its first use. One that is not
     /// there or has another shape is noted: the graph can't be finished, but all that is missing can be named.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Option<Tensor<'a>> {
@@ -263,7 +257,7 @@ impl<'a> GraphBuilder<'a> {
         for tensor in weights.iter().flat_map(|weights| weights.names()).filter(|tensor| !used.contains(*tensor)) {
             tracing::debug!(tensor, "not used in the graph");
         }
-        Ok(Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters })
+        Ok(Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters, opset: OPSET })
     }
 
     /// Appends what was built, which may use values of the graph by their names, to the graph that the builder was

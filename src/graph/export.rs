@@ -1,21 +1,23 @@
-//! From a checkpoint to a bundle's three files. Owns the order of the steps: everything that can be refused without
+//! From a checkpoint to a bundle's files. Owns the order of the steps: everything that can be refused without
 //! reading weights is refused first; `bundle.toml` is written last. The caller checks the bundle and publishes it.
 
 use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, GraphHead, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe,
-    SENTENCE_EMBEDDING, Source, TOKENIZER_FILE,
+    BUNDLE_FORMAT, Checkpoint, DATA_FILE, DataFile, GRAPH_FILE, GraphHead, MANIFEST_FILE, Manifest, Pooling, Precision,
+    Recipe, SENTENCE_EMBEDDING, Source, TOKENIZER_FILE,
 };
 
 use super::Error;
+use super::builder::Graph;
 use super::constants::Problem;
 use super::encoder::{self, Ending};
+use super::plain::plain;
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
-const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
+pub(super) const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub struct ExportOptions {
     pub precision: Precision,
     /// The licence of the weights; what the checkpoint's README.md says if `None`.
     pub license: Option<String>,
+    /// Write a graph for other runtimes: operators of opset 17 alone, functions written out that it lacks.
+    pub plain: bool,
+    /// Bytes that `model.onnx` may have. The weights of a larger one lie beside it, in `model.onnx.data`.
+    pub largest_graph: u64,
 }
 
 impl ExportOptions {
@@ -53,6 +59,8 @@ impl ExportOptions {
             template: "model-card".to_owned(),
             precision: Precision::default(),
             license: None,
+            plain: false,
+            largest_graph: MAX_GRAPH_BYTES,
         }
     }
 
@@ -73,7 +81,8 @@ impl ExportOptions {
     }
 }
 
-/// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`.
+/// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`, and before them
+/// `model.onnx.data` where one file can't hold the weights.
 /// Each file is whole or absent; after an error there may be some of them.
 pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Error> {
     let checkpoint = Checkpoint::open(&options.checkpoint)?;
@@ -83,21 +92,12 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     checkpoint.check_template(&options.template)?;
     let license = checkpoint.license(options.license.as_deref())?;
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
-    let writer = GraphWriter::new(&graph);
-    if writer.len() > MAX_GRAPH_BYTES {
-        let folder = options.checkpoint.clone();
-        return Err(Error::TooLarge { folder, bytes: writer.len(), limit: MAX_GRAPH_BYTES });
-    }
+    let graph = if options.plain { plain(graph) } else { graph };
+    let writer = writer(&graph, options)?;
+    let data = write_data(&writer, into)?;
     let graph_path = into.join(GRAPH_FILE);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Write { path, source }
-    };
     let mut file = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
-    let graph_hash = writer.write_graph(&mut file).map_err(|problem| match problem {
-        Problem::Weights(error) => Error::Model(error),
-        Problem::Io(source) => failed(&graph_path)(source),
-    })?;
+    let graph_hash = writer.write_graph(&mut file).map_err(|problem| stopped(problem, &graph_path))?;
     let manifest = Manifest {
         format: BUNDLE_FORMAT,
         created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -116,6 +116,8 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         graph_hash,
         encoder_graph_hash: None,
         license,
+        plain: options.plain,
+        data,
         source: source_of(options, &checkpoint),
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
@@ -126,6 +128,45 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let manifest_path = into.join(MANIFEST_FILE);
     replace_file(&manifest_path, manifest.to_toml().as_bytes()).map_err(failed(&manifest_path))?;
     Ok(manifest)
+}
+
+/// The graph in one file, or its weights in another where one is too small.
+fn writer<'g, 'a>(graph: &'g Graph<'a>, options: &ExportOptions) -> Result<GraphWriter<'g, 'a>, Error> {
+    let whole = GraphWriter::new(graph);
+    if whole.len() <= options.largest_graph {
+        return Ok(whole);
+    }
+    let apart = GraphWriter::with_data_file(graph, DATA_FILE);
+    // What stays with the nodes is small: no encoder comes near this.
+    if apart.len() > MAX_GRAPH_BYTES {
+        let folder = options.checkpoint.clone();
+        return Err(Error::TooLarge { folder, bytes: apart.len(), limit: MAX_GRAPH_BYTES });
+    }
+    Ok(apart)
+}
+
+/// The data file, where the graph has one.
+fn write_data(writer: &GraphWriter<'_, '_>, into: &Path) -> Result<Option<DataFile>, Error> {
+    if writer.data_len() == 0 {
+        return Ok(None);
+    }
+    let path = into.join(DATA_FILE);
+    let mut file = PendingFile::create(&path).map_err(failed(&path))?;
+    let hash = writer.write_data(&mut file).map_err(|problem| stopped(problem, &path))?;
+    file.publish().map_err(failed(&path))?;
+    Ok(Some(DataFile { bytes: writer.data_len(), hash }))
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Write { path, source }
+}
+
+fn stopped(problem: Problem, path: &Path) -> Error {
+    match problem {
+        Problem::Weights(error) => Error::Model(error),
+        Problem::Io(source) => failed(path)(source),
+    }
 }
 
 fn source_of(options: &ExportOptions, checkpoint: &Checkpoint) -> Source {

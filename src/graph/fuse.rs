@@ -6,17 +6,15 @@ use std::path::Path;
 
 use super::Error;
 use super::builder::GraphBuilder;
+use super::export::MAX_GRAPH_BYTES;
 use super::foreign::{ModelWriter, OnnxFile};
 use super::fused_head;
 use super::onnx::{Dimension, ElementType, GraphProto, ValueInfoProto};
 use super::writer::write_metadata;
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    Bundle, GRAPH_FILE, GraphHead, LOGITS, MANIFEST_FILE, Manifest, PROBABILITIES, TOKENIZER_FILE, Task,
+    Bundle, DATA_FILE, GRAPH_FILE, GraphHead, LOGITS, MANIFEST_FILE, Manifest, PROBABILITIES, TOKENIZER_FILE, Task,
 };
-
-/// Protobuf stops at 2 GiB; the rest is room for metadata.
-const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 
 /// A head to be fused: the values of its labels are `embedding · weights + bias`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +48,7 @@ impl LinearHead {
     }
 }
 
-/// Writes the three files of `bundle` with `heads` in its graph into the existing folder `into`. Outputs are `logits` and
+/// Writes the files of `bundle` with `heads` in its graph into the existing folder `into`. Outputs are `logits` and
 /// `probabilities` for the only head of the new bundle; else `<name>_logits` and `<name>_probabilities`, and heads that
 /// were there keep theirs. Weights stream from the old graph to the new one.
 ///
@@ -78,8 +76,10 @@ pub fn fuse(bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manife
     manifest.graph_hash = writer.write_graph(&mut pending).map_err(failed(&graph_path))?;
     let metadata = write_metadata(manifest.metadata(), &mut pending);
     metadata.and_then(|()| pending.publish()).map_err(failed(&graph_path))?;
-    let tokenizer_path = into.join(TOKENIZER_FILE);
-    std::fs::copy(bundle.tokenizer_path(), &tokenizer_path).map_err(failed(&tokenizer_path))?;
+    for file in [Some(TOKENIZER_FILE), manifest.data.as_ref().map(|_| DATA_FILE)].into_iter().flatten() {
+        let path = into.join(file);
+        std::fs::copy(bundle.dir.join(file), &path).map_err(failed(&path))?;
+    }
     let manifest_path = into.join(MANIFEST_FILE);
     replace_file(&manifest_path, manifest.to_toml().as_bytes()).map_err(failed(&manifest_path))?;
     Ok(manifest)

@@ -16,6 +16,7 @@ mod fuse;
 mod fused_head;
 mod head;
 mod onnx;
+mod plain;
 mod pooling;
 mod relative;
 mod writer;

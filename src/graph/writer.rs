@@ -7,32 +7,57 @@ use std::io::{self, Write};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use super::builder::Graph;
+use super::builder::{Graph, OPSET};
 use super::constants::{Constant, Problem, Scratch};
-use super::onnx::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
-
-/// Operators are taken from this version of the standard set (Gelu is new in it).
-const OPSET: i64 = 20;
-/// The file format that belongs to it.
-const IR_VERSION: i64 = 9;
+use super::onnx::{EXTERNAL, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
 
 pub(super) const MODEL_GRAPH: u32 = 7;
 pub(super) const GRAPH_INITIALIZER: u32 = 5;
 pub(super) const TENSOR_RAW_DATA: u32 = 9;
 
+/// Constants of this size on go into a data file, where there is one: ONNX Runtime maps it, page by page.
+const PAGE: u64 = 4096;
+
+/// The file format that belongs to an operator set.
+fn ir_version(opset: i64) -> i64 {
+    if opset >= OPSET { 9 } else { 8 }
+}
+
 /// A graph with all sizes computed.
 #[derive(Debug)]
 pub(super) struct GraphWriter<'g, 'a> {
-    constants: &'g [Constant<'a>],
+    constants: Vec<Placed<'g, 'a>>,
     opening: Vec<u8>,
     shell: Vec<u8>,
     graph_len: u64,
+    data_len: u64,
+}
+
+/// A constant and where its bytes go.
+#[derive(Debug)]
+struct Placed<'g, 'a> {
+    constant: &'g Constant<'a>,
+    /// Its message without the bytes.
+    head: Vec<u8>,
+    /// Where its bytes begin in the data file; `None`: they stand in the graph.
+    offset: Option<u64>,
 }
 
 impl<'g, 'a> GraphWriter<'g, 'a> {
+    /// All in one file.
     pub(super) fn new(graph: &'g Graph<'a>) -> Self {
-        let version = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
-        let head = ModelProto { ir_version: Some(IR_VERSION), opset_import: vec![version], ..ModelProto::default() };
+        Self::placing(graph, None)
+    }
+
+    /// Large constants in a file of that name, beside the graph's.
+    pub(super) fn with_data_file(graph: &'g Graph<'a>, name: &str) -> Self {
+        Self::placing(graph, Some(name))
+    }
+
+    fn placing(graph: &'g Graph<'a>, data_file: Option<&str>) -> Self {
+        let version = OperatorSetIdProto { domain: Some(String::new()), version: Some(graph.opset) };
+        let ir_version = Some(ir_version(graph.opset));
+        let head = ModelProto { ir_version, opset_import: vec![version], ..ModelProto::default() };
         let shell = GraphProto {
             node: graph.nodes.clone(),
             name: Some(graph.name.clone()),
@@ -42,16 +67,31 @@ impl<'g, 'a> GraphWriter<'g, 'a> {
             ..GraphProto::default()
         }
         .encode_to_vec();
-        let constants = graph.constants.iter().map(|constant| framed_len(GRAPH_INITIALIZER, tensor_len(constant)));
-        let graph_len = shell.len() as u64 + constants.sum::<u64>();
+        let mut data_len = 0_u64;
+        let place = |constant| match data_file.filter(|_| Constant::byte_len(constant) >= PAGE) {
+            Some(name) => {
+                let offset = data_len.next_multiple_of(PAGE);
+                data_len = offset + constant.byte_len();
+                Placed { constant, head: tensor_head(constant, Some((name, offset))), offset: Some(offset) }
+            }
+            None => Placed { constant, head: tensor_head(constant, None), offset: None },
+        };
+        let constants: Vec<Placed<'g, 'a>> = graph.constants.iter().map(place).collect();
+        let framed = constants.iter().map(|placed| framed_len(GRAPH_INITIALIZER, placed.message_len()));
+        let graph_len = shell.len() as u64 + framed.sum::<u64>();
         let mut opening = head.encode_to_vec();
         open_field(MODEL_GRAPH, graph_len, &mut opening);
-        Self { constants: &graph.constants, opening, shell, graph_len }
+        Self { constants, opening, shell, graph_len, data_len }
     }
 
     /// Bytes of the file up to the end of the graph.
     pub(super) fn len(&self) -> u64 {
         self.opening.len() as u64 + self.graph_len
+    }
+
+    /// Bytes of the data file.
+    pub(super) fn data_len(&self) -> u64 {
+        self.data_len
     }
 
     /// Writes everything up to the end of the graph and gives its BLAKE3 in hex.
@@ -64,15 +104,48 @@ impl<'g, 'a> GraphWriter<'g, 'a> {
         put(&self.opening)?;
         put(&self.shell)?;
         let mut scratch = Scratch::default();
-        for constant in self.constants {
+        for placed in &self.constants {
             let mut frame = Vec::new();
-            open_field(GRAPH_INITIALIZER, tensor_len(constant), &mut frame);
-            frame.extend(tensor_head(constant));
-            open_field(TENSOR_RAW_DATA, constant.byte_len(), &mut frame);
+            open_field(GRAPH_INITIALIZER, placed.message_len(), &mut frame);
+            frame.extend(&placed.head);
+            if placed.offset.is_none() {
+                open_field(TENSOR_RAW_DATA, placed.constant.byte_len(), &mut frame);
+            }
             put(&frame)?;
-            constant.stream(&mut scratch, &mut put)?;
+            if placed.offset.is_none() {
+                placed.constant.stream(&mut scratch, &mut put)?;
+            }
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Writes the data file and gives its BLAKE3 in hex.
+    pub(super) fn write_data(&self, out: &mut impl Write) -> Result<String, Problem> {
+        let mut hasher = blake3::Hasher::new();
+        let mut written = 0_u64;
+        let mut put = |bytes: &[u8]| {
+            hasher.update(bytes);
+            written += bytes.len() as u64;
+            out.write_all(bytes)
+        };
+        let mut scratch = Scratch::default();
+        let mut end = 0;
+        for placed in &self.constants {
+            let Some(offset) = placed.offset else { continue };
+            put(&[0; PAGE as usize][..(offset - end) as usize])?;
+            placed.constant.stream(&mut scratch, &mut put)?;
+            end = offset + placed.constant.byte_len();
+        }
+        debug_assert_eq!(written, self.data_len, "offsets were computed from the same lengths");
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+impl Placed<'_, '_> {
+    /// Bytes of the constant's message.
+    fn message_len(&self) -> u64 {
+        let raw = || framed_len(TENSOR_RAW_DATA, self.constant.byte_len());
+        self.head.len() as u64 + if self.offset.is_none() { raw() } else { 0 }
     }
 }
 
@@ -88,18 +161,20 @@ pub(super) fn write_metadata(metadata: Vec<(String, String)>, out: &mut impl Wri
     out.write_all(&tail.encode_to_vec())
 }
 
-fn tensor_head(constant: &Constant<'_>) -> Vec<u8> {
-    TensorProto {
+/// A constant's message without its bytes; those in a data file are named by the file and the place in it.
+fn tensor_head(constant: &Constant<'_>, place: Option<(&str, u64)>) -> Vec<u8> {
+    let head = TensorProto {
         dims: constant.shape.iter().map(|size| *size as i64).collect(),
         data_type: Some(constant.element as i32),
         name: Some(constant.name.clone()),
         ..TensorProto::default()
-    }
-    .encode_to_vec()
-}
-
-fn tensor_len(constant: &Constant<'_>) -> u64 {
-    tensor_head(constant).len() as u64 + framed_len(TENSOR_RAW_DATA, constant.byte_len())
+    };
+    let Some((file, offset)) = place else { return head.encode_to_vec() };
+    let entry = |(key, value): (&str, String)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) };
+    let place =
+        [("location", file.to_owned()), ("offset", offset.to_string()), ("length", constant.byte_len().to_string())];
+    let external_data = place.map(entry).to_vec();
+    TensorProto { external_data, data_location: Some(EXTERNAL), ..head }.encode_to_vec()
 }
 
 /// Bytes of a length-delimited field with `len` bytes of content.
@@ -152,13 +227,49 @@ mod tests {
         write_metadata(vec![("k".to_owned(), "v".to_owned())], &mut bytes).unwrap();
 
         let model = ModelProto::decode(bytes.as_slice()).unwrap();
-        assert_eq!((model.ir_version, model.metadata_props.len()), (Some(IR_VERSION), 1));
+        assert_eq!((model.ir_version, model.metadata_props.len()), (Some(9), 1));
         let decoded = model.graph.unwrap();
         assert_eq!(decoded.node, graph.nodes);
         assert_eq!(decoded.initializer.len(), graph.constants.len());
         for (tensor, constant) in decoded.initializer.iter().zip(&graph.constants) {
             assert_eq!(tensor.raw_data.as_ref().unwrap().len() as u64, constant.byte_len(), "{}", constant.name);
         }
+    }
+
+    #[test]
+    fn large_constants_lie_in_the_data_file_where_their_message_says() {
+        let checkpoint = tiny();
+        let ending = Ending { pooling: Pooling::Mean, normalize: true };
+        let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending).unwrap();
+        let (mut whole, mut bytes, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        GraphWriter::new(&graph).write_graph(&mut whole).unwrap();
+        let writer = GraphWriter::with_data_file(&graph, "beside");
+        writer.write_graph(&mut bytes).unwrap();
+        let hash = writer.write_data(&mut data).unwrap();
+        assert_eq!((bytes.len() as u64, data.len() as u64), (writer.len(), writer.data_len()));
+        assert_eq!(hash, blake3::hash(&data).to_hex().to_string());
+
+        let [inside, beside] =
+            [&whole, &bytes].map(|bytes| ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap());
+        assert_eq!(inside.node, beside.node);
+        let mut large = 0;
+        for (inside, beside) in inside.initializer.iter().zip(&beside.initializer) {
+            let expected = inside.raw_data.as_ref().unwrap();
+            assert_eq!(beside.is_external(), expected.len() as u64 >= PAGE, "{:?}", inside.name);
+            if !beside.is_external() {
+                assert_eq!(inside, beside);
+                continue;
+            }
+            large += 1;
+            let value = |key: &str| {
+                let entry = beside.external_data.iter().find(|entry| entry.key.as_deref() == Some(key)).unwrap();
+                entry.value.clone().unwrap()
+            };
+            let [offset, length] = ["offset", "length"].map(|key| value(key).parse::<usize>().unwrap());
+            assert_eq!((value("location").as_str(), offset as u64 % PAGE), ("beside", 0));
+            assert_eq!(&data[offset..offset + length], &expected[..]);
+        }
+        assert!(large > 3 && large < graph.constants.len(), "{large}");
     }
 
     #[test]

@@ -275,6 +275,16 @@ pub enum Error {
         /// Hash written down.
         expected: String,
     },
+    /// The weights beside a graph are not whole, or not its own.
+    #[error("`{path}` has {got} bytes, expected {expected}")]
+    DataSize {
+        /// The data file.
+        path: PathBuf,
+        /// Its size.
+        got: u64,
+        /// The size in bundle.toml.
+        expected: u64,
+    },
     /// The graph file can't be an ONNX model.
     #[error("`{path}` is not a whole ONNX model: {problem}")]
     NotOnnx {
@@ -353,6 +363,7 @@ impl Error {
             Self::NoBundle { .. } => "make one with `offprint export --model DIR -o BUNDLE`",
             Self::Format { got, expected, .. } if got > expected => "use a newer offprint, or export the bundle again",
             Self::Format { .. } | Self::MetadataDiffers { .. } => "export the bundle again",
+            Self::DataSize { .. } => "copy the bundle again, or export it again",
             Self::Hash { algorithm: "BLAKE3", .. } => "the bundle was changed after its export: export it again",
             Self::Hash { .. } => {
                 "these are not the files that the recipe was verified with: export with `--recipe none` and say \

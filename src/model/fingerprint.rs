@@ -14,8 +14,9 @@
 //! | `precision`       | no       | yes         | a head trained on fp32 may serve other precisions, a cache may not    |
 //! | `graph`           | no       | yes         | BLAKE3 of the graph without metadata: another writer, other bits; of  |
 //! |                   |          |             | the graph before heads were fused into it, which change no vector     |
+//! | `data`            | no       | yes         | BLAKE3 of the weights beside the graph, where they lie there          |
 //! | template          | no       | no          | embeddings are keyed by the hash of the *rendered* text               |
-//! | provider, threads | no       | no          | recorded with each part of the cache; on a CPU they don't change bits |
+//! | provider, threads | no       | no          | recorded with each part of the cache; what they change is a tolerance |
 //! | names, versions   | no       | no          | do not change a vector                                                |
 //!
 //! Rule: whoever adds a field, or changes what a value means, changes the format word beside it.

@@ -61,11 +61,27 @@ pub struct Manifest {
     /// The licence of the weights, in the words of their source; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// Whether the graph is made for other runtimes: operators of opset 17 alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
+    /// The file beside the graph that holds its weights, where they are too many for one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataFile>,
     /// Where the weights come from.
     pub source: Source,
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
     #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<GraphHead>,
+}
+
+/// The weights beside a graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFile {
+    /// Its size.
+    pub bytes: u64,
+    /// Its BLAKE3.
+    pub hash: String,
 }
 
 /// The checkpoint behind a bundle.
@@ -139,8 +155,10 @@ impl Manifest {
 
     /// What decides the bits of the bundle's vectors; see the table in `fingerprint.rs`.
     pub fn fingerprint(&self) -> Fingerprint {
+        let data = self.data.iter().map(|data| ("data", data.hash.clone()));
         let numerics = [("precision", self.precision.to_string()), ("graph", self.encoder_graph().to_owned())];
-        Fingerprint::new(&self.identity(), numerics.map(|(name, value)| (name.to_owned(), value)))
+        let numerics = numerics.into_iter().chain(data).map(|(name, value)| (name.to_owned(), value));
+        Fingerprint::new(&self.identity(), numerics)
     }
 
     /// What is wrong with the heads, if anything: field, what is there, what can be there.
@@ -176,6 +194,7 @@ impl Manifest {
         // TOML writes no larger number, though it can be read.
         let numbers =
             [("dim", self.dim as u64), ("max_length", self.max_length as u64), ("parameters", self.parameters)];
+        let numbers = numbers.into_iter().chain(self.data.iter().map(|data| ("data.bytes", data.bytes)));
         for (field, got) in numbers {
             if i64::try_from(got).is_err() {
                 return Err(wrong(field, got.to_string(), format!("at most {}", i64::MAX)));

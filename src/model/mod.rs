@@ -38,7 +38,7 @@ pub use activation::Activation;
 pub use architectures::{
     Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Padding, Positions, Projection,
 };
-pub use bundle::{Bundle, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
+pub use bundle::{BUNDLE_FILES, Bundle, DATA_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;
 pub use choices::{Pooling, Precision};
 pub use classification::{Classification, Task};
@@ -47,7 +47,7 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, OWN_CLASSIFIER, PROBABILITIES};
 pub use identity::{FieldChange, Identity};
-pub use manifest::{BUNDLE_FORMAT, Manifest, SENTENCE_EMBEDDING, Source};
+pub use manifest::{BUNDLE_FORMAT, DataFile, Manifest, SENTENCE_EMBEDDING, Source};
 pub use metadata::GraphMetadata;
 pub use recipe::Recipe;
 pub use weights::{Tensor, WEIGHTS_FILES, Weights};

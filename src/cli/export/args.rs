@@ -62,6 +62,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
     pub precision: Precision,
 
+    /// Write the graph for other runtimes: standard operators of opset 17 alone
+    #[arg(long)]
+    pub plain: bool,
+
     /// Licence of the weights, kept in the bundle [default: what the recipe or the checkpoint's README.md says]
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub license: Option<String>,
@@ -88,6 +92,7 @@ pub(super) fn options(args: &ExportArgs) -> Result<ExportOptions> {
     options.pooling = args.pooling.or(options.pooling);
     options.max_length = args.max_length.or(options.max_length);
     options.precision = args.precision;
+    options.plain = args.plain;
     options.license = args.license.clone().or(options.license);
     // `--no-normalize` overrules what comes from the environment; `--normalize` behind it has overridden it already.
     let normalize = if args.no_normalize { Some(false) } else { args.normalize };

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use offprint::durable;
 use offprint::encode::EncoderCheck;
-use offprint::model::{GRAPH_FILE, MANIFEST_FILE, Manifest, TOKENIZER_FILE};
+use offprint::model::{BUNDLE_FILES, Manifest};
 
 use super::super::user_error;
 
@@ -47,8 +47,7 @@ pub(crate) fn refuse_foreign_folder(output: &Path) -> Result<()> {
         Err(error) => Err(error),
     };
     let entries = entries.with_context(|| format!("could not look into `{}`", output.display()))?;
-    let ours = [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE];
-    if entries.iter().any(|entry| ours.iter().all(|name| entry.file_name() != *name)) {
+    if entries.iter().any(|entry| BUNDLE_FILES.iter().all(|name| entry.file_name() != *name)) {
         return Err(user_error(
             format!("`{}` holds other files than a bundle and is not replaced", output.display()),
             "give `-o` a new folder",

@@ -10,7 +10,7 @@ mod types;
 use prost::Message;
 
 pub(crate) use attribute::AttributeProto;
-pub(crate) use tensor::{ElementType, SparseTensorProto, TensorAnnotation, TensorProto};
+pub(crate) use tensor::{EXTERNAL, ElementType, SparseTensorProto, TensorAnnotation, TensorProto};
 pub(crate) use types::{Dimension, DimensionProto, TensorTypeProto, TypeProto, ValueInfoProto};
 
 #[derive(Clone, PartialEq, Message)]

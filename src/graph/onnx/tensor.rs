@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 use super::StringStringEntryProto;
 
 /// `TensorProto.DataLocation` of a tensor whose bytes lie in another file.
-const EXTERNAL: i32 = 1;
+pub(crate) const EXTERNAL: i32 = 1;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorProto {
