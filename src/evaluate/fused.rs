@@ -31,6 +31,11 @@ pub struct HeadAgreement {
 }
 
 impl HeadAgreement {
+    /// Whether the head in the graph may stand for the one beside it.
+    pub fn holds(&self) -> bool {
+        self.max_delta <= FUSED_TOLERANCE && self.labels_differ == 0
+    }
+
     /// Whether the head is too close to the tolerance to be trusted in f32.
     pub fn needs_f64(&self) -> bool {
         let roomy = self.max_delta <= FUSED_TOLERANCE * ROOMY_SHARE;
@@ -54,8 +59,7 @@ pub struct FusedAgreement {
 impl FusedAgreement {
     /// Whether the fused bundle may stand for encoder and heads.
     pub fn holds(&self) -> bool {
-        let agrees = |head: &HeadAgreement| head.max_delta <= FUSED_TOLERANCE && head.labels_differ == 0;
-        self.old_rows_differ == 0 && self.batch_rows_differ == 0 && self.heads.iter().all(agrees)
+        self.old_rows_differ == 0 && self.batch_rows_differ == 0 && self.heads.iter().all(HeadAgreement::holds)
     }
 }
 

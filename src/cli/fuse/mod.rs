@@ -189,7 +189,7 @@ fn print_disagreement(agreement: &FusedAgreement) {
     if *batch_rows_differ > 0 {
         remark(&format!("  {batch_rows_differ} of {texts} texts change with their batch"));
     }
-    for head in heads.iter().filter(|head| head.labels_differ > 0 || !(head.max_delta <= FUSED_TOLERANCE)) {
+    for head in heads.iter().filter(|head| !head.holds()) {
         remark(&format!(
             "  {}: answers differ by up to {:.1e}, allowed {FUSED_TOLERANCE:e}; {} of {texts} texts get other labels",
             head.name, head.max_delta, head.labels_differ
