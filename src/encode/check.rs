@@ -41,14 +41,7 @@ pub struct EncoderCheck {
 pub fn check_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<EncoderCheck, Error> {
     let texts = few_texts();
     let heads = encoder.heads();
-    let whole = WithHeads(encoder);
-    let mut subject = Subject::open(Threaded { threads: 1, encoder: &whole }, texts)?;
-    let lengths = subject.lengths();
-    let mut nobody = |_| ();
-    let mut meter = Meter::unwatched(&mut nobody);
-    let mut run = |composition: Composition| subject.run(&composition.lay(&lengths, 0), &mut meter);
-    let alone = run(Composition::Alone)?;
-    let together = run(Composition::Batches(texts.len()))?;
+    let (alone, together) = run_alone_and_together(&WithHeads(encoder), texts)?;
     let vectors = columns(&alone, 0..encoder.dim());
     let norms = check_norms(&vectors, normalized)?;
     check_variety(&vectors)?;
@@ -104,6 +97,32 @@ fn check_answers(head: &GraphHead, answers: &EmbeddingMatrix) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// The rows of all texts, in their order, each text alone. On one thread.
+///
+/// # Errors
+/// An encoder that cannot be opened or run, or that gives rows of another length than it says.
+pub fn run_alone(encoder: &dyn OpenEncoder, texts: &[&str]) -> Result<EmbeddingMatrix, Error> {
+    let mut subject = Subject::open(Threaded { threads: 1, encoder }, texts)?;
+    let lengths = subject.lengths();
+    subject.run(&Composition::Alone.lay(&lengths, 0), &mut Meter::unwatched(&mut |_| ()))
+}
+
+/// The rows of all texts, in their order: each text alone, and all in one batch. On one thread.
+///
+/// # Errors
+/// An encoder that cannot be opened or run, or that gives rows of another length than it says.
+pub fn run_alone_and_together(
+    encoder: &dyn OpenEncoder,
+    texts: &[&str],
+) -> Result<(EmbeddingMatrix, EmbeddingMatrix), Error> {
+    let mut subject = Subject::open(Threaded { threads: 1, encoder }, texts)?;
+    let lengths = subject.lengths();
+    let mut nobody = |_| ();
+    let mut meter = Meter::unwatched(&mut nobody);
+    let mut run = |composition: Composition| subject.run(&composition.lay(&lengths, 0), &mut meter);
+    Ok((run(Composition::Alone)?, run(Composition::Batches(texts.len()))?))
 }
 
 /// The smallest and the largest norm; an error where they are none, or are not 1 where `normalized` promises it.

@@ -6,6 +6,7 @@
 mod answers;
 mod error;
 mod fitting;
+mod fused;
 mod histogram;
 mod metrics;
 mod quality;
@@ -14,6 +15,7 @@ mod tally;
 
 pub use error::Error;
 pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure};
+pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};
 pub use quality::{LabelledText, QualityJob, measure_quality};

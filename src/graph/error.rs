@@ -36,6 +36,53 @@ pub enum Error {
         /// The largest size that is written.
         limit: u64,
     },
+    /// Two heads of a bundle under one name.
+    #[error("two heads of the bundle would be called `{head}`")]
+    HeadNameTaken {
+        /// The name.
+        head: String,
+    },
+    /// An output or another value of a new head under a name that the graph has in use.
+    #[error("head `{head}` needs the name `{value}`, which something else in the graph has")]
+    ValueNameTaken {
+        /// The head.
+        head: String,
+        /// The name.
+        value: String,
+    },
+    /// Heads that a bundle can't carry.
+    #[error("`{field}` of the new bundle would be {got}, expected {expected}")]
+    Heads {
+        /// The field of `bundle.toml`.
+        field: String,
+        /// What would be there.
+        got: String,
+        /// What can be there.
+        expected: String,
+    },
+    /// A head for other vectors, or one that is not whole.
+    #[error(
+        "head `{head}` has {} weights and {} biases, {labels} labels on {dim} dimensions ask for {} and {labels}",
+        got.0, got.1, dim * labels
+    )]
+    HeadSize {
+        /// The head.
+        head: String,
+        /// Its weights and biases.
+        got: (usize, usize),
+        /// Length of an embedding.
+        dim: usize,
+        /// Its labels.
+        labels: usize,
+    },
+    /// Coefficients that leave the numbers when they are multiplied with their scale.
+    #[error("head `{head}` has the coefficient {value} in the units of its target, expected finite numbers")]
+    HeadNotFinite {
+        /// The head.
+        head: String,
+        /// The coefficient.
+        value: f64,
+    },
 }
 
 impl Error {
@@ -44,6 +91,12 @@ impl Error {
         match self {
             Self::Model(error) => error.hint(),
             Self::Foreign(error) => error.hint(),
+            Self::HeadNameTaken { .. } | Self::ValueNameTaken { .. } => {
+                Some("give the head a name of its own: `--head NAME=FILE`".to_owned())
+            }
+            Self::Heads { field, .. } if field.ends_with(".name") => {
+                Some("name the head with `--head NAME=FILE`".to_owned())
+            }
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use super::plain::plain;
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
-const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
+pub(super) const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct ExportOptions {
     pub template: String,
     /// The numbers that the graph computes in.
     pub precision: Precision,
+    /// The licence of the weights; what the checkpoint's README.md says if `None`.
+    pub license: Option<String>,
     /// Write a graph for other runtimes: operators of opset 17 alone, functions written out that it lacks.
     pub plain: bool,
     /// Bytes that `model.onnx` may have. The weights of a larger one lie beside it, in `model.onnx.data`.
@@ -58,13 +60,14 @@ impl ExportOptions {
             max_length: None,
             template: "model-card".to_owned(),
             precision: Precision::default(),
+            license: None,
             plain: false,
             largest_graph: MAX_GRAPH_BYTES,
         }
     }
 
     /// The choices of a recipe; its hashes are compared by [`Recipe::verify`]. A recipe without hashes can't tell
-    /// whether the folder holds its source, so the folder keeps its own name.
+    /// whether the folder holds its source, so the folder keeps its own name and licence.
     pub fn from_recipe(checkpoint: impl Into<PathBuf>, recipe: &Recipe) -> Self {
         let is_source = !recipe.files.is_empty();
         Self {
@@ -74,6 +77,7 @@ impl ExportOptions {
             normalize: recipe.normalize,
             max_length: recipe.max_length,
             template: recipe.template.clone(),
+            license: recipe.license.clone().filter(|_| is_source),
             ..Self::new(checkpoint)
         }
     }
@@ -115,6 +119,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
     let max_length = checkpoint.max_length(options.max_length)?;
     checkpoint.check_template(&options.template)?;
+    let license = checkpoint.license(options.license.as_deref())?;
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
     let writer = writer(&graph, options)?;
@@ -138,6 +143,8 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         parameters: graph.parameters,
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,
+        encoder_graph_hash: None,
+        license,
         plain: options.plain,
         data,
         source: source_of(options, &checkpoint),

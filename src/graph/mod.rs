@@ -14,6 +14,8 @@ mod error;
 mod export;
 mod feed_forward;
 pub mod foreign;
+mod fuse;
+mod fused_head;
 mod head;
 mod kinds;
 mod onnx;
@@ -26,3 +28,4 @@ mod writer;
 
 pub use error::Error;
 pub use export::{ExportOptions, rewrite_manifest, write_bundle};
+pub use fuse::{LinearHead, fuse};

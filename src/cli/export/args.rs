@@ -72,6 +72,10 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     pub plain: bool,
 
+    /// Licence of the weights, kept in the bundle [default: what the recipe or the checkpoint's README.md says]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub license: Option<String>,
+
     /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
@@ -108,6 +112,7 @@ pub(super) fn options(args: &ExportArgs) -> Result<ExportOptions> {
     options.max_length = args.max_length.or(options.max_length);
     options.precision = args.precision;
     options.plain = args.plain;
+    options.license = args.license.clone().or(options.license);
     // `--no-normalize` overrules what comes from the environment; `--normalize` behind it has overridden it already.
     let normalize = if args.no_normalize { Some(false) } else { args.normalize };
     options.normalize = normalize.or(options.normalize);

@@ -16,14 +16,14 @@ use offprint::runtime::OnnxRuntime;
 
 use super::Status;
 use super::signals::Stop;
-use publish::NewBundle;
-use quality::{Asked, Original};
 
 pub(crate) use args::ExportArgs;
-pub(crate) use quality::as_flag;
+pub(crate) use publish::{NewBundle, Outcome, refuse_foreign_folder};
+pub(crate) use quality::{Asked, Original, as_flag};
+pub(crate) use tell::head_in_graph;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
-    publish::refuse_foreign_folder(&args.output)?;
+    refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
     let asked = Asked::new(&args.quality, &args.corpus)?;

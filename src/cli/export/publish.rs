@@ -71,15 +71,16 @@ impl NewBundle<'_> {
             return Ok(Outcome::Stopped(signal));
         }
         let SelfChecked { check, measured } = checked?;
-        manifest.quality = match (original, measured) {
-            (Some((name, bundle)), Some((measured, heads))) => Some(Quality {
+        if let (Some((name, bundle)), Some((measured, heads))) = (original, measured) {
+            manifest.quality = Some(Quality {
                 original: name,
                 original_fingerprint: Some(bundle.fingerprint().hash()),
                 measured: Some(measured),
                 heads,
-            }),
-            _ => matches!(self.original, Original::Unknown).then(Quality::without_original),
-        };
+            });
+        } else if matches!(self.original, Original::Unknown) {
+            manifest.quality = Some(Quality::without_original());
+        }
         if let Some(quality) = &manifest.quality {
             let failures = self.asked.failures(quality);
             if !failures.is_empty() {
@@ -131,7 +132,7 @@ fn name_of(bundle: &Bundle) -> String {
 }
 
 /// Only an empty folder or an older bundle is replaced.
-pub(super) fn refuse_foreign_folder(output: &Path) -> Result<()> {
+pub(crate) fn refuse_foreign_folder(output: &Path) -> Result<()> {
     let entries = match std::fs::read_dir(output) {
         Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use offprint::encode::EncoderCheck;
-use offprint::model::{HeadQuality, Manifest, MeasuredQuality, Quality, Task};
+use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Quality, Task};
 
 use super::super::Status;
 use super::super::check::cosine;
@@ -109,22 +109,25 @@ fn bundle(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
     ));
-    for head in &manifest.heads {
-        let kind = match head.task {
-            Task::Classification => "one label",
-            Task::Multilabel => "several labels",
-            Task::Regression => "numbers",
-        };
-        let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let (labels, some) = (head.labels.len(), some(&head.labels));
-        remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
-    }
+    manifest.heads.iter().for_each(head_in_graph);
     remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
         check.texts, check.norms.0, check.norms.1, check.batch_delta
     ));
+}
+
+/// A line about a head in a graph.
+pub(crate) fn head_in_graph(head: &GraphHead) {
+    let kind = match head.task {
+        Task::Classification => "one label",
+        Task::Multilabel => "several labels",
+        Task::Regression => "numbers",
+    };
+    let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let (labels, some) = (head.labels.len(), some(&head.labels));
+    remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
 }
