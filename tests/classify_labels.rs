@@ -1,6 +1,6 @@
 //! Promise: what a corpus says is right may be a list, a text with several labels, or numbers, in any format; each is
 //! measured by what fits the head, rows that say nothing are left out, and rows that say something else are rejected.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 #[path = "common/classifiers.rs"]
 mod classifiers;

@@ -2,7 +2,7 @@
 //! scikit-learn do; several heads answer in one pass; a flag that means nothing is an error.
 //!
 //! References: `export/oracle/make_classify_fixtures.py`, `export/oracle/make_head_fixtures.py`.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 #[path = "common/classifiers.rs"]
 mod classifiers;
