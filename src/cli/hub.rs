@@ -77,7 +77,9 @@ impl Wanted {
             Some(recipe) => ExportOptions::from_recipe(folder, recipe),
             None => ExportOptions::new(folder),
         };
-        ExportOptions { name: Some(self.id.to_string()), revision: Some(commit.to_owned()), ..base }
+        let of_id = self.recipe.as_ref().filter(|recipe| recipe.source == self.id.as_str());
+        let license = of_id.and_then(|recipe| recipe.license.clone());
+        ExportOptions { name: Some(self.id.to_string()), revision: Some(commit.to_owned()), license, ..base }
     }
 }
 

@@ -15,6 +15,7 @@ mod encode_args;
 mod environment;
 mod error;
 mod export;
+mod fuse;
 mod hub;
 mod hub_progress;
 mod man;
@@ -70,6 +71,7 @@ A first run:
   offprint embed --model BUNDLE papers.jsonl           fills the embedding cache
   offprint train --model BUNDLE --label field papers.jsonl -o field.head
   offprint classify --model BUNDLE --head field.head new.jsonl -o predictions.jsonl
+  offprint fuse --model BUNDLE --head field.head -o FUSED   one graph that embeds and classifies
 
 Every flag can be set by an environment variable: --max-batch-tokens is OFFPRINT_MAX_BATCH_TOKENS; a switch takes 1 or 0.
 Exit status: 0 done, 1 an asked check failed, 2 could not (also: rows were rejected without --allow-rejects),
@@ -94,6 +96,7 @@ enum Command {
     Embed(embed::EmbedArgs),
     Train(train::TrainArgs),
     Classify(classify::ClassifyArgs),
+    Fuse(fuse::FuseArgs),
     Check(check::CheckArgs),
     #[command(subcommand)]
     Cache(cache::CacheCommand),
@@ -102,6 +105,8 @@ enum Command {
     Man(man::ManArgs),
     #[command(hide = true)]
     SelfCheck(self_check::SelfCheckArgs),
+    #[command(hide = true)]
+    FuseCheck(fuse::FuseCheckArgs),
 }
 
 /// The whole command line, without what the environment says.
@@ -135,12 +140,14 @@ pub(crate) fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Fuse(args) => fuse::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Cache(command) => cache::run(&command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::SelfCheck(args) => self_check::run(&args),
+        Command::FuseCheck(args) => fuse::run_check(&args),
     };
     match result {
         Ok(status) => ExitCode::from(status.code()),

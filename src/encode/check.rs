@@ -30,18 +30,28 @@ pub struct EncoderCheck {
 /// forbids, that are all the same, or that depend on the batch.
 pub fn check_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<EncoderCheck, Error> {
     let texts = few_texts();
-    let mut subject = Subject::open(Threaded { threads: 1, encoder }, texts)?;
-    let lengths = subject.lengths();
-    let mut nobody = |_| ();
-    let mut meter = Meter::unwatched(&mut nobody);
-    let mut run = |composition: Composition| subject.run(&composition.lay(&lengths, 0), &mut meter);
-    let alone = run(Composition::Alone)?;
-    let together = run(Composition::Batches(texts.len()))?;
+    let (alone, together) = run_alone_and_together(encoder, texts)?;
     let norms = check_norms(&alone, normalized)?;
     check_variety(&alone)?;
     let (rows, batch_delta) = differences(&alone, &together);
     check_delta(rows.len(), batch_delta)?;
     Ok(EncoderCheck { texts: texts.len(), norms, batch_delta })
+}
+
+/// The rows of all texts, in their order: each text alone, and all in one batch. On one thread.
+///
+/// # Errors
+/// An encoder that cannot be opened or run, or that gives rows of another length than it says.
+pub fn run_alone_and_together(
+    encoder: &dyn OpenEncoder,
+    texts: &[&str],
+) -> Result<(EmbeddingMatrix, EmbeddingMatrix), Error> {
+    let mut subject = Subject::open(Threaded { threads: 1, encoder }, texts)?;
+    let lengths = subject.lengths();
+    let mut nobody = |_| ();
+    let mut meter = Meter::unwatched(&mut nobody);
+    let mut run = |composition: Composition| subject.run(&composition.lay(&lengths, 0), &mut meter);
+    Ok((run(Composition::Alone)?, run(Composition::Batches(texts.len()))?))
 }
 
 /// The smallest and the largest norm; an error where they are none, or are not 1 where `normalized` promises it.

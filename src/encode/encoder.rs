@@ -72,7 +72,10 @@ impl OpenEncoder for BundleEncoder {
 
 impl BundleEncoder {
     /// Opens the bundle for outputs of its graph, whose rows must have `dim` numbers together.
-    fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
+    ///
+    /// # Errors
+    /// A graph or tokenizer that cannot be opened, and rows of another length.
+    pub fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };

@@ -20,7 +20,7 @@ mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
-pub use check::{EncoderCheck, check_encoder};
+pub use check::{EncoderCheck, check_encoder, run_alone_and_together};
 pub use composition::Composition;
 pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
 pub use error::{Error, SinkError};

@@ -1,6 +1,6 @@
 //! What can go wrong in measuring predictions: numbers that do not belong together.
 
-use crate::heads;
+use crate::{encode, heads};
 
 /// Failures of metrics, and of the fits that are measured.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,9 @@ pub enum Error {
     /// The head could not be fitted.
     #[error(transparent)]
     Head(#[from] heads::Error),
+    /// An encoder that was to be measured could not be opened or run.
+    #[error(transparent)]
+    Encode(#[from] encode::Error),
     /// Truth and predictions differ in number.
     #[error("got {predicted} predictions for {truth} labels")]
     Count {
@@ -62,6 +65,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Head(error) => error.hint(),
+            Self::Encode(error) => error.hint(),
             _ => None,
         }
     }

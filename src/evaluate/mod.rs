@@ -5,6 +5,7 @@
 
 mod error;
 mod fitting;
+mod fused;
 mod histogram;
 mod metrics;
 mod regression;
@@ -12,6 +13,7 @@ mod tally;
 
 pub use error::Error;
 pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure};
+pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};
 pub use regression::{Regression, regression};

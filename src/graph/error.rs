@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use crate::model;
 
+use super::foreign;
+
 /// Errors of this room; [`Error::hint`] gives the way out where one is known.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,9 @@ pub enum Error {
     /// The checkpoint is not what it should be.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// An ONNX file is not what it should be.
+    #[error(transparent)]
+    Foreign(#[from] foreign::Error),
     /// A file of the bundle could not be written.
     #[error("could not write `{path}`")]
     Write {
@@ -31,6 +36,53 @@ pub enum Error {
         /// The largest size that is written.
         limit: u64,
     },
+    /// Two heads of a bundle under one name.
+    #[error("two heads of the bundle would be called `{head}`")]
+    HeadNameTaken {
+        /// The name.
+        head: String,
+    },
+    /// An output or another value of a new head under a name that the graph has in use.
+    #[error("head `{head}` needs the name `{value}`, which something else in the graph has")]
+    ValueNameTaken {
+        /// The head.
+        head: String,
+        /// The name.
+        value: String,
+    },
+    /// Heads that a bundle can't carry.
+    #[error("`{field}` of the new bundle would be {got}, expected {expected}")]
+    Heads {
+        /// The field of `bundle.toml`.
+        field: String,
+        /// What would be there.
+        got: String,
+        /// What can be there.
+        expected: String,
+    },
+    /// A head for other vectors, or one that is not whole.
+    #[error(
+        "head `{head}` has {} weights and {} biases, {labels} labels on {dim} dimensions ask for {} and {labels}",
+        got.0, got.1, dim * labels
+    )]
+    HeadSize {
+        /// The head.
+        head: String,
+        /// Its weights and biases.
+        got: (usize, usize),
+        /// Length of an embedding.
+        dim: usize,
+        /// Its labels.
+        labels: usize,
+    },
+    /// Coefficients that leave the numbers when they are multiplied with their scale.
+    #[error("head `{head}` has the coefficient {value} in the units of its target, expected finite numbers")]
+    HeadNotFinite {
+        /// The head.
+        head: String,
+        /// The coefficient.
+        value: f64,
+    },
 }
 
 impl Error {
@@ -38,6 +90,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(error) => error.hint(),
+            Self::Foreign(error) => error.hint(),
+            Self::HeadNameTaken { .. } | Self::ValueNameTaken { .. } => {
+                Some("give the head a name of its own: `--head NAME=FILE`".to_owned())
+            }
+            Self::Heads { field, .. } if field.ends_with(".name") => {
+                Some("name the head with `--head NAME=FILE`".to_owned())
+            }
             _ => None,
         }
     }

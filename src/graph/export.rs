@@ -36,6 +36,8 @@ pub struct ExportOptions {
     pub template: String,
     /// The numbers that the graph computes in.
     pub precision: Precision,
+    /// The licence of the weights; what the checkpoint's README.md says if `None`.
+    pub license: Option<String>,
 }
 
 impl ExportOptions {
@@ -50,11 +52,12 @@ impl ExportOptions {
             max_length: None,
             template: "model-card".to_owned(),
             precision: Precision::default(),
+            license: None,
         }
     }
 
     /// The choices of a recipe; its hashes are compared by [`Recipe::verify`]. A recipe without hashes can't tell
-    /// whether the folder holds its source, so the folder keeps its own name.
+    /// whether the folder holds its source, so the folder keeps its own name and licence.
     pub fn from_recipe(checkpoint: impl Into<PathBuf>, recipe: &Recipe) -> Self {
         let is_source = !recipe.files.is_empty();
         Self {
@@ -64,6 +67,7 @@ impl ExportOptions {
             normalize: recipe.normalize,
             max_length: recipe.max_length,
             template: recipe.template.clone(),
+            license: recipe.license.clone().filter(|_| is_source),
             ..Self::new(checkpoint)
         }
     }
@@ -77,6 +81,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
     let max_length = checkpoint.max_length(options.max_length)?;
     checkpoint.check_template(&options.template)?;
+    let license = checkpoint.license(options.license.as_deref())?;
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let writer = GraphWriter::new(&graph);
     if writer.len() > MAX_GRAPH_BYTES {
@@ -109,6 +114,8 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         parameters: graph.parameters,
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,
+        encoder_graph_hash: None,
+        license,
         source: source_of(options, &checkpoint),
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };

@@ -11,6 +11,9 @@ mod embeddings;
 mod encoder;
 mod error;
 mod export;
+pub mod foreign;
+mod fuse;
+mod fused_head;
 mod head;
 mod onnx;
 mod pooling;
@@ -19,3 +22,4 @@ mod writer;
 
 pub use error::Error;
 pub use export::{ExportOptions, write_bundle};
+pub use fuse::{LinearHead, fuse};

@@ -12,7 +12,8 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::{Error, FileProblem, IdentityChange};
+use super::error::{Error, IdentityChange};
+use super::file_problem::FileProblem;
 use super::head_file::shortened;
 use super::logistic::{Convergence, LogisticFit, argmax, check_finite, row_logits};
 use super::objective::{sigmoid, softmax};
@@ -112,8 +113,8 @@ pub struct Head {
     pub license: Option<String>,
     /// Program and version that made it.
     pub created_by: String,
-    /// The file it was loaded from, for messages.
-    pub(super) file: Option<PathBuf>,
+    /// The file it was loaded from, for messages, and the BLAKE3 of its bytes.
+    pub(super) file: Option<(PathBuf, String)>,
 }
 
 impl Head {
@@ -150,7 +151,12 @@ impl Head {
 
     /// The file it was loaded from.
     pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+        self.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// BLAKE3 of the file it was loaded from, as it was then.
+    pub fn file_hash(&self) -> Option<&str> {
+        self.file.as_ref().map(|(_, hash)| hash.as_str())
     }
 
     /// Its answers, rows × labels, computed in f64 and rounded once: probabilities by softmax (one label of several)
@@ -216,7 +222,7 @@ impl Head {
             }
         }
         match change {
-            Some(source) => Err(Error::OtherEncoder { file: self.file.clone(), source }),
+            Some(source) => Err(Error::OtherEncoder { file: self.file().map(Path::to_owned), source }),
             None => Ok(()),
         }
     }

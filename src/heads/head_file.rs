@@ -23,7 +23,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::error::{Error, FileProblem};
+use super::error::Error;
+use super::file_problem::FileProblem;
 use super::head::Head;
 use crate::durable::replace_file;
 use crate::model::Task;
@@ -64,7 +65,7 @@ impl Head {
         }
         let bytes = fs::read(path).map_err(read_error)?;
         let mut head = parse(&bytes).map_err(file_error)?;
-        head.file = Some(path.to_owned());
+        head.file = Some((path.to_owned(), blake3::hash(&bytes).to_hex().to_string()));
         Ok(head)
     }
 

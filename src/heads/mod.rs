@@ -5,6 +5,8 @@
 //! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
 
 mod error;
+mod file_problem;
+mod folded;
 mod folds;
 mod head;
 mod head_file;
@@ -15,7 +17,9 @@ mod path_over_c;
 mod rough_fit;
 mod training_set;
 
-pub use error::{Error, FileProblem, IdentityChange};
+pub use error::{Error, IdentityChange};
+pub use file_problem::FileProblem;
+pub use folded::FoldedHead;
 pub use folds::{Fold, stratified_folds};
 pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::sentence::{SentenceConfig, SentenceModules};
 use super::tokenizer_config::TokenizerConfig;
-use super::{EncoderConfig, Error, Pooling, Weights, files, vocabulary};
+use super::{EncoderConfig, Error, Pooling, Weights, files, license, vocabulary};
 
 /// Weights in formats that are not read.
 const OTHER_WEIGHTS: [&str; 3] = ["tf_model.h5", "flax_model.msgpack", "model.ckpt.index"];
@@ -72,6 +72,18 @@ impl Checkpoint {
     /// The separator token's text; `[SEP]` where the tokenizer's config has none.
     pub fn sep_token(&self) -> &str {
         &self.small.sep_token
+    }
+
+    /// The licence that was asked for, else the one that README.md names, in the folder or beside the encoder.
+    ///
+    /// # Errors
+    /// A README.md that cannot be read.
+    pub fn license(&self, asked: Option<&str>) -> Result<Option<String>, Error> {
+        let SmallFiles { folder, modules, .. } = &self.small;
+        match asked {
+            Some(asked) => Ok(Some(asked.to_owned())),
+            None => Ok(license::license_in(folder)?.or(license::license_in(&modules.encoder)?)),
+        }
     }
 
     /// The pooling asked for, else the checkpoint's own, else for a classifier the first token, whose state its head

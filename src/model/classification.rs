@@ -11,9 +11,9 @@ use super::architectures::Architecture;
 use super::config::wrong;
 
 /// How many labels a config may have; far beyond any real one.
-const MAX_LABELS: usize = 10_000;
+pub(super) const MAX_LABELS: usize = 10_000;
 /// Bytes of all labels: they also stand in one entry of the graph's metadata, of which a mebibyte is read.
-const MAX_LABEL_BYTES: usize = 500_000;
+pub(super) const MAX_LABEL_BYTES: usize = 500_000;
 
 /// How the names of the classes of sequence classifiers end.
 const CLASSIFIER: &str = "ForSequenceClassification";
@@ -78,7 +78,7 @@ impl Classification {
             Some(Value::Object(named)) => listed(path, named)?,
             _ => numbered(path, fields.get("num_labels"))?,
         };
-        let bytes = labels.iter().map(|label| label.len() + 4).sum::<usize>();
+        let bytes = label_bytes(&labels);
         if labels.len() > MAX_LABELS || bytes > MAX_LABEL_BYTES {
             let got = format!("{} labels of {bytes} bytes", labels.len());
             let expected = format!("at most {MAX_LABELS} labels of {MAX_LABEL_BYTES} bytes");
@@ -103,6 +103,11 @@ impl Classification {
         };
         Ok(Some(Self { task, labels }))
     }
+}
+
+/// What labels take where they stand as a list.
+pub(super) fn label_bytes(labels: &[String]) -> usize {
+    labels.iter().map(|label| label.len() + 4).sum()
 }
 
 /// The labels of `id2label`, whose keys must be 0 to n − 1.

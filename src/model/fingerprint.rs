@@ -12,7 +12,8 @@
 //! | `output`          | yes      | yes         | which tensor of the graph is the embedding                            |
 //! | `adapter`         | yes      | yes         | `none` where the encoder has none                                     |
 //! | `precision`       | no       | yes         | a head trained on fp32 may serve other precisions, a cache may not    |
-//! | `graph`           | no       | yes         | BLAKE3 of the graph without metadata: another writer, other bits      |
+//! | `graph`           | no       | yes         | BLAKE3 of the graph without metadata: another writer, other bits; of  |
+//! |                   |          |             | the graph before heads were fused into it, which change no vector     |
 //! | template          | no       | no          | embeddings are keyed by the hash of the *rendered* text               |
 //! | provider, threads | no       | no          | recorded with each part of the cache; on a CPU they don't change bits |
 //! | names, versions   | no       | no          | do not change a vector                                                |

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::classification::{MAX_LABEL_BYTES, MAX_LABELS, label_bytes};
 use super::{Classification, Task};
 
 /// A head's output before softmax or sigmoid; for a regression, its answer.
@@ -38,6 +39,12 @@ pub struct GraphHead {
     /// BLAKE3 of the head file that was fused; none for a checkpoint's own classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_hash: Option<String>,
+    /// How the texts were made that it was trained on, where it was fused: `template model-card`, `text-field body`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_with: Option<String>,
+    /// The licence of the head file; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
 }
 
 impl GraphHead {
@@ -52,6 +59,8 @@ impl GraphHead {
             logits: LOGITS.to_owned(),
             probabilities: (task != Task::Regression).then(|| PROBABILITIES.to_owned()),
             file_hash: None,
+            trained_with: None,
+            license: None,
         }
     }
 
@@ -89,6 +98,11 @@ pub(super) fn problem(heads: &[GraphHead]) -> Option<(String, String, String)> {
         }
         if head.labels.is_empty() {
             return wrong("labels", "empty", "at least one label");
+        }
+        let bytes = label_bytes(&head.labels);
+        if head.labels.len() > MAX_LABELS || bytes > MAX_LABEL_BYTES {
+            let got = format!("{} labels of {bytes} bytes", head.labels.len());
+            return wrong("labels", &got, &format!("at most {MAX_LABELS} labels of {MAX_LABEL_BYTES} bytes"));
         }
         if head.probabilities.is_none() != (head.task == Task::Regression) {
             return wrong(
@@ -129,6 +143,8 @@ mod tests {
         assert_eq!(field(&[head("a b")]), "head.0.name");
         assert_eq!(field(&[head("x"), GraphHead { logits: "p_x".into(), ..head("y") }]), "head.1.logits");
         assert_eq!(field(&[GraphHead { labels: vec![], ..head("x") }]), "head.0.labels");
+        let long = vec!["x".repeat(500_000)];
+        assert_eq!(field(&[GraphHead { labels: long, ..head("x") }]), "head.0.labels");
         assert_eq!(field(&[GraphHead { probabilities: None, ..head("x") }]), "head.0.probabilities");
         for thresholds in [vec![0.5], vec![0.5, 1.5], vec![f64::NAN, 0.1]] {
             assert_eq!(field(&[GraphHead { thresholds: Some(thresholds), ..head("x") }]), "head.0.thresholds");

@@ -54,6 +54,13 @@ pub struct Manifest {
     pub tokenizer_hash: String,
     /// BLAKE3 of the graph without its metadata.
     pub graph_hash: String,
+    /// The graph's hash before heads were fused into it: the encoder in it computes the same bits, and finds the vectors
+    /// that were cached then. None where nothing was fused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_graph_hash: Option<String>,
+    /// The licence of the weights, in the words of their source; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
     /// Where the weights come from.
     pub source: Source,
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
@@ -125,10 +132,20 @@ impl Manifest {
         Identity::from_fields(fields.map(|(name, value)| (name.to_owned(), value)))
     }
 
+    /// The hash of the graph that decides the bits of the bundle's vectors.
+    pub fn encoder_graph(&self) -> &str {
+        self.encoder_graph_hash.as_ref().unwrap_or(&self.graph_hash)
+    }
+
     /// What decides the bits of the bundle's vectors; see the table in `fingerprint.rs`.
     pub fn fingerprint(&self) -> Fingerprint {
-        let numerics = [("precision", self.precision.to_string()), ("graph", self.graph_hash.clone())];
+        let numerics = [("precision", self.precision.to_string()), ("graph", self.encoder_graph().to_owned())];
         Fingerprint::new(&self.identity(), numerics.map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    /// What is wrong with the heads, if anything: field, what is there, what can be there.
+    pub fn heads_problem(&self) -> Option<(String, String, String)> {
+        head::problem(&self.heads)
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {
@@ -148,7 +165,7 @@ impl Manifest {
                 return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
             }
         }
-        if let Some((field, got, expected)) = head::problem(&self.heads) {
+        if let Some((field, got, expected)) = self.heads_problem() {
             return Err(wrong(&field, got, expected));
         }
         for (field, got, least) in [("dim", self.dim, 1), ("max_length", self.max_length, 3)] {

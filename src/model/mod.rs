@@ -19,6 +19,7 @@ mod fingerprint;
 mod head;
 pub mod hub;
 mod identity;
+mod license;
 mod manifest;
 mod metadata;
 mod pickle;

@@ -52,6 +52,8 @@ pub struct Recipe {
     pub normalize: Option<bool>,
     /// Longest input in tokens.
     pub max_length: Option<usize>,
+    /// The licence of the weights, where it was seen.
+    pub license: Option<String>,
     /// What a user should know before relying on it: what was chosen here and not by the model's authors.
     pub note: Option<String>,
     /// Whether the files below were exported and compared with the reference.

@@ -1,0 +1,219 @@
+//! `offprint fuse`: heads become a part of a bundle's graph. The new bundle is compared with encoder and heads in a child
+//! process before it takes its place.
+
+mod check;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use offprint::evaluate::{FUSED_TOLERANCE, FusedAgreement};
+use offprint::graph::{LinearHead, fuse};
+use offprint::heads::{FoldedHead, Head};
+use offprint::model::{Bundle, Manifest};
+use offprint::runtime::OnnxRuntime;
+
+use super::export::{print_head, publish, refuse_foreign_folder};
+use super::hub::HubArgs;
+use super::say::remark;
+use super::{Status, places, user_error};
+
+pub(crate) use check::{FuseCheckArgs, run as run_check};
+
+/// Put heads into a bundle's graph: token ids in, labels or numbers out
+///
+/// The new bundle answers with the embedding and with every head in one run. Its answers are compared with those of the
+/// bundle and the heads on built-in texts; nothing is written if they differ by more than 1e-6.
+#[derive(Debug, Args)]
+pub(crate) struct FuseArgs {
+    /// Folder of the bundle, a recipe's name or a hub id, which is downloaded and exported once into the cache folder
+    #[arg(short, long, alias = "model-id", value_name = "BUNDLE")]
+    model: String,
+
+    #[command(flatten)]
+    hub: HubArgs,
+
+    /// Head that goes into the graph, and what it is called there [default: the name of the file]; may be given several
+    /// times
+    #[arg(long, value_name = "[NAME=]HEAD", required = true)]
+    head: Vec<String>,
+
+    /// Folder of the new bundle; an existing bundle there is replaced
+    #[arg(short, long, value_name = "BUNDLE")]
+    output: PathBuf,
+
+    /// Fuse heads that were trained on another encoder
+    #[arg(long)]
+    allow_encoder_change: bool,
+
+    /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+
+    /// Folder with the bundles of models from the hub [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
+    refuse_foreign_folder(&args.output)?;
+    let named = args.head.iter().map(|head| named_file(head)).collect::<Result<Vec<_>>>()?;
+    let heads = named.iter().map(|(_, file)| Ok(Head::load(file)?)).collect::<Result<Vec<_>>>()?;
+    let ort_lib = args.ort_lib.as_deref();
+    // The new graph will be run: better said before a download than after it.
+    OnnxRuntime::find(ort_lib)?;
+    let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), ort_lib)?;
+    for ((_, file), head) in named.iter().zip(&heads) {
+        check_head(args, (file, head), &bundle)?;
+    }
+    let mut linear: Vec<LinearHead> = named.iter().zip(&heads).map(linear_head).collect();
+    let files: Vec<&Path> = named.iter().map(|(_, file)| file.as_path()).collect();
+    let mut agreement = None;
+    let made = publish(&args.output, ort_lib, |folder| {
+        let mut manifest = fuse(&bundle, &linear, folder)?;
+        let mut measured = check::in_child(&bundle.dir, folder, (&files, ort_lib))?;
+        if widen(&mut linear, &measured) {
+            manifest = fuse(&bundle, &linear, folder)?;
+            measured = check::in_child(&bundle.dir, folder, (&files, ort_lib))?;
+        }
+        let holds = measured.holds();
+        agreement = Some(measured);
+        if holds { Ok(manifest) } else { Err(user_error("the fused bundle does not agree", "")) }
+    });
+    match (made, agreement) {
+        (Ok(published), Some(agreement)) => {
+            print(&args.output, &published.manifest, &agreement);
+            Ok(Status::Done)
+        }
+        (Err(_), Some(agreement)) if !agreement.holds() => {
+            print_disagreement(&agreement);
+            Ok(Status::CheckFailed)
+        }
+        (made, _) => made.map(|_| Status::Done),
+    }
+}
+
+/// `topic=models/a.head`; without a name, the file's own without its ending. What is no name before a `=` is part of the
+/// path.
+fn named_file(head: &str) -> Result<(String, PathBuf)> {
+    let letters = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if let Some((name, file)) = head.split_once('=').filter(|(name, _)| letters(name)) {
+        return Ok((name.to_owned(), PathBuf::from(file)));
+    }
+    let file = PathBuf::from(head);
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    if letters(&stem) {
+        return Ok((stem, file));
+    }
+    Err(user_error(
+        format!("head `{head}` has no name that an output could have, expected letters, digits, `-` and `_`"),
+        format!("name it with `--head NAME={head}`"),
+    ))
+}
+
+/// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
+/// is a warning.
+fn check_head(args: &FuseArgs, (file, head): (&Path, &Head), bundle: &Bundle) -> Result<()> {
+    if let Err(error) = head.check_identity(bundle.identity().fields()) {
+        // Vectors of another length fit no head, whatever the user allows.
+        if !args.allow_encoder_change || head.dim() != bundle.manifest.dim {
+            return Err(error.into());
+        }
+        remark(&format!("warning: {error}"));
+    }
+    let source = format!("template {}", bundle.manifest.template);
+    if source != head.template_or_field {
+        remark(&format!(
+            "warning: head `{}` was trained with {}, the bundle makes texts with {source}",
+            file.display(),
+            head.template_or_field
+        ));
+    }
+    Ok(())
+}
+
+fn linear_head(((name, _), head): (&(String, PathBuf), &Head)) -> LinearHead {
+    let FoldedHead { weights, bias } = head.folded();
+    LinearHead {
+        name: name.clone(),
+        task: head.task,
+        labels: head.labels.clone(),
+        thresholds: head.thresholds.clone(),
+        weights: weights.iter().copied().collect(),
+        bias,
+        file_hash: head.file_hash().map(str::to_owned),
+        trained_with: head.template_or_field.clone(),
+        license: head.license.clone(),
+        wide: false,
+    }
+}
+
+/// Makes heads compute in f64 that lose too much in f32; whether there are any.
+fn widen(heads: &mut [LinearHead], measured: &FusedAgreement) -> bool {
+    for (head, measured) in heads.iter_mut().zip(&measured.heads) {
+        head.wide = measured.needs_f64();
+        if head.wide {
+            remark(&format!(
+                "{}: computes in f64, since in f32 its answers would be off by {:.1e}",
+                head.name, measured.max_delta
+            ));
+        }
+    }
+    heads.iter().any(|head| head.wide)
+}
+
+fn print(output: &Path, manifest: &Manifest, agreement: &FusedAgreement) {
+    remark(&format!(
+        "{}: {} with {:.1} M parameters and {} in one graph",
+        output.display(),
+        manifest.architecture,
+        manifest.parameters as f64 / 1e6,
+        counted(manifest.heads.len(), "head"),
+    ));
+    manifest.heads.iter().for_each(print_head);
+    let worst = agreement.heads.iter().map(|head| head.max_delta).fold(0.0, f64::max);
+    remark(&format!(
+        "checked on {} texts: same embeddings and labels as bundle and heads, answers within {worst:.1e}",
+        agreement.texts
+    ));
+}
+
+fn print_disagreement(agreement: &FusedAgreement) {
+    let FusedAgreement { texts, old_rows_differ, batch_rows_differ, heads } = agreement;
+    remark("the fused bundle does not answer as bundle and heads do; nothing was written");
+    if *old_rows_differ > 0 {
+        remark(&format!(
+            "  {old_rows_differ} of {texts} texts have another embedding, or other answers of older heads"
+        ));
+    }
+    if *batch_rows_differ > 0 {
+        remark(&format!("  {batch_rows_differ} of {texts} texts change with their batch"));
+    }
+    for head in heads.iter().filter(|head| head.labels_differ > 0 || !(head.max_delta <= FUSED_TOLERANCE)) {
+        remark(&format!(
+            "  {}: answers differ by up to {:.1e}, allowed {FUSED_TOLERANCE:e}; {} of {texts} texts get other labels",
+            head.name, head.max_delta, head.labels_differ
+        ));
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_called_as_asked_or_as_its_file() {
+        let named = |head: &str| named_file(head).unwrap();
+        assert_eq!(named("topic=a/b.head"), ("topic".into(), "a/b.head".into()));
+        assert_eq!(named("a/b-2_c.head"), ("b-2_c".into(), "a/b-2_c.head".into()));
+        assert_eq!(named("a/x=y/z.head"), ("z".into(), "a/x=y/z.head".into()));
+        assert_eq!(named("x=y=z.head"), ("x".into(), "y=z.head".into()));
+        let error = named_file("a/my head.head").unwrap_err().to_string();
+        assert!(error.starts_with("head `a/my head.head` has no name that an output could have"), "{error}");
+        named_file("").unwrap_err();
+    }
+}

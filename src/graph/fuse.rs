@@ -1,0 +1,156 @@
+//! Heads become a part of a bundle's graph: on `sentence_embedding`, all behind one run of the encoder. Knows linear heads
+//! as numbers, no head files. Invariant: nodes and constants of the old graph stay as they are, so the encoder in the new
+//! one computes the same bits.
+
+use std::path::Path;
+
+use super::Error;
+use super::builder::GraphBuilder;
+use super::foreign::{ModelWriter, OnnxFile};
+use super::fused_head;
+use super::onnx::{Dimension, ElementType, GraphProto, ValueInfoProto};
+use super::writer::write_metadata;
+use crate::durable::{PendingFile, replace_file};
+use crate::model::{
+    Bundle, GRAPH_FILE, GraphHead, LOGITS, MANIFEST_FILE, Manifest, PROBABILITIES, TOKENIZER_FILE, Task,
+};
+
+/// Protobuf stops at 2 GiB; the rest is room for metadata.
+const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
+
+/// A head to be fused: the values of its labels are `embedding · weights + bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearHead {
+    /// What it is called among the bundle's heads.
+    pub name: String,
+    /// Softmax, sigmoid or nothing follows the values.
+    pub task: Task,
+    /// One for each value.
+    pub labels: Vec<String>,
+    /// Of several labels, the probability from which each is given.
+    pub thresholds: Option<Vec<f64>>,
+    /// dim × labels, row by row.
+    pub weights: Vec<f64>,
+    /// One for each label.
+    pub bias: Vec<f64>,
+    /// BLAKE3 of the head file, where it comes from one.
+    pub file_hash: Option<String>,
+    /// How the texts were made that it was trained on.
+    pub trained_with: String,
+    /// The head file's licence, where it names one.
+    pub license: Option<String>,
+    /// Whether it computes in f64: exact, but not every provider can.
+    pub wide: bool,
+}
+
+impl LinearHead {
+    /// Length of the embeddings that it takes.
+    pub(super) fn dim(&self) -> usize {
+        self.weights.len() / self.labels.len()
+    }
+}
+
+/// Writes the three files of `bundle` with `heads` in its graph into the existing folder `into`. Outputs are `logits` and
+/// `probabilities` for the only head of the new bundle; else `<name>_logits` and `<name>_probabilities`, and heads that
+/// were there keep theirs. Weights stream from the old graph to the new one.
+///
+/// # Errors
+/// A damaged bundle, a head for vectors of another length or with values that are not finite, and names that are taken;
+/// each found before anything is written.
+pub fn fuse(bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manifest, Error> {
+    bundle.verify_graph()?;
+    let file = OnnxFile::open(&bundle.graph_path())?;
+    let mut manifest = with_heads(&bundle.manifest, heads)?;
+    let mut graph = file.graph().clone();
+    for (head, described) in heads.iter().zip(&manifest.heads[bundle.manifest.heads.len()..]) {
+        append(&mut graph, head, described)?;
+    }
+    let writer = ModelWriter::new(file.model(), &graph);
+    if writer.len() > MAX_GRAPH_BYTES {
+        return Err(Error::TooLarge { folder: bundle.dir.clone(), bytes: writer.len(), limit: MAX_GRAPH_BYTES });
+    }
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    };
+    let graph_path = into.join(GRAPH_FILE);
+    let mut pending = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
+    manifest.graph_hash = writer.write_graph(&mut pending).map_err(failed(&graph_path))?;
+    let metadata = write_metadata(manifest.metadata(), &mut pending);
+    metadata.and_then(|()| pending.publish()).map_err(failed(&graph_path))?;
+    let tokenizer_path = into.join(TOKENIZER_FILE);
+    std::fs::copy(bundle.tokenizer_path(), &tokenizer_path).map_err(failed(&tokenizer_path))?;
+    let manifest_path = into.join(MANIFEST_FILE);
+    replace_file(&manifest_path, manifest.to_toml().as_bytes()).map_err(failed(&manifest_path))?;
+    Ok(manifest)
+}
+
+/// The manifest of the new bundle, apart from its graph's hash.
+fn with_heads(old: &Manifest, heads: &[LinearHead]) -> Result<Manifest, Error> {
+    let mut manifest = old.clone();
+    manifest.created_by = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
+    manifest.encoder_graph_hash = Some(old.encoder_graph().to_owned());
+    let alone = old.heads.len() + heads.len() == 1;
+    for head in heads {
+        check_numbers(head, old.dim)?;
+        if manifest.heads.iter().any(|other| other.name == head.name) {
+            return Err(Error::HeadNameTaken { head: head.name.clone() });
+        }
+        manifest.heads.push(described(head, alone));
+        manifest.parameters += (head.weights.len() + head.bias.len()) as u64;
+    }
+    match manifest.heads_problem() {
+        Some((field, got, expected)) => Err(Error::Heads { field, got, expected }),
+        None => Ok(manifest),
+    }
+}
+
+fn check_numbers(head: &LinearHead, dim: usize) -> Result<(), Error> {
+    let LinearHead { labels, weights, bias, .. } = head;
+    if labels.is_empty() || weights.len() != dim * labels.len() || bias.len() != labels.len() {
+        let got = (weights.len(), bias.len());
+        return Err(Error::HeadSize { head: head.name.clone(), got, dim, labels: labels.len() });
+    }
+    match weights.iter().chain(bias).find(|value| !(**value as f32).is_finite()) {
+        Some(&value) => Err(Error::HeadNotFinite { head: head.name.clone(), value }),
+        None => Ok(()),
+    }
+}
+
+fn described(head: &LinearHead, alone: bool) -> GraphHead {
+    let output = |kind: &str| if alone { kind.to_owned() } else { format!("{}_{kind}", head.name) };
+    GraphHead {
+        name: head.name.clone(),
+        task: head.task,
+        labels: head.labels.clone(),
+        thresholds: head.thresholds.clone(),
+        logits: output(LOGITS),
+        probabilities: (head.task != Task::Regression).then(|| output(PROBABILITIES)),
+        file_hash: head.file_hash.clone(),
+        trained_with: Some(head.trained_with.clone()),
+        license: head.license.clone(),
+    }
+}
+
+/// Adds a head's nodes, constants and outputs to the graph.
+fn append(graph: &mut GraphProto, head: &LinearHead, described: &GraphHead) -> Result<(), Error> {
+    let outputs = [Some(&described.logits), described.probabilities.as_ref()];
+    for output in outputs.into_iter().flatten() {
+        if has_value(graph, output) {
+            return Err(Error::ValueNameTaken { head: head.name.clone(), value: output.clone() });
+        }
+        let row = vec![Dimension::Named("batch".to_owned()), Dimension::Fixed(head.labels.len() as i64)];
+        graph.output.push(ValueInfoProto::tensor(output, ElementType::Float, row));
+    }
+    let mut builder = GraphBuilder::adding_to(graph);
+    fused_head::add(&mut builder, head, described);
+    builder.finish_into(graph);
+    Ok(())
+}
+
+fn has_value(graph: &GraphProto, name: &str) -> bool {
+    let is = |value: &Option<String>| value.as_deref() == Some(name);
+    graph.node.iter().any(|node| node.output.iter().any(|output| output == name))
+        || graph.initializer.iter().any(|tensor| is(&tensor.name))
+        || graph.input.iter().chain(&graph.output).any(|value| is(&value.name))
+}
