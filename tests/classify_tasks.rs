@@ -128,6 +128,49 @@ fn head_files_answer_as_scikit_learn_through_the_cache() {
     }
 }
 
+#[test]
+fn a_fused_bundle_answers_as_the_heads_in_it() {
+    let place = Workplace::new();
+    let bundle = tiny_reference_bundle("cls");
+    let Pipeline { mut texts, .. } = pipeline();
+    let cut = |n: usize| texts[2 + n % 4].split(' ').rev().take(1 + n % 5).collect::<Vec<_>>().join(" ");
+    let more: Vec<String> = (0..60).map(cut).collect();
+    texts.extend(more);
+    corpus(&place, &texts, &json!({}));
+    let names = ["topic", "tags", "numbers"];
+    let heads = names.map(|name| head_for(&place, &bundle, name));
+    let mut args = vec!["fuse", "--model", &bundle, "-o", "bundle"];
+    args.extend(["--head", "topic.head", "--head", "tags.head", "--head", "numbers.head"]);
+    place.run(&args, 0);
+    classify(&place, &["-o", "fused.jsonl"], 0);
+    let fused = lines(&place, "fused.jsonl");
+    assert_eq!(fused.len(), 66);
+    for (head, name) in heads.iter().zip(names) {
+        let file = format!("{name}.head");
+        let args = ["classify", "papers.jsonl", "--model", &bundle, "--text-field", "text", "--head", &file];
+        place.run(&[&args[..], &["-o", "alone.jsonl"]].concat(), 0);
+        for (fused, alone) in fused.iter().zip(lines(&place, "alone.jsonl")) {
+            for (column, expected) in alone.as_object().unwrap().iter().filter(|(column, _)| *column != "id") {
+                let got = &fused[format!("{name}_{column}")];
+                let numbers = |value: &Value| -> Vec<f64> {
+                    let list = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+                    list.iter().filter_map(Value::as_f64).collect()
+                };
+                let scale =
+                    head.scaling.as_ref().map_or(1.0, |scaling| scaling.scale.iter().copied().fold(0.0, f64::max));
+                let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-6 * scale + f64::from(f32::EPSILON) * b.abs();
+                let (got_numbers, expected_numbers) = (numbers(got), numbers(expected));
+                if expected_numbers.is_empty() {
+                    assert_eq!(got, expected, "{column} of {name}: {fused}");
+                } else {
+                    assert!(got_numbers.len() == expected_numbers.len(), "{column} of {name}: {fused} for {alone}");
+                    assert!(got_numbers.iter().zip(&expected_numbers).all(near), "{fused} for {alone}");
+                }
+            }
+        }
+    }
+}
+
 /// Makes a bundle say that its graph has these heads, in both places where it says so.
 fn rewrite_heads(place: &Workplace, change: impl FnOnce(&mut Vec<GraphHead>)) {
     let mut bundle = Bundle::open(&place.path("bundle")).unwrap();
