@@ -172,7 +172,7 @@ pub(super) fn match_truths(args: &ClassifyArgs, truths: &[Truth], readers: &[Hea
         };
         let reader = &readers[found];
         if matched.of_heads[found].replace(at).is_some() {
-            return Err(user_error(format!("`--label` is given twice for head {}", reader.name), "leave one out"));
+            return Err(user_error(format!("`--label` is given twice for head `{}`", reader.name), "leave one out"));
         }
         matched.kinds.push(match reader.task {
             Task::Classification => LabelKind::One,

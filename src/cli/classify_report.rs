@@ -120,10 +120,15 @@ fn cells(answer: &Answer) -> Vec<String> {
     }
 }
 
-/// Named figures of a head; of several numbers, a line for each.
+/// Figures by their names; none where the rows have no such figure.
+type Line = Vec<(&'static str, Option<f64>)>;
+
+/// Figures of a head.
 struct Figures {
     rows: u64,
-    lines: Vec<(String, Vec<(&'static str, Option<f64>)>)>,
+    /// One line without a name, or, of several numbers, one for each under its name.
+    lines: Vec<(String, Line)>,
+    /// Right labels that the head doesn't have.
     unknown: u64,
 }
 
@@ -149,7 +154,7 @@ fn figures(measured: &Measured) -> Result<Figures, &evaluate::Error> {
     })
 }
 
-fn figures_of_numbers(measured: &Regression) -> Vec<(&'static str, Option<f64>)> {
+fn figures_of_numbers(measured: &Regression) -> Line {
     vec![
         ("R²", measured.r2),
         ("MAE", Some(measured.mae)),
@@ -232,7 +237,7 @@ fn push_quality(report: &mut Report, (measured, field): (&Measured, &str), title
         let papers = figures.rows;
         let mut header = vec!["value", "papers"];
         header.extend(figures.lines.first().into_iter().flat_map(|(_, line)| line.iter().map(|(name, _)| *name)));
-        let row = |(name, line): &(String, Vec<(&str, Option<f64>)>)| -> Vec<Cell> {
+        let row = |(name, line): &(String, Line)| -> Vec<Cell> {
             let figures = line.iter().map(|(_, figure)| Cell::from(*figure));
             [Cell::from(name.as_str()), papers.into()].into_iter().chain(figures).collect()
         };

@@ -146,9 +146,11 @@ fn labels_differ(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_,
             most_probable(expected).iter().zip(most_probable(got)).filter(|(a, b)| **a != *b).count()
         }
         Task::Multilabel => {
-            let threshold = |column: usize| head.thresholds.as_ref().map_or(DEFAULT_THRESHOLD, |list| list[column]);
+            // In f32, as predictions are given.
+            let threshold =
+                |column: usize| head.thresholds.as_ref().map_or(DEFAULT_THRESHOLD, |list| list[column]) as f32;
             let given = |row: ndarray::ArrayView1<'_, f32>| -> Vec<bool> {
-                row.iter().enumerate().map(|(column, &p)| f64::from(p) >= threshold(column)).collect()
+                row.iter().enumerate().map(|(column, &p)| p >= threshold(column)).collect()
             };
             expected.rows().into_iter().zip(got.rows()).filter(|(a, b)| given(*a) != given(*b)).count()
         }

@@ -62,14 +62,15 @@ pub fn regression(truth: &[f64], predicted: &[f32]) -> Result<Regression, Error>
         _ if truth_is_constant => Some(if squared == 0.0 { 1.0 } else { 0.0 }),
         _ => measured(1.0 - squared / of_truth),
     };
-    let pearson = (of_both / of_truth.sqrt() / of_predicted.sqrt()).clamp(-1.0, 1.0);
+    let norms = measured(of_truth.sqrt() * of_predicted.sqrt());
+    let pearson = norms.map(|norms| (of_both / norms).clamp(-1.0, 1.0));
     Ok(Regression {
         rows: truth.len() as u64,
         r2,
         mae: absolute / rows,
         rmse: (squared / rows).sqrt(),
         kendalltau: if constant { None } else { kendall_tau_b(pairs().collect()) },
-        pearson: if constant { None } else { measured(pearson) },
+        pearson: if constant { None } else { pearson },
     })
 }
 

@@ -7,12 +7,18 @@ use std::sync::Arc;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
+use ndarray::Array2;
 use serde_json::{Value, json};
 
 use super::tests::{batches, unpacked};
 use super::{
-    Answer, AnswerColumns, AnswerKind, Error, Prediction, PredictionFormat, PredictionOptions, prediction_writer,
+    Answer, AnswerColumns, AnswerCounts, AnswerKind, AnswerRules, Error, HeadReader, Measured, PredictedHead,
+    Prediction, PredictionFormat, PredictionOptions, PredictionOutcome, PredictionSink, prediction_writer,
 };
+use crate::cache::RowMeta;
+use crate::encode::{EmbeddedWindow, Sink};
+use crate::model::{Classification, GraphHead, Task};
+use crate::paper::{Label, Origin, Paper, PaperText};
 
 fn pairs(pairs: &[(&str, f32)]) -> Vec<(Arc<str>, f32)> {
     pairs.iter().map(|(label, value)| (Arc::from(*label), *value)).collect()
@@ -237,4 +243,57 @@ fn an_ending_says_the_format() {
         PredictionFormat::from_path(Path::new("x")).unwrap_err().to_string(),
         "output `x` has an unknown ending, expected one of .jsonl, .csv (each also with .gz or .zst), .parquet"
     );
+}
+
+/// A window of papers without texts whose rows are these numbers.
+fn window(rows: &[[f32; 2]]) -> EmbeddedWindow {
+    let paper = |number: usize| Paper {
+        id: format!("p{number}"),
+        origin: Origin { file: "x.jsonl".into(), line: number as u64 + 1 },
+        text: PaperText::Plain(format!("text {number}")),
+        labels: vec![Some(Label::Several(vec!["a".to_owned()]))],
+        split: None,
+        kept: vec![],
+    };
+    EmbeddedWindow {
+        papers: (0..rows.len()).map(paper).collect(),
+        embeddings: Array2::from_shape_vec((rows.len(), 2), rows.concat()).unwrap(),
+        metas: vec![RowMeta { n_tokens: 2, n_dropped: 0, title_cut: false }; rows.len()],
+    }
+}
+
+/// A head that gives `a` and `b`, measured by the first label of each paper.
+fn two_labels() -> PredictedHead {
+    let classification = Classification { task: Task::Multilabel, labels: ["a", "b"].map(str::to_owned).to_vec() };
+    let reader = HeadReader::of_graph(&GraphHead::of_checkpoint(&classification), AnswerRules::default());
+    PredictedHead { reader, truth: Some(0) }
+}
+
+#[test]
+fn what_heads_give_is_counted_and_measured_over_all_windows() {
+    let mut sink = PredictionSink::of_graph(vec![two_labels()], None).with_preview(3);
+    sink.window(window(&[[0.9, 0.1], [0.6, 0.7]])).unwrap();
+    sink.window(window(&[[0.2, 0.3], [0.5, 0.0]])).unwrap();
+    let PredictionOutcome { preview, heads } = sink.finish().unwrap();
+    let titles: Vec<&str> = preview.iter().map(|row| row.title.as_str()).collect();
+    assert_eq!(titles, ["text 0", "text 1", "text 0"]);
+    assert_eq!(preview[1].answers, [Answer::Labels(pairs(&[("b", 0.7), ("a", 0.6)]))]);
+    let AnswerCounts::Labels { rows, given, without } = &heads[0].counts else { panic!("{:?}", heads[0].counts) };
+    assert_eq!((rows, *given, *without), (&vec![("a".to_owned(), 3), ("b".to_owned(), 1)], 4, 1));
+    let Some(Measured::Labels(Ok(measured))) = &heads[0].measured else { panic!("{:?}", heads[0].measured) };
+    // 3 hits of 4 right and 4 given.
+    assert_eq!((measured.rows, measured.f1_micro), (4, 0.75));
+}
+
+#[test]
+fn an_answer_that_is_no_number_ends_the_run_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["x.jsonl", "x.csv", "x.parquet"] {
+        let options = PredictionOptions::of_one(AnswerKind::Labels { most: 2 });
+        let writer = prediction_writer(&folder.path().join(name), &options).unwrap();
+        let mut sink = PredictionSink::of_graph(vec![two_labels()], Some(writer));
+        let error = sink.window(window(&[[0.9, 0.1], [0.5, f32::NAN]])).unwrap_err();
+        assert_eq!(error.to_string(), "head `classifier` gives paper `p1` the value NaN, expected a finite number");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -168,8 +168,8 @@ mod tests {
 
     use super::*;
 
-    fn labels(rule: LabelRule, value: Value, separator: &str) -> Result<Vec<String>, String> {
-        match several(rule, &value, separator)? {
+    fn labels(rule: LabelRule, value: &Value, separator: &str) -> Result<Vec<String>, String> {
+        match several(rule, value, separator)? {
             Some(Label::Several(labels)) => Ok(labels),
             None => Ok(vec!["nothing".to_owned()]),
             other => panic!("{other:?}"),
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn several_labels_are_a_list_or_a_separated_text() {
-        let plain = |value: Value| labels(LabelRule::Value, value, LABEL_SEPARATOR).unwrap().join("|");
+        let plain = |value: Value| labels(LabelRule::Value, &value, LABEL_SEPARATOR).unwrap().join("|");
         assert_eq!(plain(json!(["b", 7, true, "b"])), "b|7|true");
         assert_eq!(plain(json!("b; a ;;c")), "b|a|c");
         assert_eq!(plain(json!("[\"a; b\", 1]")), "a; b|1");
@@ -188,13 +188,13 @@ mod tests {
         assert_eq!(plain(json!([])), "");
         assert_eq!(plain(json!("[]")), "");
         assert_eq!(plain(json!(" ")), "nothing");
-        assert_eq!(labels(LabelRule::Value, json!("cs.CL  cs.LG"), " ").unwrap(), ["cs.CL", "cs.LG"]);
-        assert_eq!(labels(LabelRule::Value, json!("a, b|c"), "|").unwrap(), ["a, b", "c"]);
+        assert_eq!(labels(LabelRule::Value, &json!("cs.CL  cs.LG"), " ").unwrap(), ["cs.CL", "cs.LG"]);
+        assert_eq!(labels(LabelRule::Value, &json!("a, b|c"), "|").unwrap(), ["a, b", "c"]);
     }
 
     #[test]
     fn a_schemas_label_gives_all_of_its_list() {
-        let of = |rule, value| labels(rule, value, LABEL_SEPARATOR).unwrap().join("|");
+        let of = |rule, value| labels(rule, &value, LABEL_SEPARATOR).unwrap().join("|");
         assert_eq!(of(LabelRule::FirstWord, json!("cs.CL cs.LG")), "cs.CL|cs.LG");
         assert_eq!(of(LabelRule::Archive, json!("cs.CL cs.LG math.ST")), "cs|math");
         let fields = json!([{"category": "Medicine", "source": "x"}, {"category": "Biology"}]);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_labels_says_what_it_is() {
-        let refused = |value: Value| labels(LabelRule::Value, value, LABEL_SEPARATOR).unwrap_err();
+        let refused = |value: Value| labels(LabelRule::Value, &value, LABEL_SEPARATOR).unwrap_err();
         assert_eq!(refused(json!(["a", null])), "has null in its list, expected text, integers or booleans");
         assert_eq!(refused(json!(["a", 0.5])), "has a fraction in its list, expected text, integers or booleans");
         assert_eq!(refused(json!([""])), "has empty in its list, expected text, integers or booleans");
