@@ -59,6 +59,26 @@ pub enum Error {
         #[source]
         source: TokenizersError,
     },
+    /// The tokenizer has no token for a hidden word.
+    #[error("the tokenizer has no mask token (neither `{known}`)")]
+    NoMaskToken {
+        /// What was looked for.
+        known: String,
+    },
+    /// There is nothing to guess in a text.
+    #[error("the text has no `{mask}` in it")]
+    NoMask {
+        /// The tokenizer's mask.
+        mask: String,
+    },
+    /// A text whose end the encoder would not read.
+    #[error("the text has {tokens} tokens, the encoder reads {max_length}")]
+    TextTooLong {
+        /// Tokens, special ones included.
+        tokens: usize,
+        /// The longest input in tokens.
+        max_length: usize,
+    },
     /// A title that ends inside a character or beyond the text.
     #[error(
         "a title ends at byte {title_end} of a text of {bytes} bytes, which is no place between two characters; this is a bug in offprint, please report it with the lines above"
@@ -120,6 +140,9 @@ impl Error {
             )),
             Self::MaxLengthTooShort { special, .. } => {
                 Some(format!("export the bundle with `--max-length` {} or more", special + 1))
+            }
+            Self::NoMask { mask } => {
+                Some(format!("write `{mask}` where a word is to be guessed, as in \"the {mask} of a protein\""))
             }
             _ => None,
         }

@@ -15,7 +15,7 @@ use super::encoder::{self, Ending};
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
-const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
+pub(super) const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]

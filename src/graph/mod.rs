@@ -12,6 +12,7 @@ mod encoder;
 mod error;
 mod export;
 mod head;
+mod masked_lm;
 mod onnx;
 mod pooling;
 mod relative;
@@ -19,3 +20,4 @@ mod writer;
 
 pub use error::Error;
 pub use export::{ExportOptions, write_bundle};
+pub use masked_lm::write_masked_lm;

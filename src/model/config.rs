@@ -46,6 +46,8 @@ pub struct EncoderConfig {
     pub relative_buckets: Option<usize>,
     /// Groups of layers that share their weights and layers within a group, where layers share them.
     pub shared_layers: Option<[usize; 2]>,
+    /// Whether the word embeddings are also the last layer of a masked-LM head that stores none.
+    pub ties_words: bool,
     /// The head of a sequence classifier, where the checkpoint is one.
     pub classification: Option<Classification>,
 }
@@ -196,6 +198,7 @@ impl Fields<'_> {
                 None => None,
             },
             shared_layers,
+            ties_words: self.fields.get("tie_word_embeddings") != Some(&Value::Bool(false)),
             classification: Classification::read(self.path, self.fields, architecture)?,
         })
     }

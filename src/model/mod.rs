@@ -20,6 +20,7 @@ mod head;
 pub mod hub;
 mod identity;
 mod manifest;
+mod masked_lm;
 mod metadata;
 mod pickle;
 mod recipe;
@@ -35,7 +36,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use architectures::{
-    Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Padding, Positions, Projection,
+    Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames, Padding, Positions, Projection,
 };
 pub use bundle::{Bundle, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;
@@ -44,9 +45,10 @@ pub use classification::{Classification, Task};
 pub use config::EncoderConfig;
 pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, OWN_CLASSIFIER, PROBABILITIES};
+pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, MASK_PLACES, OWN_CLASSIFIER, PROBABILITIES};
 pub use identity::{FieldChange, Identity};
 pub use manifest::{BUNDLE_FORMAT, Manifest, SENTENCE_EMBEDDING, Source};
+pub use masked_lm::MaskedLmHead;
 pub use metadata::GraphMetadata;
 pub use recipe::Recipe;
 pub use weights::{Tensor, WEIGHTS_FILES, Weights};

@@ -102,7 +102,7 @@ impl EncoderSession {
 /// * idle threads sleep instead of spinning: they would take the cores from the tokenizer, which works beside them;
 /// * denormal numbers are left as they are: flushing them would change bits;
 /// * the CPU provider needs no ban on falling back to it; ONNX Runtime refuses the two together.
-fn settings(runtime: &OnnxRuntime, threads: usize) -> Result<SessionBuilder, ort::Error> {
+pub(super) fn settings(runtime: &OnnxRuntime, threads: usize) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
@@ -187,7 +187,7 @@ fn side_by_side(tables: &[(&[f32], usize)], rows: usize) -> Vec<f32> {
 }
 
 /// Refuses NaN and infinities, naming the first.
-fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &str) -> Result<(), Error> {
+pub(super) fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &str) -> Result<(), Error> {
     let Some(at) = data.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     Err(Error::NotFinite { output: output.to_owned(), value: data[at], row: at / dim, column: at % dim, rows })
 }

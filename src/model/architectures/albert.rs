@@ -1,6 +1,9 @@
 //! ALBERT (Lan et al. 2019): narrow embeddings with a projection, and layers that share their weights in groups.
 
-use super::{Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Positions, Projection, bert};
+use super::{
+    Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames, Positions, Projection,
+    bert,
+};
 
 pub(super) static ALBERT: Architecture = Architecture {
     name: "albert",
@@ -29,4 +32,11 @@ pub(super) static ALBERT: Architecture = Architecture {
         output_norm: "full_layer_layer_norm",
     },
     head: HeadNames { dense: "pooler", dense_in_encoder: true, activation: Activation::Tanh, output: "classifier" },
+    masked_lm: MaskedLmNames {
+        dense: "predictions.dense",
+        activation: None,
+        norm: "predictions.LayerNorm",
+        decoder: "predictions.decoder.weight",
+        bias: &["predictions.decoder.bias", "predictions.bias"],
+    },
 };

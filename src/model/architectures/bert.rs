@@ -1,6 +1,8 @@
 //! BERT (Devlin et al. 2018) and whatever is saved as such: SciBERT, SPECTER, MiniLM, BGE.
 
-use super::{Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Positions, Projection};
+use super::{
+    Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames, Positions, Projection,
+};
 
 pub(super) static BERT: Architecture = Architecture {
     name: "bert",
@@ -15,6 +17,13 @@ pub(super) static BERT: Architecture = Architecture {
         dense_in_encoder: true,
         activation: Activation::Tanh,
         output: "classifier",
+    },
+    masked_lm: MaskedLmNames {
+        dense: "cls.predictions.transform.dense",
+        activation: None,
+        norm: "cls.predictions.transform.LayerNorm",
+        decoder: "cls.predictions.decoder.weight",
+        bias: &["cls.predictions.decoder.bias", "cls.predictions.bias"],
     },
 };
 
