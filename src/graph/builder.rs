@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use crate::model::{self, Activation, Tensor, Weights};
 
 use super::constants::{Constant, Values};
-use super::onnx::{AttributeProto, ElementType, NodeProto, ValueInfoProto};
+use super::onnx::{AttributeProto, ElementType, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// A graph: nodes in an order in which they can run, constants in the order of their first use.
 #[derive(Debug)]
@@ -29,10 +29,14 @@ pub(super) type Value = String;
 
 #[derive(Debug)]
 pub(super) struct GraphBuilder<'a> {
-    weights: &'a Weights,
+    /// The checkpoint; none where nodes are added to a graph that is there already.
+    weights: Option<&'a Weights>,
     nodes: Vec<NodeProto>,
     constants: Vec<Constant<'a>>,
-    known: HashSet<String>,
+    /// The constants so far, and the names that they have in the graph.
+    known: HashMap<String, Value>,
+    /// Names of nodes and values that a graph has already.
+    taken: HashSet<String>,
     uses: HashMap<String, usize>,
     scope: String,
     parameters: u64,
@@ -46,11 +50,24 @@ pub(super) struct GraphBuilder<'a> {
 
 impl<'a> GraphBuilder<'a> {
     pub(super) fn new(weights: &'a Weights) -> Self {
+        Self { weights: Some(weights), ..Self::empty() }
+    }
+
+    /// For nodes that are to be added to `graph`, by [`GraphBuilder::finish_into`]: no name of it is used again.
+    pub(super) fn adding_to(graph: &GraphProto) -> Self {
+        let nodes = graph.node.iter().flat_map(|node| node.name.iter().chain(&node.input).chain(&node.output));
+        let values = graph.input.iter().chain(&graph.output).filter_map(|value| value.name.as_ref());
+        let constants = graph.initializer.iter().filter_map(|tensor| tensor.name.as_ref());
+        Self { taken: nodes.chain(values).chain(constants).cloned().collect(), ..Self::empty() }
+    }
+
+    fn empty() -> Self {
         Self {
-            weights,
+            weights: None,
             nodes: Vec::new(),
             constants: Vec::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
+            taken: HashSet::new(),
             uses: HashMap::new(),
             scope: String::new(),
             parameters: 0,
@@ -72,18 +89,28 @@ impl<'a> GraphBuilder<'a> {
 
     /// Adds a node with attributes and one output and gives that output.
     pub(super) fn node_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> Value {
-        let plain = format!("{}/{op_type}", self.scope);
-        let uses = self.uses.entry(plain.clone()).or_default();
-        *uses += 1;
-        let name = if *uses == 1 { plain } else { format!("{plain}.{uses}") };
+        let name = self.free_name(format!("{}/{op_type}", self.scope));
         self.nodes.push(NodeProto {
             input: inputs.iter().map(|input| (*input).to_owned()).collect(),
             output: vec![name.clone()],
             name: Some(name.clone()),
             op_type: Some(op_type.to_owned()),
             attribute,
+            ..NodeProto::default()
         });
         name
+    }
+
+    /// `plain`, numbered where that name is taken.
+    fn free_name(&mut self, plain: String) -> Value {
+        let uses = self.uses.entry(plain.clone()).or_default();
+        loop {
+            *uses += 1;
+            let name = if *uses == 1 { plain.clone() } else { format!("{plain}.{uses}") };
+            if !self.taken.contains(&name) {
+                return name;
+            }
+        }
     }
 
     /// Gives the last node's output the name of a graph output.
@@ -138,7 +165,11 @@ impl<'a> GraphBuilder<'a> {
     /// there or has another shape is noted: the graph can't be finished, but all that is missing can be named.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Option<Tensor<'a>> {
         let first = self.used.insert(name.to_owned());
-        match self.weights.tensor(name, shape) {
+        let Some(weights) = self.weights else {
+            self.missing.extend(first.then(|| name.to_owned()));
+            return None;
+        };
+        match weights.tensor(name, shape) {
             Ok(tensor) => {
                 if first {
                     self.parameters += shape.iter().map(|size| *size as u64).product::<u64>();
@@ -186,7 +217,7 @@ impl<'a> GraphBuilder<'a> {
 
     /// Layer normalization of `input` [.., size], with the weights `<name>.weight` and `<name>.bias`.
     pub(super) fn layer_norm(&mut self, input: &str, name: &str, (size, epsilon): (usize, f32)) -> Value {
-        let old = self.weights.get(&format!("{name}.gamma")).is_some();
+        let old = self.weights.is_some_and(|weights| weights.get(&format!("{name}.gamma")).is_some());
         let [scale, bias] =
             NORM_NAMES[usize::from(old)].map(|kind| self.weight(&format!("{name}.{kind}"), &[size], 1.0));
         let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::float("epsilon", epsilon)];
@@ -223,22 +254,44 @@ impl<'a> GraphBuilder<'a> {
     ) -> Result<Graph<'a>, model::Error> {
         let Self { weights, nodes, constants, parameters, used, missing, problem, .. } = self;
         if !missing.is_empty() {
-            return Err(model::Error::NoTensors { path: weights.path().to_owned(), tensors: missing });
+            let path = weights.map_or_else(Default::default, |weights| weights.path().to_owned());
+            return Err(model::Error::NoTensors { path, tensors: missing });
         }
         if let Some(problem) = problem {
             return Err(problem);
         }
-        for tensor in weights.names().filter(|tensor| !used.contains(*tensor)) {
+        for tensor in weights.iter().flat_map(|weights| weights.names()).filter(|tensor| !used.contains(*tensor)) {
             tracing::debug!(tensor, "not used in the graph");
         }
         Ok(Graph { name: name.to_owned(), nodes, constants, inputs, outputs, parameters })
     }
 
-    fn constant(&mut self, constant: Constant<'a>) -> Value {
-        let name = constant.name.clone();
-        if self.known.insert(name.clone()) {
-            self.constants.push(constant);
+    /// Appends what was built, which may use values of the graph by their names, to the graph that the builder was
+    /// made for. Constants are those held as bytes; a checkpoint's weights can't be had here.
+    pub(super) fn finish_into(self, graph: &mut GraphProto) {
+        graph.node.extend(self.nodes);
+        let tensor = |constant: Constant<'_>| match constant.values {
+            Values::Bytes(bytes) => {
+                let dims: Vec<i64> = constant.shape.iter().map(|size| *size as i64).collect();
+                Some(TensorProto::of_bytes(&constant.name, constant.element, &dims, bytes.into()))
+            }
+            _ => None,
+        };
+        graph.initializer.extend(self.constants.into_iter().filter_map(tensor));
+    }
+
+    /// A constant, once however often it is asked for.
+    pub(super) fn constant(&mut self, mut constant: Constant<'a>) -> Value {
+        if let Some(name) = self.known.get(&constant.name) {
+            return name.clone();
         }
+        let asked = constant.name.clone();
+        if self.taken.contains(&asked) {
+            constant.name = self.free_name(asked.clone());
+        }
+        let name = constant.name.clone();
+        self.known.insert(asked, name.clone());
+        self.constants.push(constant);
         name
     }
 }
@@ -254,5 +307,32 @@ pub(super) struct Linear {
 impl Linear {
     pub(super) fn new(inputs: usize, outputs: usize) -> Self {
         Self { inputs, outputs, scale: 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_takes_no_name_that_is_there() {
+        let mut graph = GraphProto {
+            node: vec![NodeProto {
+                output: vec!["x/Neg".into()],
+                name: Some("x/Neg.2".into()),
+                ..NodeProto::default()
+            }],
+            initializer: vec![TensorProto::of_bytes("ints[1]", ElementType::Int64, &[1], vec![9; 8].into())],
+            ..GraphProto::default()
+        };
+        let mut added = GraphBuilder::adding_to(&graph);
+        added.enter("x");
+        let axis = added.ints(&[1]);
+        let again = added.ints(&[1]);
+        let name = added.node("Neg", &[&axis]);
+        assert_eq!((axis.as_str(), again.as_str(), name.as_str()), ("ints[1].2", "ints[1].2", "x/Neg.3"));
+        added.finish_into(&mut graph);
+        assert_eq!((graph.node.len(), graph.initializer.len()), (2, 2));
+        assert_eq!(graph.initializer[1].raw_data.as_deref(), Some(1_i64.to_le_bytes().as_slice()));
     }
 }

@@ -66,11 +66,8 @@ pub(super) struct Scratch {
 impl Constant<'_> {
     /// Bytes that the values take.
     pub(super) fn byte_len(&self) -> u64 {
-        let width: u64 = match self.element {
-            ElementType::Float => 4,
-            ElementType::Int64 | ElementType::Double => 8,
-        };
-        self.shape.iter().map(|size| *size as u64).product::<u64>() * width
+        let bits = self.element.bits().map_or(0, u64::from);
+        self.shape.iter().map(|size| *size as u64).product::<u64>() * bits / 8
     }
 
     /// Hands out the values, little-endian, in blocks.

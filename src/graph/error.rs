@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use crate::model;
 
+use super::foreign;
+
 /// Errors of this room; [`Error::hint`] gives the way out where one is known.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,9 @@ pub enum Error {
     /// The checkpoint is not what it should be.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// An ONNX file is not what it should be.
+    #[error(transparent)]
+    Foreign(#[from] foreign::Error),
     /// A file of the bundle could not be written.
     #[error("could not write `{path}`")]
     Write {
@@ -38,6 +43,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(error) => error.hint(),
+            Self::Foreign(error) => error.hint(),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ mod embeddings;
 mod encoder;
 mod error;
 mod export;
+pub mod foreign;
 mod head;
 mod masked_lm;
 mod onnx;

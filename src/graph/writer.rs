@@ -16,9 +16,9 @@ const OPSET: i64 = 20;
 /// The file format that belongs to it.
 const IR_VERSION: i64 = 9;
 
-const MODEL_GRAPH: u32 = 7;
-const GRAPH_INITIALIZER: u32 = 5;
-const TENSOR_RAW_DATA: u32 = 9;
+pub(super) const MODEL_GRAPH: u32 = 7;
+pub(super) const GRAPH_INITIALIZER: u32 = 5;
+pub(super) const TENSOR_RAW_DATA: u32 = 9;
 
 /// A graph with all sizes computed.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ impl<'g, 'a> GraphWriter<'g, 'a> {
             initializer: Vec::new(),
             input: graph.inputs.clone(),
             output: graph.outputs.clone(),
+            ..GraphProto::default()
         }
         .encode_to_vec();
         let constants = graph.constants.iter().map(|constant| framed_len(GRAPH_INITIALIZER, tensor_len(constant)));
@@ -92,7 +93,7 @@ fn tensor_head(constant: &Constant<'_>) -> Vec<u8> {
         dims: constant.shape.iter().map(|size| *size as i64).collect(),
         data_type: Some(constant.element as i32),
         name: Some(constant.name.clone()),
-        raw_data: None,
+        ..TensorProto::default()
     }
     .encode_to_vec()
 }
@@ -102,13 +103,13 @@ fn tensor_len(constant: &Constant<'_>) -> u64 {
 }
 
 /// Bytes of a length-delimited field with `len` bytes of content.
-fn framed_len(field: u32, len: u64) -> u64 {
+pub(super) fn framed_len(field: u32, len: u64) -> u64 {
     let mut key = Vec::new();
     encode_key(field, WireType::LengthDelimited, &mut key);
     key.len() as u64 + encoded_len_varint(len) as u64 + len
 }
 
-fn open_field(field: u32, len: u64, into: &mut Vec<u8>) {
+pub(super) fn open_field(field: u32, len: u64, into: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, into);
     encode_varint(len, into);
 }

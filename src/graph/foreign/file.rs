@@ -1,0 +1,102 @@
+//! An opened ONNX file: mapped, looked over, decoded. Weights stay in the map. Owns the way to a tensor's bytes,
+//! wherever they lie.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::Error;
+use super::external::ExternalFiles;
+use super::scan::{self, Problem};
+use crate::graph::onnx::{GraphProto, ModelProto, TensorProto};
+
+/// An ONNX file of any origin, decoded.
+#[derive(Debug)]
+pub struct OnnxFile {
+    path: PathBuf,
+    bytes: Bytes,
+    model: ModelProto,
+    external: ExternalFiles,
+}
+
+impl OnnxFile {
+    /// Maps the file, checks lengths, nesting and counts, and decodes it; weights are not copied. The file must not be
+    /// shortened while it is open.
+    ///
+    /// # Errors
+    /// A file that can't be read, that is no whole ONNX model, or that would take far more memory than it has bytes.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = map(path)?;
+        scan::scan(&bytes).map_err(|problem| match problem {
+            Problem::Form(problem) => Error::NotOnnx { path: path.to_owned(), problem },
+            Problem::Limit { what, limit } => Error::Limit { path: path.to_owned(), what, limit },
+        })?;
+        let model =
+            ModelProto::decode(bytes.clone()).map_err(|source| Error::Decode { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), bytes, model, external: ExternalFiles::beside(path) })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything in it.
+    pub(crate) fn model(&self) -> &ModelProto {
+        &self.model
+    }
+
+    /// Its graph.
+    pub(crate) fn graph(&self) -> &GraphProto {
+        self.model.graph.as_ref().expect("a file without a graph was refused when it was opened")
+    }
+
+    /// The elements of one of its tensors, little-endian, without a copy where they lie so in a file.
+    ///
+    /// # Errors
+    /// Bytes that don't fit shape and type, or that lie outside of the file's folder; texts, which have no such form.
+    pub(crate) fn tensor_bytes(&self, tensor: &TensorProto) -> Result<Bytes, Error> {
+        let wrong = |problem: String| Error::Tensor {
+            path: self.path.clone(),
+            tensor: tensor.name.clone().unwrap_or_default(),
+            problem,
+        };
+        let shape = || format!("{:?} of {}", tensor.dims, element_name(tensor));
+        let expected = tensor.byte_len().ok_or_else(|| wrong(format!("has shape {}, which has no size", shape())))?;
+        let bytes = if tensor.is_external() {
+            self.external.bytes_of(tensor, expected).map_err(wrong)?
+        } else if let Some(raw) = &tensor.raw_data {
+            raw.clone()
+        } else {
+            Bytes::from(tensor.typed_bytes())
+        };
+        if bytes.len() as u64 != expected {
+            return Err(wrong(format!("has shape {} but {} bytes, expected {expected}", shape(), bytes.len())));
+        }
+        Ok(bytes)
+    }
+
+    /// BLAKE3 of the whole file, in hex.
+    pub fn hash(&self) -> String {
+        blake3::hash(&self.bytes).to_hex().to_string()
+    }
+}
+
+fn element_name(tensor: &TensorProto) -> String {
+    tensor.element().map_or_else(|| format!("type {}", tensor.data_type.unwrap_or_default()), |kind| kind.to_string())
+}
+
+/// A file as bytes that are read when they are used.
+pub(super) fn map(path: &Path) -> Result<Bytes, Error> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
+    if file.metadata().map_err(read)?.is_dir() {
+        return Err(read(std::io::ErrorKind::IsADirectory.into()));
+    }
+    #[expect(unsafe_code, reason = "the map is read only; a file that shrinks under it is outside the contract")]
+    let map = unsafe { Mmap::map(&file) }.map_err(read)?;
+    Ok(Bytes::from_owner(map))
+}

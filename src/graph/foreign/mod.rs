@@ -1,0 +1,12 @@
+//! ONNX files that other programs wrote, and our own when they are changed: opening them safely, reaching their
+//! weights, and writing them again with other nodes. Nothing in such a file is trusted; nothing is run.
+
+mod error;
+mod external;
+mod file;
+mod rewrite;
+mod scan;
+
+pub use error::Error;
+pub use file::OnnxFile;
+pub(crate) use rewrite::ModelWriter;
