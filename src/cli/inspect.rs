@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use offprint::model::{Checkpoint, GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FILES};
+use offprint::graph::foreign::OnnxFile;
+use offprint::graph::{CheckpointInspection, InspectOptions, Inspection, inspect, inspect_checkpoint};
+use offprint::model::{Bundle, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, WEIGHTS_FILES};
+use serde::Serialize;
 
-use super::hub::{self, Found, HubArgs, Wanted};
-use super::{Status, inspect_words, places, user_error};
+use super::error::on_one_line;
+use super::hub::{self, HubArgs, Wanted};
+use super::say::{remark, say};
+use super::{Status, inspect_page, inspect_words, places, user_error};
 
 /// Show what a bundle, an ONNX file or a checkpoint consists of: inputs, operators, parameters, cost, labels, origin
 ///
@@ -70,6 +75,8 @@ Examples:
   offprint inspect allenai/scibert_scivocab_uncased --fill \"the [MASK] of a protein\"
   offprint inspect models/specter2 --verify              is the graph still the one that was exported?
 
+Exit status 1 if a bundle is damaged; what can be read of it is shown all the same.
+
 What the cost counts: a multiplication and an addition are 2 FLOPs; products of matrices (and convolutions) count, the
 rest is a few per cent beside them. What could not be counted is listed.";
 
@@ -83,22 +90,157 @@ pub(crate) enum Subject {
     Checkpoint(PathBuf),
 }
 
+/// What was found, as it is printed with `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Found {
+    /// `bundle`, `onnx` or `checkpoint`.
+    pub kind: &'static str,
+    /// The folder or file.
+    pub path: PathBuf,
+    /// What is wrong with it, if anything.
+    pub problems: Vec<String>,
+    /// The fields of bundle.toml.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Manifest>,
+    /// Under which name its vectors are cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Whether the graph's bytes are those that were exported; nothing unless `--verify` asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph_verified: Option<bool>,
+    /// Bytes of the ONNX file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+    /// What the graph consists of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Inspection>,
+    /// What the checkpoint consists of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointInspection>,
+}
+
 pub(crate) fn run(args: &InspectArgs) -> Result<Status> {
     let subject = subject(args)?;
     if let Some(text) = &args.fill {
         return inspect_words::fill(args, &subject, text);
     }
-    todo!()
+    if !args.word.is_empty() {
+        return inspect_words::nearest(args, &subject);
+    }
+    let found = match &subject {
+        Subject::Bundle(folder) => look_at_bundle(args, folder),
+        Subject::Graph(path) => look_at_graph(args, path)?,
+        Subject::Checkpoint(folder) => look_at_checkpoint(args, folder)?,
+    };
+    if args.json {
+        say(&serde_json::to_string_pretty(&found)?)?;
+    } else {
+        say(inspect_page::page(&found).trim_end())?;
+    }
+    for problem in &found.problems {
+        remark(&format!("error: {problem}"));
+    }
+    Ok(if found.problems.is_empty() { Status::Done } else { Status::CheckFailed })
+}
+
+impl Found {
+    fn new(kind: &'static str, path: &Path) -> Self {
+        Self {
+            kind,
+            path: path.to_owned(),
+            problems: Vec::new(),
+            manifest: None,
+            fingerprint: None,
+            graph_verified: None,
+            file_bytes: None,
+            graph: None,
+            checkpoint: None,
+        }
+    }
+}
+
+/// Whatever of a bundle can be read, and what is wrong with the rest.
+fn look_at_bundle(args: &InspectArgs, folder: &Path) -> Found {
+    let mut found = Found::new("bundle", folder);
+    let manifest_path = folder.join(MANIFEST_FILE);
+    let manifest = std::fs::read_to_string(&manifest_path).ok();
+    let manifest = manifest.and_then(|text| Manifest::parse(&manifest_path, &text).ok());
+    found.fingerprint = manifest.as_ref().map(|manifest| manifest.fingerprint().hash());
+    found.manifest = manifest;
+    // Opening compares the tokenizer's hash and the graph's copy of the fields.
+    match Bundle::open(folder) {
+        Err(error) => found.problems.push(on_one_line(&error)),
+        Ok(bundle) if args.verify => {
+            let result = bundle.verify_graph();
+            found.graph_verified = Some(result.is_ok());
+            found.problems.extend(result.err().map(|error| on_one_line(&error)));
+        }
+        Ok(_) => {}
+    }
+    let graph = folder.join(GRAPH_FILE);
+    let max_length = found.manifest.as_ref().map(|manifest| manifest.max_length as u64);
+    match OnnxFile::open(&graph) {
+        Ok(file) => {
+            found.graph = Some(inspect(&file, &options(args, max_length)));
+            found.file_bytes = std::fs::metadata(&graph).ok().map(|file| file.len());
+        }
+        Err(error) => {
+            let problem = on_one_line(&error);
+            if !found.problems.contains(&problem) {
+                found.problems.push(problem);
+            }
+        }
+    }
+    found
+}
+
+fn look_at_graph(args: &InspectArgs, path: &Path) -> Result<Found> {
+    if args.verify {
+        return Err(user_error(
+            format!("`--verify` compares a bundle's graph with its bundle.toml, and `{}` is a file", path.display()),
+            "give the bundle's folder",
+        ));
+    }
+    let file = OnnxFile::open(path)?;
+    let graph = Some(inspect(&file, &options(args, None)));
+    let file_bytes = std::fs::metadata(path).ok().map(|file| file.len());
+    Ok(Found { graph, file_bytes, ..Found::new("onnx", path) })
+}
+
+fn look_at_checkpoint(args: &InspectArgs, folder: &Path) -> Result<Found> {
+    if args.verify {
+        return Err(user_error(
+            format!(
+                "`--verify` compares a bundle's graph with its bundle.toml, and `{}` is a checkpoint",
+                folder.display()
+            ),
+            "leave `--verify` out; `offprint export --recipe` compares a checkpoint with a recipe's hashes",
+        ));
+    }
+    let checkpoint = Checkpoint::open(folder)?;
+    let longest = checkpoint.max_length(None)? as u64;
+    let inspection = inspect_checkpoint(&checkpoint, &options(args, Some(longest)))?;
+    Ok(Found { checkpoint: Some(inspection), ..Found::new("checkpoint", folder) })
+}
+
+/// The usual lengths as far as the encoder reads them, and the longest that it reads.
+fn options(args: &InspectArgs, longest: Option<u64>) -> InspectOptions {
+    let mut lengths = InspectOptions::default().lengths;
+    if let Some(longest) = longest {
+        lengths.retain(|length| *length < longest);
+        lengths.push(longest);
+    }
+    InspectOptions { lengths, nodes: args.nodes }
 }
 
 /// A file is a graph; a folder is a bundle if it has a manifest or only a graph, else a checkpoint.
 fn subject(args: &InspectArgs) -> Result<Subject> {
     let path = match hub::find(&args.model)? {
-        Found::Folder(path) => {
+        hub::Found::Folder(path) => {
             args.hub.check_folder(&args.model)?;
             path
         }
-        Found::Hub { id, recipe } => {
+        hub::Found::Hub { id, recipe } => {
             let mut wanted = Wanted::new(id, recipe, &args.hub);
             // Nothing is exported, so nobody has to say how.
             wanted.pooling_known = true;

@@ -16,6 +16,7 @@ mod export;
 mod hub;
 mod hub_progress;
 mod inspect;
+mod inspect_page;
 mod inspect_words;
 mod man;
 mod output_args;

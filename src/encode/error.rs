@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cache, model, paper, runtime};
+use crate::{cache, graph, model, paper, runtime};
 
 /// The `tokenizers` library's own error.
 pub(super) type TokenizersError = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +58,25 @@ pub enum Error {
         /// What the tokenizer said.
         #[source]
         source: TokenizersError,
+    },
+    /// The table of word embeddings cannot be read.
+    #[error(transparent)]
+    Graph(#[from] graph::Error),
+    /// A word that the tokenizer makes nothing of.
+    #[error("the tokenizer makes no word piece of `{word}`")]
+    NoPieces {
+        /// The word.
+        word: String,
+    },
+    /// A tokenizer that belongs to another model.
+    #[error("piece `{piece}` has the id {id}, the table of word embeddings has {rows} rows")]
+    NoRow {
+        /// The piece.
+        piece: String,
+        /// Its id.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
     },
     /// The tokenizer has no token for a hidden word.
     #[error("the tokenizer has no mask token (neither `{known}`)")]
@@ -133,6 +152,8 @@ impl Error {
             Self::Paper(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Graph(error) => error.hint(),
+            Self::NoRow { .. } => Some("graph and tokenizer look like different models".into()),
             Self::Cache(error) => error.hint(),
             Self::RowLost { .. } => Some("run `offprint cache verify`, then the command again".into()),
             Self::BudgetTooSmall { max_length, .. } => Some(format!(

@@ -11,6 +11,7 @@ mod error;
 mod fill;
 mod infer;
 mod invariance;
+mod nearest;
 mod neighbours;
 mod pipeline;
 mod prepare;
@@ -27,6 +28,7 @@ pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, S
 pub use error::{Error, SinkError};
 pub use fill::{FilledMask, Filling, fill_masks};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
+pub use nearest::{NearWord, NearestWords, nearest_words};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
 pub use sample::{TextSample, sample_texts};
 pub use texts::built_in_texts;

@@ -41,16 +41,22 @@ pub(super) fn build<'a>(
     encoder.graph.finish(config.architecture.name, token_inputs(), outputs)
 }
 
-/// The states of all tokens behind the last layer, [batch, sequence, hidden], in a graph that can be built on, and what
-/// stands before the encoder's tensors.
+/// The states of all tokens behind the last layer, [batch, sequence, hidden], in a graph that can be built on.
 pub(super) fn token_states<'a>(
     config: &EncoderConfig,
     weights: &'a Weights,
-) -> Result<(GraphBuilder<'a>, Value, String), model::Error> {
+) -> Result<(GraphBuilder<'a>, Value), model::Error> {
     let (mut encoder, states) = Encoder::embedded(config, weights)?;
     // Mean pooling reads every row of the last layer.
     let states = encoder.layers(states, Pooling::Mean);
-    Ok((encoder.graph, states, encoder.prefix))
+    Ok((encoder.graph, states))
+}
+
+/// What stands before the encoder's tensors, and before those beside it.
+pub(super) fn prefixes(config: &EncoderConfig, weights: &Weights) -> (String, String) {
+    let encoder = encoder_prefix(config, weights);
+    let beside = encoder.strip_suffix(config.architecture.prefix).unwrap_or_default().to_owned();
+    (encoder, beside)
 }
 
 /// The inputs that every encoder has.

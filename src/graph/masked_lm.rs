@@ -36,10 +36,16 @@ pub fn write_masked_lm(checkpoint: &Checkpoint, path: &Path) -> Result<(), Error
     Ok(())
 }
 
+/// Whether a checkpoint has the head.
+pub(super) fn has_head(config: &EncoderConfig, weights: &Weights) -> bool {
+    let (prefix, beside) = encoder::prefixes(config, weights);
+    MaskedLmHead::find(config, weights, (&prefix, &beside)).is_ok()
+}
+
 fn build<'a>(config: &EncoderConfig, weights: &'a Weights) -> Result<Graph<'a>, crate::model::Error> {
-    let (mut graph, states, prefix) = encoder::token_states(config, weights)?;
-    let beside = prefix.strip_suffix(config.architecture.prefix).unwrap_or_default();
-    let head = MaskedLmHead::find(config, weights, (&prefix, beside))?;
+    let (prefix, beside) = encoder::prefixes(config, weights);
+    let head = MaskedLmHead::find(config, weights, (&prefix, &beside))?;
+    let (mut graph, states) = encoder::token_states(config, weights)?;
     let (hidden, width, words) = (config.hidden_size, config.embedding_size, config.vocab_size);
     graph.enter("masked_lm");
     let shape = graph.ints(&[-1, hidden as i64]);

@@ -13,6 +13,7 @@ mod error;
 mod export;
 pub mod foreign;
 mod head;
+mod inspect;
 mod masked_lm;
 mod onnx;
 mod pooling;
@@ -21,4 +22,8 @@ mod writer;
 
 pub use error::Error;
 pub use export::{ExportOptions, write_bundle};
+pub use inspect::{
+    CheckpointInspection, Cost, CostAt, CostLaw, Cut, InspectOptions, Inspection, Layer, NodeLine, NotCounted,
+    OperatorCount, Port, TensorGroup, TypeShare, WordTable, inspect, inspect_checkpoint,
+};
 pub use masked_lm::write_masked_lm;
