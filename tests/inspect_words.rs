@@ -154,3 +154,47 @@ fn what_cannot_be_filled_says_why() {
         .run(&["inspect", "bert", "--fill", "a [MASK]"], 2)
         .expect(&["error: the tokenizer has no mask token (neither `[MASK]` nor `<mask>`)"]);
 }
+
+/// The nearest rows, reckoned in the plainest way from the checkpoint's own table.
+#[test]
+fn the_nearest_words_are_the_nearest_rows_of_the_table() {
+    let place = Workplace::new();
+    copy("bert", &place.path("bert"));
+    let bytes = fs::read(place.path("bert/model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = tensors.tensor("bert.embeddings.word_embeddings.weight").unwrap();
+    let values: Vec<f64> =
+        tensor.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect();
+    let rows: Vec<&[f64]> = values.chunks_exact(tensor.shape()[1]).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let tokenizer: Value = serde_json::from_str(&place.read("bert/tokenizer.json")).unwrap();
+    let id = tokenizer["model"]["vocab"]["galaxy"].as_u64().unwrap() as usize;
+    let cosine =
+        |other: usize| dot(rows[id], rows[other]) / (dot(rows[id], rows[id]) * dot(rows[other], rows[other])).sqrt();
+    let mut expected: Vec<usize> = (0..rows.len()).filter(|other| *other != id).collect();
+    expected.sort_by(|a, b| cosine(*b).total_cmp(&cosine(*a)));
+
+    let export = ["export", "--model", "bert", "-o", "bundle", "--pooling", "mean"];
+    place.run(&export, 0);
+    for subject in ["bert", "bundle", "bundle/model.onnx"] {
+        let said = place.run(&["inspect", subject, "--word", "galaxy", "-k", "4", "--json"], 0).json();
+        let pieces = said["words"][0]["pieces"].as_array().unwrap();
+        assert_eq!((pieces.len(), &pieces[0]["piece"]), (1, &Value::from("galaxy")), "{subject}");
+        let nearest = pieces[0]["nearest"].as_array().unwrap();
+        assert_eq!(nearest.len(), 4);
+        for (near, other) in nearest.iter().zip(&expected) {
+            assert_eq!(near["id"], *other as u64, "{subject}");
+            assert!((near["similarity"].as_f64().unwrap() - cosine(*other)).abs() < 1e-6);
+        }
+    }
+    let page = place.run(&["inspect", "bundle", "--word", "galaxys"], 0).stdout;
+    assert!(page.starts_with("galaxys is split into "), "{page}");
+    fs::create_dir_all(place.path("far/away/from")).unwrap();
+    fs::copy(place.path("bundle/model.onnx"), place.path("far/away/from/model.onnx")).unwrap();
+    place
+        .run(&["inspect", "far/away/from/model.onnx", "--word", "cell"], 2)
+        .expect(&["error: there is no tokenizer.json beside", "hint: name it with `--tokenizer FILE`"]);
+    let named = ["inspect", "far/away/from/model.onnx", "--word", "cell", "--tokenizer", "bert/tokenizer.json"];
+    assert!(place.run(&named, 0).stdout.starts_with("nearest to `cell`"));
+    place.run(&["inspect", "bundle", "--word", ""], 2).expect(&["error: the tokenizer makes no word piece of ``"]);
+}

@@ -172,8 +172,11 @@ fn port(port: &Port) -> Vec<String> {
 /// The layers with their weights and their share of the cost; equal neighbours share a line.
 fn layers(layers: &[Layer], cost: &Cost) -> String {
     let types = |types: &[TypeShare]| {
-        let shown: Vec<String> =
-            types.iter().map(|share| format!("{} {}", share.element, bytes_of(share.bytes))).collect();
+        let shown: Vec<String> = types
+            .iter()
+            .filter(|share| share.parameters > 0)
+            .map(|share| format!("{} {}", share.element, bytes_of(share.bytes)))
+            .collect();
         shown.join(", ")
     };
     let row = |layer: &Layer| {
@@ -316,7 +319,7 @@ fn millions(number: u64) -> String {
     match number {
         0..=999_999 => count(number),
         1_000_000..=999_999_999 => format!("{:.1} M", number as f64 / 1e6),
-        1_000_000_000..=999_999_999_999 => format!("{:.1} G", number as f64 / 1e9),
+        1_000_000_000..=999_999_999_999 => format!("{:.2} G", number as f64 / 1e9),
         _ => format!("{:.1} T", number as f64 / 1e12),
     }
 }

@@ -10,7 +10,7 @@ use super::products::{self, Counted, Flops};
 use super::shapes::Shapes;
 
 /// Lengths from which the law is told.
-const SAMPLES: [u64; 3] = [32, 64, 128];
+const SAMPLES: [u64; 3] = [4, 8, 16];
 
 /// What a pass costs: multiplications and additions of products, in FLOPs (a multiplication and an addition are two).
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -97,15 +97,14 @@ struct Entrance {
 pub(super) fn cost(model: &ModelProto, graph: &GraphProto, scopes: &[String], lengths: &[u64]) -> Costs {
     let entrance = entrance(graph);
     let fixed = entrance.as_ref().and_then(|entrance| entrance.length);
-    let lengths: Vec<Option<u64>> = match (&entrance, fixed) {
-        (None, _) => vec![None],
-        (_, Some(length)) => vec![Some(length)],
-        _ => lengths.iter().copied().map(Some).collect(),
-    };
-    let texts = entrance.map_or(1, |entrance| entrance.texts.max(1));
+    let texts = entrance.as_ref().map_or(1, |entrance| entrance.texts.max(1));
     let functions = functions_with_products(model);
     let run = |length: Option<u64>| pass(graph, scopes, (length, texts), &functions);
-    let passes: Vec<Pass> = lengths.iter().map(|length| run(*length)).collect();
+    let (lengths, passes): (Vec<Option<u64>>, Vec<Pass>) = match (&entrance, fixed) {
+        (None, _) => (vec![None], vec![run(None)]),
+        (_, Some(length)) => (vec![Some(length)], vec![run(Some(length))]),
+        _ => fitting(lengths, &run),
+    };
     let at = |(length, pass): (&Option<u64>, &Pass)| CostAt {
         length: *length,
         linear: pass.flops.linear,
@@ -128,6 +127,19 @@ pub(super) fn cost(model: &ModelProto, graph: &GraphProto, scopes: &[String], le
         .collect();
     let cut = free.then(|| cut(&by_scope, &costs)).flatten();
     Costs { cost: Cost { lengths: costs, law, cut, not_counted }, by_scope }
+}
+
+/// The lengths that the graph takes, with their sums: a text longer than a table of positions fits nowhere. The longest
+/// sample where none of them does.
+fn fitting(lengths: &[u64], run: &dyn Fn(Option<u64>) -> Pass) -> (Vec<Option<u64>>, Vec<Pass>) {
+    let unknown = |pass: &Pass| pass.unknown.values().sum::<usize>();
+    let least = unknown(&run(Some(SAMPLES[0])));
+    let passes = lengths.iter().map(|length| (Some(*length), run(Some(*length))));
+    let fitting: Vec<(Option<u64>, Pass)> = passes.filter(|(_, pass)| unknown(pass) <= least).collect();
+    match fitting.is_empty() {
+        true => (vec![Some(SAMPLES[2])], vec![run(Some(SAMPLES[2]))]),
+        false => fitting.into_iter().unzip(),
+    }
 }
 
 /// The first input that is a table of integers, texts × tokens.
