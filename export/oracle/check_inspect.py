@@ -5,7 +5,7 @@
 For each file: free sizes of the inputs are set to one text of each length, onnx's own shape inference (with data
 propagation) gives the shapes of all values, and the products are counted from them: 2 * rows * inner * columns of every
 MatMul and Gemm, 2 * result * window of every Conv. Parameters are the numbers of all float and 8-bit initializers that
-have dimensions. Both must be equal to the digit. Needs onnx and numpy.
+have dimensions. Both must be equal to the digit; where onnx loses the shapes on its way, parameters alone are compared. Needs onnx and numpy.
 """
 
 import argparse
@@ -72,14 +72,15 @@ def check(offprint, path):
     said = json.loads(subprocess.run([offprint, "inspect", path, "--json"], capture_output=True, check=True).stdout)["graph"]
     file = path / "model.onnx" if path.is_dir() else path
     model = onnx.load(file)
-    passed = said["parameters"] == parameters(model.graph)
+    passed, partly = said["parameters"] == parameters(model.graph), False
     lines = [f"parameters {said['parameters']}, onnx {parameters(model.graph)}"]
     for at in said["cost"]["lengths"]:
         expected, unknown = flops(model, at["length"] or 1)
         listed = sum(entry["count"] for entry in said["cost"]["not_counted"])
         lines.append(f"{at['length']}: {at['total']} FLOPs ({listed} nodes not counted), onnx {expected} ({unknown} not known)")
+        partly |= unknown > 0
         passed &= unknown > 0 or at["total"] == expected
-    print(f"{path}: {'passed' if passed else 'FAILED'}\n  " + "\n  ".join(lines))
+    print(f"{path}: {('parameters alone compared' if partly else 'passed') if passed else 'FAILED'}\n  " + "\n  ".join(lines))
     return passed
 
 

@@ -47,7 +47,7 @@ pub(crate) fn fill(args: &InspectArgs, subject: &Subject, text: &str) -> Result<
     if args.json {
         say(&serde_json::to_string_pretty(&serde_json::json!({"text": text, "masks": masks}))?)?;
     } else {
-        say(&masks.iter().map(describe_mask).collect::<Vec<_>>().join("\n").trim_end())?;
+        say(masks.iter().map(describe_mask).collect::<Vec<_>>().join("\n").trim_end())?;
     }
     Ok(Status::Done)
 }

@@ -154,7 +154,7 @@ pub(super) fn layers(
     let list = order.into_iter().filter_map(|name| {
         let mut layer = found.remove(name)?;
         layer.types = types.remove(name).unwrap_or_default().into_values().collect();
-        layer.types.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+        layer.types.sort_by_key(|share| std::cmp::Reverse(share.bytes));
         Some(layer)
     });
     (list.collect(), weights)

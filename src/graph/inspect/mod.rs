@@ -209,7 +209,7 @@ fn operators(model: &ModelProto, graph: &GraphProto) -> Vec<OperatorCount> {
     }
     let mut list: Vec<OperatorCount> =
         counts.into_iter().map(|((domain, operator), count)| OperatorCount { operator, domain, count }).collect();
-    list.sort_by(|a, b| b.count.cmp(&a.count));
+    list.sort_by_key(|operator| std::cmp::Reverse(operator.count));
     list
 }
 
