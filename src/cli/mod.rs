@@ -18,6 +18,9 @@ mod export;
 mod fuse;
 mod hub;
 mod hub_progress;
+mod inspect;
+mod inspect_page;
+mod inspect_words;
 mod man;
 mod output_args;
 mod places;
@@ -93,6 +96,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
     Embed(embed::EmbedArgs),
     Train(train::TrainArgs),
     Classify(classify::ClassifyArgs),
@@ -139,6 +143,7 @@ pub(crate) fn main() -> ExitCode {
     start_log();
     let result = match cli.command {
         Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Classify(args) => classify::run(&args),

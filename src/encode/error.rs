@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cache, model, paper, runtime};
+use crate::{cache, graph, model, paper, runtime};
 
 /// The `tokenizers` library's own error.
 pub(super) type TokenizersError = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +58,45 @@ pub enum Error {
         /// What the tokenizer said.
         #[source]
         source: TokenizersError,
+    },
+    /// The table of word embeddings cannot be read.
+    #[error(transparent)]
+    Graph(#[from] graph::Error),
+    /// A word that the tokenizer makes nothing of.
+    #[error("the tokenizer makes no word piece of `{word}`")]
+    NoPieces {
+        /// The word.
+        word: String,
+    },
+    /// A tokenizer that belongs to another model.
+    #[error("piece `{piece}` has the id {id}, the table of word embeddings has {rows} rows")]
+    NoRow {
+        /// The piece.
+        piece: String,
+        /// Its id.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
+    /// The tokenizer has no token for a hidden word.
+    #[error("the tokenizer has no mask token (neither `{known}`)")]
+    NoMaskToken {
+        /// What was looked for.
+        known: String,
+    },
+    /// There is nothing to guess in a text.
+    #[error("the text has no `{mask}` in it")]
+    NoMask {
+        /// The tokenizer's mask.
+        mask: String,
+    },
+    /// A text whose end the encoder would not read.
+    #[error("the text has {tokens} tokens, the encoder reads {max_length}")]
+    TextTooLong {
+        /// Tokens, special ones included.
+        tokens: usize,
+        /// The longest input in tokens.
+        max_length: usize,
     },
     /// A title that ends inside a character or beyond the text.
     #[error(
@@ -119,6 +158,8 @@ impl Error {
             Self::Paper(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Graph(error) => error.hint(),
+            Self::NoRow { .. } => Some("graph and tokenizer look like different models".into()),
             Self::Cache(error) => error.hint(),
             Self::RowLost { .. } => Some("run `offprint cache verify`, then the command again".into()),
             Self::BudgetTooSmall { max_length, .. } => Some(format!(
@@ -126,6 +167,9 @@ impl Error {
             )),
             Self::MaxLengthTooShort { special, .. } => {
                 Some(format!("export the bundle with `--max-length` {} or more", special + 1))
+            }
+            Self::NoMask { mask } => {
+                Some(format!("write `{mask}` where a word is to be guessed, as in \"the {mask} of a protein\""))
             }
             _ => None,
         }

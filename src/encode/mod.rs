@@ -8,8 +8,10 @@ mod check;
 mod composition;
 mod encoder;
 mod error;
+mod fill;
 mod infer;
 mod invariance;
+mod nearest;
 mod neighbours;
 mod pipeline;
 mod prepare;
@@ -28,9 +30,11 @@ pub use encoder::{
     BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize,
 };
 pub use error::{Error, SinkError};
+pub use fill::{FilledMask, Filling, fill_masks};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
+pub use nearest::{NearWord, NearestWords, nearest_words};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{TextSample, sample_texts};
 pub use texts::{built_in_texts, comparison_texts};
-pub use tokenizer::{Encoding, Tokenizer};
+pub use tokenizer::{Encoding, Tokenizer, WordPiece};

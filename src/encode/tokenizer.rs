@@ -7,10 +7,25 @@
 use std::path::Path;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde::Serialize;
 use tokenizers::Token;
 
 use super::error::{Error, TokenizersError};
 use crate::contained::contained;
+
+/// How the token that stands for a hidden word is written, by the families that have one.
+pub(super) const MASKS: [&str; 2] = ["[MASK]", "<mask>"];
+
+/// A token of the vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WordPiece {
+    /// Its id.
+    pub id: u32,
+    /// As it stands in the vocabulary; `#` and its id where the vocabulary has no such id.
+    pub piece: String,
+    /// As it reads in a text.
+    pub text: String,
+}
 
 /// The token ids of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,8 +100,23 @@ impl Tokenizer {
         self.pad_id
     }
 
+    /// The id of the token that stands for a hidden word, and how it is written.
+    pub fn mask(&self) -> Option<(u32, &'static str)> {
+        MASKS.into_iter().find_map(|mask| Some((self.inner.token_to_id(mask)?, mask)))
+    }
+
+    /// The token of that id.
+    pub fn word_piece(&self, id: u32) -> WordPiece {
+        let piece = self.inner.id_to_token(id).unwrap_or_else(|| format!("#{id}"));
+        let read = guarded(|| self.inner.decode(&[id], false)).unwrap_or_default();
+        // A piece of a character reads as nothing that could be shown.
+        let shows = !read.trim().is_empty() && !read.contains(char::REPLACEMENT_CHARACTER);
+        let text = if shows { read } else { piece.clone() };
+        WordPiece { id, piece, text }
+    }
+
     /// The ids of a text without special tokens around it.
-    fn pieces(&self, text: &str) -> Result<Vec<u32>, Error> {
+    pub fn pieces(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = guarded(|| self.inner.encode_fast(text, false));
         let encoding = encoding.map_err(|source| Error::Tokenize { bytes: text.len(), source })?;
         Ok(encoding.get_ids().to_vec())

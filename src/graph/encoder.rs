@@ -33,26 +33,36 @@ pub(super) fn build<'a>(
     weights: &'a Weights,
     ending: Ending,
 ) -> Result<Graph<'a>, model::Error> {
-    let prefix = encoder_prefix(config, weights);
-    check_layer_count(config, weights, &prefix)?;
-    let mut graph = GraphBuilder::new(weights);
-    graph.enter("embeddings");
-    let states = embeddings::embed(&mut graph, config, &prefix);
-    graph.enter("mask");
-    let mask = AttentionMask::new(&mut graph);
-    let bias = config.architecture.embeddings.relative.map(|name| {
-        graph.enter("relative");
-        relative::bias(&mut graph, config, &format!("{prefix}{name}"))
-    });
-    let kinds = kinds::kinds(&mut graph, config, &mask, bias);
-    let mut encoder = Encoder { graph, config, prefix, mask, kinds };
+    let (mut encoder, states) = Encoder::embedded(config, weights)?;
     let states = encoder.layers(states, ending.pooling);
     encoder.graph.enter("pooling");
     pooling::pool(&mut encoder.graph, &states, &encoder.mask, ending);
     let outputs = encoder.outputs(&states, ending.pooling);
+    encoder.graph.finish(config.architecture.name, token_inputs(), outputs)
+}
+
+/// The states of all tokens behind the last layer, [batch, sequence, hidden], in a graph that can be built on.
+pub(super) fn token_states<'a>(
+    config: &EncoderConfig,
+    weights: &'a Weights,
+) -> Result<(GraphBuilder<'a>, Value), model::Error> {
+    let (mut encoder, states) = Encoder::embedded(config, weights)?;
+    // Mean pooling reads every row of the last layer.
+    let states = encoder.layers(states, Pooling::Mean);
+    Ok((encoder.graph, states))
+}
+
+/// What stands before the encoder's tensors, and before those beside it.
+pub(super) fn prefixes(config: &EncoderConfig, weights: &Weights) -> (String, String) {
+    let encoder = encoder_prefix(config, weights);
+    let beside = encoder.strip_suffix(config.architecture.prefix).unwrap_or_default().to_owned();
+    (encoder, beside)
+}
+
+/// The inputs that every encoder has.
+pub(super) fn token_inputs() -> Vec<ValueInfoProto> {
     let tokens = || vec![Dimension::Named("batch".to_owned()), Dimension::Named("sequence".to_owned())];
-    let inputs = [INPUT_IDS, ATTENTION_MASK].map(|name| ValueInfoProto::tensor(name, ElementType::Int64, tokens()));
-    encoder.graph.finish(config.architecture.name, inputs.to_vec(), outputs)
+    [INPUT_IDS, ATTENTION_MASK].map(|name| ValueInfoProto::tensor(name, ElementType::Int64, tokens())).to_vec()
 }
 
 struct Encoder<'a, 'c> {
@@ -64,7 +74,24 @@ struct Encoder<'a, 'c> {
     kinds: [kinds::Kind; 2],
 }
 
-impl Encoder<'_, '_> {
+impl<'a, 'c> Encoder<'a, 'c> {
+    /// The parts before the first layer, and what they give: states [batch, sequence, hidden].
+    fn embedded(config: &'c EncoderConfig, weights: &'a Weights) -> Result<(Self, Value), model::Error> {
+        let prefix = encoder_prefix(config, weights);
+        check_layer_count(config, weights, &prefix)?;
+        let mut graph = GraphBuilder::new(weights);
+        graph.enter("embeddings");
+        let states = embeddings::embed(&mut graph, config, &prefix);
+        graph.enter("mask");
+        let mask = AttentionMask::new(&mut graph);
+        let bias = config.architecture.embeddings.relative.map(|name| {
+            graph.enter("relative");
+            relative::bias(&mut graph, config, &format!("{prefix}{name}"))
+        });
+        let kinds = kinds::kinds(&mut graph, config, &mask, bias);
+        Ok((Self { graph, config, prefix, mask, kinds }, states))
+    }
+
     /// All layers; where nothing but the first tokens' states is read of them, only those come out of the last.
     fn layers(&mut self, mut states: Value, pooling: Pooling) -> Value {
         let head = self.config.classification.as_ref().map(|_| self.config.head_pooling);

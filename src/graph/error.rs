@@ -17,6 +17,22 @@ pub enum Error {
     /// An ONNX file is not what it should be.
     #[error(transparent)]
     Foreign(#[from] foreign::Error),
+    /// No table of word embeddings can be told from a graph.
+    #[error("`{path}` has no table of word embeddings that its token ids read from")]
+    NoWordTable {
+        /// The ONNX file.
+        path: PathBuf,
+    },
+    /// A table of word embeddings of another type than is read.
+    #[error("the word embeddings `{tensor}` in `{path}` are {got}, expected floats, int8 or uint8")]
+    WordTableType {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The table.
+        tensor: String,
+        /// Its type.
+        got: String,
+    },
     /// A file of the bundle could not be written.
     #[error("could not write `{path}`")]
     Write {

@@ -17,7 +17,9 @@ pub mod foreign;
 mod fuse;
 mod fused_head;
 mod head;
+mod inspect;
 mod kinds;
+mod masked_lm;
 mod onnx;
 mod plain;
 mod pooling;
@@ -29,3 +31,8 @@ mod writer;
 pub use error::Error;
 pub use export::{ExportOptions, rewrite_manifest, write_bundle};
 pub use fuse::{LinearHead, fuse};
+pub use inspect::{
+    CheckpointInspection, Cost, CostAt, CostLaw, Cut, InspectOptions, Inspection, Layer, NodeLine, NotCounted,
+    OperatorCount, Port, TensorGroup, TypeShare, WordTable, inspect, inspect_checkpoint,
+};
+pub use masked_lm::write_masked_lm;

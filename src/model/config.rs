@@ -51,6 +51,8 @@ pub struct EncoderConfig {
     pub rotary: Option<Rotary>,
     /// Which layers add a bias.
     pub biases: Biases,
+    /// Whether the word embeddings are also the last layer of a masked-LM head that stores none.
+    pub ties_words: bool,
     /// The head of a sequence classifier, where the checkpoint is one.
     pub classification: Option<Classification>,
     /// Function in that head.
@@ -241,6 +243,7 @@ impl Fields<'_> {
                 Some(fields) => self.biases(fields)?,
                 None => Biases::ALL,
             },
+            ties_words: self.fields.get("tie_word_embeddings") != Some(&Value::Bool(false)),
             classification: Classification::read(self.path, self.fields, architecture)?,
             head_activation: match names.classifier {
                 Some(fields) if self.fields.contains_key(fields.activation) => {

@@ -83,6 +83,14 @@ pub enum Error {
         /// The checkpoint.
         folder: PathBuf,
     },
+    /// A masked word is to be guessed and the checkpoint has no head for it.
+    #[error("`{path}` has no masked-LM head (no tensor `{expected}`)")]
+    NoMaskedLm {
+        /// The weights.
+        path: PathBuf,
+        /// A tensor that such a head has.
+        expected: String,
+    },
     /// A sentence-transformers module that would change the vectors and is not supported.
     #[error("`{path}` applies the module `{module}` to its vectors, supported are: Transformer, Pooling, Normalize")]
     UnsupportedModule {
@@ -349,6 +357,9 @@ impl Error {
             Self::MaxLength { most, .. } => return Some(format!("`--max-length {most}` is the longest that fits")),
             Self::NoPooling { .. } => {
                 "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"
+            }
+            Self::NoMaskedLm { .. } => {
+                "only a checkpoint as it was pre-trained has one (of ELECTRA, the generator): fine-tuning drops it"
             }
             Self::TensorShape { .. } | Self::LayerCount { .. } | Self::NoTensors { .. } => {
                 "weights and config.json look like different models"

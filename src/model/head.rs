@@ -9,6 +9,9 @@ use super::{Classification, Task};
 /// A head's output before softmax or sigmoid; for a regression, its answer.
 pub const LOGITS: &str = "logits";
 
+/// Input of a masked-LM graph: where the masks stand, int64 [masks].
+pub const MASK_PLACES: &str = "mask_places";
+
 /// A head's probability of each label.
 pub const PROBABILITIES: &str = "probabilities";
 

@@ -21,6 +21,7 @@ pub mod hub;
 mod identity;
 mod license;
 mod manifest;
+mod masked_lm;
 mod metadata;
 mod pickle;
 mod quality;
@@ -38,7 +39,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use architectures::{
-    Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, LinearName, Norms,
+    Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, LinearName, MaskedLmNames, Norms,
     Padding, Positions, Projection,
 };
 pub use bundle::{BUNDLE_FILES, Bundle, DATA_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
@@ -48,9 +49,10 @@ pub use classification::{Classification, Task};
 pub use config::{Biases, EncoderConfig};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, OWN_CLASSIFIER, PROBABILITIES};
+pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, MASK_PLACES, OWN_CLASSIFIER, PROBABILITIES};
 pub use identity::{FieldChange, Identity};
 pub use manifest::{BUNDLE_FORMAT, DataFile, Manifest, SENTENCE_EMBEDDING, Source};
+pub use masked_lm::MaskedLmHead;
 pub use metadata::GraphMetadata;
 pub use quality::{F1Quality, HeadQuality, MeasuredQuality, Quality};
 pub use recipe::Recipe;

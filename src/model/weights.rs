@@ -170,6 +170,16 @@ impl<'a> Tensor<'a> {
         shape
     }
 
+    /// The type of its elements, as `float32`; of a type that isn't read, the file's own name for it.
+    pub fn type_name(&self) -> String {
+        match &self.entry.element {
+            Element::F32 => "float32".to_owned(),
+            Element::F16 => "float16".to_owned(),
+            Element::Bf16 => "bfloat16".to_owned(),
+            Element::Other(name) => name.clone(),
+        }
+    }
+
     /// How many elements it has.
     pub fn count(&self) -> usize {
         self.entry.shape.iter().product::<usize>() / self.share.1

@@ -107,7 +107,7 @@ impl EncoderSession {
 /// * denormal numbers are left as they are: flushing them would change bits;
 /// * another provider than the CPU's must take the whole graph: what falls back would run there silently. The CPU
 ///   provider needs no such ban; ONNX Runtime refuses the two together.
-fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
+pub(super) fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_inter_threads(1)?
@@ -210,7 +210,7 @@ fn side_by_side(tables: &[(&[f32], usize)], rows: usize) -> Vec<f32> {
 }
 
 /// Refuses NaN and infinities, naming the first.
-fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &str) -> Result<(), Error> {
+pub(super) fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &str) -> Result<(), Error> {
     let Some(at) = data.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     Err(Error::NotFinite { output: output.to_owned(), value: data[at], row: at / dim, column: at % dim, rows })
 }

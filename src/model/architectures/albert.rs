@@ -1,6 +1,9 @@
 //! ALBERT (Lan et al. 2019): narrow embeddings with a projection, and layers that share their weights in groups.
 
-use super::{Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Positions, Projection, bert};
+use super::{
+    Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames, Positions, Projection,
+    bert,
+};
 
 pub(super) static ALBERT: Architecture = Architecture {
     name: "albert",
@@ -35,5 +38,12 @@ pub(super) static ALBERT: Architecture = Architecture {
         activation: Activation::Tanh,
         norm: None,
         output: "classifier",
+    },
+    masked_lm: MaskedLmNames {
+        dense: "predictions.dense",
+        activation: None,
+        norm: "predictions.LayerNorm",
+        decoder: "predictions.decoder.weight",
+        bias: &["predictions.decoder.bias", "predictions.bias"],
     },
 };

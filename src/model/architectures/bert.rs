@@ -1,7 +1,8 @@
 //! BERT (Devlin et al. 2018) and whatever is saved as such: SciBERT, SPECTER, MiniLM, BGE.
 
 use super::{
-    Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, Norms, Positions, Projection,
+    Activation, Architecture, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames, Norms, Positions,
+    Projection,
 };
 
 pub(super) static BERT: Architecture = Architecture {
@@ -18,6 +19,13 @@ pub(super) static BERT: Architecture = Architecture {
         activation: Activation::Tanh,
         norm: None,
         output: "classifier",
+    },
+    masked_lm: MaskedLmNames {
+        dense: "cls.predictions.transform.dense",
+        activation: None,
+        norm: "cls.predictions.transform.LayerNorm",
+        decoder: "cls.predictions.decoder.weight",
+        bias: &["cls.predictions.decoder.bias", "cls.predictions.bias"],
     },
 };
 

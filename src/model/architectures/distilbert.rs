@@ -1,7 +1,7 @@
 //! DistilBERT (Sanh et al. 2019): BERT without token types, under other names. Sinusoidal positions are stored like
 //! learnt ones.
 
-use super::{Activation, Architecture, FieldNames, HeadNames, LayerNames, Positions, bert};
+use super::{Activation, Architecture, FieldNames, HeadNames, LayerNames, MaskedLmNames, Positions, bert};
 
 pub(super) static DISTILBERT: Architecture = Architecture {
     name: "distilbert",
@@ -37,5 +37,12 @@ pub(super) static DISTILBERT: Architecture = Architecture {
         activation: Activation::Relu,
         norm: None,
         output: "classifier",
+    },
+    masked_lm: MaskedLmNames {
+        dense: "vocab_transform",
+        activation: None,
+        norm: "vocab_layer_norm",
+        decoder: "vocab_projector.weight",
+        bias: &["vocab_projector.bias"],
     },
 };

@@ -43,6 +43,8 @@ pub struct Architecture {
     pub layers: LayerNames,
     /// Tensors of the classifier's head.
     pub head: HeadNames,
+    /// Tensors of the head that guesses masked words.
+    pub masked_lm: MaskedLmNames,
 }
 
 /// What the fields of config.json are called, and the values that transformers gives those that may be missing.
@@ -197,6 +199,22 @@ pub struct HeadNames {
     pub norm: Option<&'static str>,
     /// The second linear layer, to the labels.
     pub output: &'static str,
+}
+
+/// The head that guesses masked words: a linear layer to the width of the word embeddings, a function, a layer
+/// normalization, and a linear layer to the vocabulary. All of it stands beside the encoder.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MaskedLmNames {
+    /// The first linear layer.
+    pub dense: &'static str,
+    /// The function; that of the feed-forward blocks if `None`.
+    pub activation: Option<Activation>,
+    /// The layer normalization.
+    pub norm: &'static str,
+    /// The second linear layer's weights, [vocabulary, width]; where they are not stored, the word embeddings.
+    pub decoder: &'static str,
+    /// Its bias, by the names under which it may be stored; the first that is there counts.
+    pub bias: &'static [&'static str],
 }
 
 impl LayerNames {

@@ -2,8 +2,8 @@
 //! biases, and attention that most layers keep within a window.
 
 use super::{
-    Activation, Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, Norms,
-    Positions, bert,
+    Activation, Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames,
+    Norms, Positions, bert,
 };
 
 pub(super) static MODERNBERT: Architecture = Architecture {
@@ -44,5 +44,12 @@ pub(super) static MODERNBERT: Architecture = Architecture {
         activation: Activation::Gelu,
         norm: Some("head.norm"),
         output: "classifier",
+    },
+    masked_lm: MaskedLmNames {
+        dense: "head.dense",
+        activation: Some(Activation::Gelu),
+        norm: "head.norm",
+        decoder: "decoder.weight",
+        bias: &["decoder.bias"],
     },
 };

@@ -19,4 +19,5 @@ pub(super) static MPNET: Architecture = Architecture {
         ..bert::LAYERS
     },
     head: roberta::HEAD,
+    masked_lm: roberta::MASKED_LM,
 };

@@ -1,7 +1,7 @@
 //! RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2019): BERT with positions counted from behind the padding
 //! token's id, and another head.
 
-use super::{Activation, Architecture, HeadNames, Padding, Positions, bert};
+use super::{Activation, Architecture, HeadNames, MaskedLmNames, Padding, Positions, bert};
 
 const SHARED: Architecture = Architecture {
     name: "roberta",
@@ -12,6 +12,7 @@ const SHARED: Architecture = Architecture {
     embeddings: bert::EMBEDDINGS,
     layers: bert::LAYERS,
     head: HEAD,
+    masked_lm: MASKED_LM,
 };
 
 pub(super) static ROBERTA: Architecture = SHARED;
@@ -26,4 +27,13 @@ pub(super) const HEAD: HeadNames = HeadNames {
     activation: Activation::Tanh,
     norm: None,
     output: "classifier.out_proj",
+};
+
+/// The head that guesses masked words.
+pub(super) const MASKED_LM: MaskedLmNames = MaskedLmNames {
+    dense: "lm_head.dense",
+    activation: Some(Activation::Gelu),
+    norm: "lm_head.layer_norm",
+    decoder: "lm_head.decoder.weight",
+    bias: &["lm_head.decoder.bias", "lm_head.bias"],
 };

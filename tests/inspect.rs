@@ -1,0 +1,181 @@
+//! Promise: `inspect` tells what any ONNX file, bundle or checkpoint consists of: parameters and FLOPs to the digit, and of
+//! a damaged bundle whatever can be read. `export/oracle/check_inspect.py` compares its counts with the onnx package's.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Said, Workplace};
+use serde_json::{Value, json};
+
+fn graph_of(said: &Said) -> Value {
+    said.json()["graph"].clone()
+}
+
+/// The files of a bundle in a folder that may be damaged.
+fn copy(bundle: &str, into: &Path) {
+    fs::create_dir_all(into).unwrap();
+    for name in ["model.onnx", "tokenizer.json", "bundle.toml"] {
+        fs::copy(Path::new(bundle).join(name), into.join(name)).unwrap();
+    }
+}
+
+/// tests/data/tiny-bert/cls has 2 layers of 24 with 3 heads and 40 inside the feed-forward block.
+#[test]
+fn the_cost_of_a_bundle_follows_from_its_sizes() {
+    let place = Workplace::new();
+    let graph = graph_of(&place.run(&["inspect", common::tiny_bundle(), "--json"], 0));
+    let (hidden, inner, layers) = (24_u64, 40, 2);
+    let linear = layers * 2 * (4 * hidden * hidden + 2 * hidden * inner);
+    let law = &graph["cost"]["law"];
+    assert_eq!(law["linear_per_token"], linear, "{law}");
+    assert_eq!(graph["cost"]["not_counted"], json!([]));
+    for at in graph["cost"]["lengths"].as_array().unwrap() {
+        let n = at["length"].as_u64().unwrap();
+        assert_eq!(at["linear"], linear * n);
+        assert!(at["attention"].as_u64().unwrap() >= layers * 4 * hidden * n * n, "{at}");
+    }
+    let names: Vec<&str> =
+        graph["inputs"].as_array().unwrap().iter().map(|port| port["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["input_ids", "attention_mask"]);
+    assert_eq!(graph["inputs"][0]["shape"], json!(["batch", "sequence"]));
+    assert_eq!(
+        graph["outputs"][0],
+        json!({"name": "sentence_embedding", "element": "float32", "shape": ["batch", "24"]})
+    );
+}
+
+#[test]
+fn cutting_the_last_layer_is_told_with_what_it_saves() {
+    let place = Workplace::new();
+    let cost = graph_of(&place.run(&["inspect", &common::tiny_reference_bundle("cls"), "--json"], 0))["cost"].clone();
+    assert_eq!(cost["cut"]["layer"], "layer.1");
+    let saved = cost["cut"]["saved"][0].as_f64().unwrap();
+    assert!((0.2..0.5).contains(&saved), "{saved}");
+    assert!(cost["law"]["linear_per_text"].as_u64().unwrap() > 0);
+}
+
+/// 6 layers of 384 with 1,536 inside; transformers counts 22,713,216 parameters with the pooler (147,840), which no vector
+/// passes, and token types (768), which are added to the positions.
+#[test]
+fn the_numbers_of_minilm_are_the_known_ones() {
+    let Some(bundle) = common::minilm_bundle() else { return };
+    let graph = graph_of(&Workplace::new().run(&["inspect", bundle, "--json"], 0));
+    let parameters = graph["parameters"].as_u64().unwrap();
+    assert!((22_564_608..22_566_000).contains(&parameters), "{parameters}");
+    assert_eq!(graph["cost"]["law"]["linear_per_token"], 6 * 12 * 384 * 384 * 2);
+    let layers: Vec<&Value> = graph["layers"].as_array().unwrap().iter().collect();
+    let layer = |name: &str| layers.iter().find(|layer| layer["name"] == name).unwrap();
+    assert_eq!(layer("layer.5")["parameters"], 1_774_464);
+    let whole = layers.iter().map(|layer| layer["parameters"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(whole, parameters);
+}
+
+#[test]
+fn a_page_for_people_says_the_same() {
+    let place = Workplace::new();
+    let page = place.run(&["inspect", common::tiny_bundle()], 0).stdout;
+    for part in [
+        "bundle, format ",
+        "pooling",
+        "not compared (`--verify`)",
+        "input_ids       int64  [batch, sequence]",
+        "weights: ",
+        "cost of a text, in FLOPs",
+    ] {
+        assert!(page.contains(part), "expected {part:?} in:\n{page}");
+    }
+    assert!(!page.contains("nodes\n  name"));
+    let listed = place.run(&["inspect", common::tiny_bundle(), "--nodes"], 0).stdout;
+    assert!(listed.contains("layer.0/attention/MatMul"), "{listed}");
+    let verified = place.run(&["inspect", common::tiny_bundle(), "--verify"], 0).stdout;
+    assert!(verified.contains(", compared with the file"), "{verified}");
+}
+
+#[test]
+fn a_checkpoint_shows_its_tensors_and_the_graph_they_make() {
+    let said = Workplace::new().run(&["inspect", common::tiny_checkpoint().to_str().unwrap(), "--json"], 0).json();
+    let checkpoint = &said["checkpoint"];
+    assert_eq!((&checkpoint["architecture"], &checkpoint["layers"]), (&json!("bert"), &json!(2)));
+    assert_eq!(checkpoint["masked_lm"], false);
+    assert!(checkpoint["graph"]["parameters"].as_u64().unwrap() > 0);
+    assert_eq!(checkpoint["tensors"][0]["element"], "float32");
+}
+
+#[test]
+fn files_of_others_are_inspected_whatever_they_hold() {
+    let place = Workplace::new();
+    let folder = common::root().join("tests/data/tiny-graph");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "onnx") {
+            let graph = graph_of(&place.run(&["inspect", path.to_str().unwrap(), "--json"], 0));
+            assert!(graph["nodes"].as_u64().unwrap() > 0);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+    // One node `strange.Unheard(x) -> y`, and a model that multiplies what nobody knows the shape of.
+    let text = |field: u8, text: &str| [&[field << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+    let message = |field: u8, content: &[u8]| [&[field << 3 | 2, content.len() as u8], content].concat();
+    let node = |inputs: &[&str], output: &str, operator: &str, domain: &str| {
+        let inputs: Vec<u8> = inputs.iter().flat_map(|input| text(1, input)).collect();
+        message(1, &[inputs, text(2, output), text(4, operator), text(7, domain)].concat())
+    };
+    let graph = [node(&["x"], "y", "Unheard", "strange"), node(&["y", "y"], "z", "MatMul", "")].concat();
+    let path = place.write("strange.onnx", message(7, &graph));
+    let said = place.run(&["inspect", path.to_str().unwrap(), "--json"], 0);
+    let graph = graph_of(&said);
+    assert_eq!(graph["operators"][1], json!({"operator": "Unheard", "domain": "strange", "count": 1}));
+    let not_counted = &graph["cost"]["not_counted"][0];
+    assert_eq!((&not_counted["operator"], &not_counted["count"]), (&json!("MatMul"), &json!(1)));
+    let page = place.run(&["inspect", path.to_str().unwrap()], 0).stdout;
+    assert!(page.contains("not counted: 1 MatMul (the sizes can't be told from the file)"), "{page}");
+}
+
+#[test]
+fn a_damaged_bundle_says_what_is_wrong_and_shows_the_rest() {
+    let place = Workplace::new();
+    copy(common::tiny_bundle(), &place.path("b"));
+    let whole = fs::read(place.path("b/model.onnx")).unwrap();
+    fs::write(place.path("b/model.onnx"), &whole[..whole.len() / 2]).unwrap();
+    let said = place.run(&["inspect", "b"], 1);
+    said.expect(&["error: `b/model.onnx` is not a whole ONNX model"]);
+    assert!(said.stdout.contains("max length") && !said.stdout.contains("inputs"), "{}", said.stdout);
+    assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+
+    // A weight that was changed: only reading the whole graph finds it.
+    let mut changed = whole.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(place.path("b/model.onnx"), changed).unwrap();
+    place.run(&["inspect", "b"], 0);
+    place.run(&["inspect", "b", "--verify"], 1).expect(&["error: ", "b/model.onnx"]);
+
+    fs::write(place.path("b/model.onnx"), &whole).unwrap();
+    fs::write(place.path("b/bundle.toml"), "format = 2\n").unwrap();
+    let said = place.run(&["inspect", "b"], 1);
+    assert!(said.stdout.contains("bundle without a readable bundle.toml") && said.stdout.contains("inputs"));
+    said.expect(&["bundle.toml"]);
+}
+
+#[test]
+fn what_cannot_be_inspected_says_so() {
+    let place = Workplace::new();
+    place.run(&["inspect", "nowhere.onnx"], 2).expect(&["error: model `nowhere.onnx` not found"]);
+    place.write("text.onnx", "hello");
+    let said = place.run(&["inspect", "text.onnx"], 2);
+    said.expect(&["error: `text.onnx` is not a whole ONNX model"]);
+    assert_eq!(said.stdout, "");
+    place.run(&["inspect", "."], 2).expect(&[
+        "error: `.` holds neither bundle.toml nor model.onnx nor a checkpoint",
+        "hint: name the file: `offprint inspect ./text.onnx`",
+    ]);
+    let graph = common::root().join("tests/data/tiny-graph/encoder.onnx");
+    place.run(&["inspect", graph.to_str().unwrap(), "--verify"], 2).expect(&["hint: give the bundle's folder"]);
+    let checkpoint = common::tiny_checkpoint();
+    place.run(&["inspect", checkpoint.to_str().unwrap(), "--verify"], 2).expect(&["is a checkpoint"]);
+}
