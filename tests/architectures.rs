@@ -278,28 +278,6 @@ fn export_and_classify_run_a_classifier_directly() {
 }
 
 #[test]
-fn what_classify_can_not_run_directly_is_said() {
-    let place = Workplace::new();
-    place.write("papers.jsonl", "{\"id\": \"1\", \"title\": \"graph\", \"abstract\": \"papers\"}\n");
-    for (name, message) in [
-        (
-            "bert-b",
-            "error: the classifier of bundle `bundle` gives several labels to a paper, which `classify` can't write",
-        ),
-        (
-            "xlm-roberta-a",
-            "error: the classifier of bundle `bundle` gives numbers, not labels, which `classify` can't write",
-        ),
-        ("electra-b", "error: bundle `bundle` has no classifier"),
-    ] {
-        copy(name, &place.path(name));
-        place.run(&["export", "--model", name, "-o", "bundle", "--pooling", "cls"], 0);
-        place.run(&["classify", "papers.jsonl", "--model", "bundle"], 2).expect(&[message]);
-        assert!(!place.path("cache").exists(), "{name}");
-    }
-}
-
-#[test]
 fn a_pickle_that_would_run_code_ends_an_export_and_runs_nothing() {
     let place = Workplace::new();
     copy("bert-b", &place.path("checkpoint"));

@@ -146,11 +146,11 @@ fn real_scirepeval_rows_are_papers_with_labels() {
         ("fos_small.jsonl.gz", "fos", 205, ("121676082", "Mathematics")),
         ("mesh_small.jsonl.gz", "mesh", 206, ("7571069", "")),
     ] {
-        let papers = read(file, FieldMap { label: Some(label.to_owned()), ..FieldMap::default() });
+        let papers = read(file, FieldMap { labels: vec![label.to_owned()], ..FieldMap::default() });
         assert_eq!(papers.len(), rows);
         assert_eq!(papers[0].id, first.0);
-        assert!(papers[0].label.as_deref().unwrap().contains(first.1));
-        assert!(papers.iter().filter(|paper| paper.label.is_some()).count() > rows * 9 / 10);
+        assert!(papers[0].label().unwrap().contains(first.1));
+        assert!(papers.iter().filter(|paper| paper.label().is_some()).count() > rows * 9 / 10);
     }
     // Rows of triplets hold papers within: names with points reach them.
     let within = FieldMap {

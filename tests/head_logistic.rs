@@ -120,7 +120,7 @@ fn the_default_tolerance_holds_what_it_says() {
 fn probabilities_and_f1_are_scikit_learns() {
     for case in Fixture::open().cases() {
         let head = head(fit(&case, 1e-7), case.classes);
-        let probabilities = head.probabilities(case.rows.view()).unwrap();
+        let probabilities = head.predict(case.rows.view()).unwrap();
         for (row, want) in case.probabilities.rows().into_iter().enumerate() {
             for (class, &want) in want.iter().enumerate() {
                 let got = f64::from(probabilities[[row, class]]);
@@ -154,9 +154,9 @@ fn the_reported_gradient_is_that_of_the_mean_objective() {
 fn a_row_has_the_same_probabilities_in_any_company() {
     let case = case("nineteen");
     let head = head(fit(&case, 1e-3), case.classes);
-    let together = head.probabilities(case.rows.view()).unwrap();
+    let together = head.predict(case.rows.view()).unwrap();
     for (row, alone) in case.rows.axis_chunks_iter(Axis(0), 1).zip(together.rows()) {
-        assert_eq!(head.probabilities(row).unwrap().row(0), alone);
+        assert_eq!(head.predict(row).unwrap().row(0), alone);
     }
 }
 
@@ -174,7 +174,7 @@ fn large_features_are_not_a_zero_model() {
     let x = array![[1000.0_f32, 0.0], [2000.0, 1.0], [-1000.0, 0.0], [-1500.0, 500.0], [900.0, -300.0]];
     let fitted = fit_logistic(x.view(), &[1, 1, 0, 0, 1], 2, &LogisticOptions::default()).unwrap();
     assert!(fitted.coefficients[[0, 0]] > 1e-3);
-    let probabilities = head(fitted, 2).probabilities(x.view()).unwrap();
+    let probabilities = head(fitted, 2).predict(x.view()).unwrap();
     assert_eq!(most_probable(probabilities.view()), [1, 1, 0, 0, 1]);
 }
 

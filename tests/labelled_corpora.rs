@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use offprint::output::{
-    EmbeddingOutputOptions, EmbeddingRow, Prediction, PredictionOptions, embedding_writer, prediction_writer,
+    Answer, AnswerKind, EmbeddingOutputOptions, EmbeddingRow, Prediction, PredictionOptions, embedding_writer,
+    prediction_writer,
 };
 use offprint::paper::{Corpus, CorpusOptions, Duplicate, Duplicates, FieldMap, PaperText, Row, Template, held_out};
 
@@ -21,7 +22,11 @@ fn data() -> Option<PathBuf> {
 
 #[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn open(path: &Path, label: Option<&str>, text: Option<&str>) -> Corpus {
-    let fields = FieldMap { label: label.map(str::to_owned), text: text.map(str::to_owned), ..FieldMap::default() };
+    let fields = FieldMap {
+        labels: label.map(str::to_owned).into_iter().collect(),
+        text: text.map(str::to_owned),
+        ..FieldMap::default()
+    };
     Corpus::open(&[path.display().to_string()], CorpusOptions { fields, ..CorpusOptions::default() }).unwrap()
 }
 
@@ -50,7 +55,7 @@ fn every_row_of_a_labelled_set_is_a_paper() {
             let rendered = Template::ModelCard.render(&paper.text, "[SEP]");
             assert!(rendered.text.is_char_boundary(rendered.title_end));
             assert_eq!(seen.check(&paper.id, 0), Duplicate::New, "{name}: {}", paper.id);
-            if let Some(label) = paper.label {
+            if let Some(label) = paper.label().map(str::to_owned) {
                 *labels.entry(label).or_insert(0) += 1;
             }
         }
@@ -79,7 +84,7 @@ fn a_fifth_of_every_label_is_held_out() {
     let rows = open(&data.join("arxiv_cs_primary"), Some("label"), None).rows();
     let papers: Vec<(String, String)> = rows
         .map(|row| match row.unwrap() {
-            Row::Paper(paper) => (paper.id, paper.label.unwrap()),
+            Row::Paper(paper) => (paper.id.clone(), paper.label().unwrap().to_owned()),
             Row::Rejected(row) => panic!("{}", row.reason),
         })
         .collect();
@@ -117,16 +122,15 @@ fn results_can_be_read_back_by_other_tools() {
     for ending in ["parquet", "csv", "jsonl"] {
         let path = Path::new(&folder).join(format!("predictions.{ending}"));
         let options = PredictionOptions {
-            top_k: 2,
             kept_names: vec!["title".to_owned(), "year".to_owned()],
-            ..Default::default()
+            ..PredictionOptions::of_one(AnswerKind::Label { top_k: 2 })
         };
         let mut writer = prediction_writer(&path, &options).unwrap();
         for row in 0..10_000 {
-            let ranked = vec![("a, \"b\"".to_owned(), 0.75), ("c".to_owned(), 0.1)];
+            let ranked = vec![("a, \"b\"".into(), 0.75), ("c".into(), 0.1)];
             let kept = vec![Some(format!("line\n{row}").into()), (row % 2 == 0).then(|| row.into())];
-            let label = ranked[0].0.clone();
-            writer.write(&Prediction { id: format!("p{row}"), label, probability: 0.75, ranked, kept }).unwrap();
+            let answers = vec![Answer::Label { label: "a, \"b\"".into(), probability: 0.75, ranked }];
+            writer.write(&Prediction { id: format!("p{row}"), answers, kept }).unwrap();
         }
         writer.finish().unwrap();
     }

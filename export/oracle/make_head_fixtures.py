@@ -16,9 +16,13 @@ import safetensors
 import sklearn
 from safetensors.numpy import save_file
 from sklearn import metrics
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import StandardScaler
 
 HERE = Path(__file__).resolve().parents[2] / "tests" / "data" / "heads"
+# Torch's vectors of nine texts by the checkpoint that the tests carry.
+EMBEDDINGS = HERE.parent / "tiny-bert" / "cls" / "reference.json"
 DIM = 24
 VERSIONS = {"scikit-learn": sklearn.__version__, "numpy": np.__version__, "safetensors": safetensors.__version__}
 
@@ -78,32 +82,96 @@ def write_fits():
     save_file(tensors, HERE / "fits.safetensors", metadata={"about": about})
 
 
+def write_head(name, tensors, **fields):
+    """A head as another tool may write it: no checksum, no convergence."""
+    order = ["format", "kind", "labels", "identity", "template_or_field", "metrics", "c", "created_by"]
+    common = {"template_or_field": "template model-card", "identity": {}, "metrics": None}
+    metadata = common | {"created_by": "make_head_fixtures.py"} | fields
+    metadata = {key: metadata[key] for key in [*order, *fields] if key in metadata}
+    header = {"__metadata__": {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}}
+    start = 0
+    for tensor_name, tensor in tensors.items():
+        end = start + tensor.nbytes
+        kind = {"<f4": "F32", "<f8": "F64"}[tensor.dtype.str]
+        header[tensor_name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    data = b"".join(np.ascontiguousarray(tensor).tobytes() for tensor in tensors.values())
+    (HERE / name).write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
 def write_foreign_head():
-    """A head as another tool may write it: f32, no checksum, no convergence."""
+    """Single-label, f32, of the first version of the format."""
     tensors = {
         "coefficients": np.array([[1.0, -2.0], [0.5, 0.25], [-1.5, 1.75]], dtype="<f4"),
         "intercepts": np.array([0.0, 1.0, -1.0], dtype="<f4"),
     }
-    metadata = {
-        "format": "1",
-        "kind": "logistic",
-        "labels": json.dumps(["art", "biology", "physics"]),
-        "identity": json.dumps({"pooling": "mean"}),
-        "template_or_field": "model-card",
-        "metrics": "null",
-        "c": "1",
-        "created_by": "make_head_fixtures.py",
-    }
-    header = {"__metadata__": metadata}
-    start = 0
-    for name, tensor in tensors.items():
-        end = start + tensor.nbytes
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
-        start = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    data = b"".join(tensor.tobytes() for tensor in tensors.values())
-    (HERE / "foreign.head").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    labels = ["art", "biology", "physics"]
+    identity = {"pooling": "mean"}
+    write_head(
+        "foreign.head", tensors, format=1, kind="logistic", labels=labels, identity=identity, c=1,
+        template_or_field="model-card",
+    )  # fmt: skip
+
+
+def linear(coefficients, intercepts):
+    return {"coefficients": coefficients.astype("<f8"), "intercepts": np.atleast_1d(intercepts).astype("<f8")}
+
+
+def write_tasks():
+    """A head for each task, fitted around torch's vectors of the tests' checkpoint, and what scikit-learn answers."""
+    texts = np.array([row["embedding"] for row in json.loads(EMBEDDINGS.read_text())["rows"]])
+    random = np.random.default_rng(7)
+    rows = texts[random.integers(0, len(texts), 400)] + random.normal(size=(400, DIM)) * 0.5
+    rows = rows.astype("<f4")
+    wide = rows.astype("f8")
+    # The checkpoint's vectors are rounded to f32 as an encoder's are.
+    asked = np.concatenate([rows[:40], texts.astype("<f4")])
+    answers = {}
+
+    def scores(outputs, noise):
+        centred = wide - wide.mean(axis=0)
+        return centred @ random.normal(size=(DIM, outputs)) / np.sqrt(DIM) + random.normal(size=(400, outputs)) * noise
+
+    topic = fit(wide, scores(5, 0.5).argmax(axis=1), 0.1)
+    labels = ["biology", "chemistry", "mathematics", "medicine", "physics"]
+    write_head("topic.head", linear(topic.coef_, topic.intercept_), format=1, kind="logistic", labels=labels, c=0.1)
+    answers["topic"] = topic.predict_proba(asked.astype("f8"))
+
+    open_access = fit(wide, (scores(1, 0.5)[:, 0] > 0).astype(int), 0.1)
+    tensors = linear(open_access.coef_, open_access.intercept_)
+    write_head("open.head", tensors, format=1, kind="logistic", labels=["closed", "open"], c=0.1)
+    answers["open"] = open_access.predict_proba(asked.astype("f8"))
+
+    each = LogisticRegression(C=0.2, solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    tags = OneVsRestClassifier(each).fit(wide, (scores(3, 0.5) > [0.0, 0.5, 1.0]).astype(int))
+    tensors = linear(
+        np.concatenate([one.coef_ for one in tags.estimators_]),
+        np.concatenate([one.intercept_ for one in tags.estimators_]),
+    )
+    write_head(
+        "tags.head", tensors, format=2, kind="logistic", task="multilabel", labels=["survey", "theory", "code"],
+        thresholds=[0.35, 0.5, 0.8], c=0.2, license="CC0-1.0",
+    )  # fmt: skip
+    answers["tags"] = tags.predict_proba(asked.astype("f8"))
+
+    targets = scores(2, 0.3) * [12.0, 4000.0] + [2001.5, 9000.0]
+    scaler = StandardScaler().fit(targets)
+    numbers = Ridge(alpha=2.0, solver="cholesky").fit(wide, scaler.transform(targets))
+    write_head(
+        "numbers.head", linear(numbers.coef_, numbers.intercept_), format=2, kind="linear", task="regression",
+        labels=["year", "readers"], scaling={"mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist()},
+    )  # fmt: skip
+    answers["numbers"] = scaler.inverse_transform(numbers.predict(asked.astype("f8")))
+
+    year = Ridge(alpha=2.0, solver="cholesky").fit(wide, targets[:, 0])
+    tensors = linear(year.coef_[None], year.intercept_)
+    write_head("year.head", tensors, format=2, kind="linear", task="regression", labels=["year"])
+    answers["year"] = year.predict(asked.astype("f8"))[:, None]
+
+    tensors = {"rows": asked} | {name: np.ascontiguousarray(answer, "<f8") for name, answer in answers.items()}
+    save_file(tensors, HERE / "tasks.safetensors", metadata={"about": json.dumps({"versions": VERSIONS})})
 
 
 def write_metrics():
@@ -146,4 +214,5 @@ if __name__ == "__main__":
     write_fits()
     write_metrics()
     write_foreign_head()
+    write_tasks()
     print("wrote", ", ".join(f"{path.name} ({path.stat().st_size} bytes)" for path in sorted(HERE.iterdir())))

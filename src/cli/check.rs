@@ -208,7 +208,7 @@ fn describe(args: &CheckArgs, source: &str, measured: &InvarianceReport) -> Stri
 }
 
 /// With as many digits as it takes to tell it from 1.
-fn cosine(value: f64) -> String {
+pub(crate) fn cosine(value: f64) -> String {
     match 1.0 - value {
         0.0 => "1".to_owned(),
         short if short < 1e-8 => format!("1 - {short:.1e}"),

@@ -1,206 +1,143 @@
-//! `offprint classify`: a head says what papers are about.
+//! `offprint classify`: heads say what papers are about. What the flags ask of the heads is settled in
+//! `classify_heads`, what a run came to is shown by `classify_report`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use offprint::evaluate::{PartReport, measure_names};
 use offprint::heads::Head;
-use offprint::model::{Bundle, Task};
-use offprint::output::{Labeller, PredictionOptions, PredictionSink, prediction_writer};
-use offprint::report::{Cell, Report, Section};
+use offprint::output::{PredictedHead, PredictionOptions, PredictionSink, prediction_writer};
 
+use super::classify_heads::{Source, Truth, check_rules, columns, match_truths, rules};
+use super::classify_report::Shown;
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::output_args::CompressArgs;
 use super::run::Run;
-use super::say::{remark, say};
-use super::train::{push_part, text_source_of};
-use super::{Status, table, user_error};
+use super::{Status, user_error};
 
-/// Label papers with a head, or with the classifier in a bundle
+/// Label papers, or predict numbers of them, by a head or by the heads in a bundle
 ///
-/// Writes id, label and probability of every paper in the order of the corpus, and shows the first ones as a table.
+/// Writes what each paper is predicted to be, in the order of the corpus, and shows the first ones as a table. A head
+/// file works on embeddings, which are cached; heads in the bundle's own graph (a fine-tuned classifier, fused heads)
+/// answer all in one pass. What is written depends on the head: of one label `label` and `probability`; of several the
+/// lists `labels` and `probabilities` of those at or above their threshold; of numbers `value`, or a column for each
+/// name. With several heads the columns begin with the head's name: topic_label, year_value.
 #[derive(Debug, Args)]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
-    encode: EncodeArgs,
+    pub(super) encode: EncodeArgs,
 
     #[command(flatten)]
-    corpus: CorpusArgs,
+    pub(super) corpus: CorpusArgs,
 
-    /// Head that `offprint train` made [default: the classifier that the bundle was exported with]
-    #[arg(long, value_name = "HEAD", help_heading = "Head")]
-    head: Option<PathBuf>,
+    /// Head file to use, also where the bundle has heads of its own [default: all heads that the bundle has]
+    #[arg(long, value_name = "FILE", help_heading = "Head")]
+    pub(super) head: Option<PathBuf>,
+
+    /// Use only this head of the bundle; columns then have no name before them
+    #[arg(long, value_name = "NAME", conflicts_with = "head", help_heading = "Head")]
+    pub(super) head_name: Option<String>,
 
     /// Use a head that was trained on another encoder
     #[arg(long, help_heading = "Head")]
-    allow_encoder_change: bool,
+    pub(super) allow_encoder_change: bool,
 
     /// Where predictions go, in the order of the corpus: .jsonl or .csv (each also with .gz or .zst) or .parquet
     /// [default: only the table]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 
     #[command(flatten)]
     compress: CompressArgs,
 
-    /// Also give the K most probable labels of each paper
+    /// Where one label is right, also give the K most probable ones; where several may be, give at most K
+    ///
+    /// CSV spreads them over label_2, probability_2, ... A head for several labels has as many columns there as it has
+    /// labels, unless this says less.
     #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Output")]
-    top_k: usize,
+    pub(super) top_k: usize,
 
     /// Carry these fields of the corpus into the predictions, under another name if one is given
     #[arg(long, value_name = "[NAME=]FIELD,...", value_delimiter = ',', help_heading = "Output")]
     keep: Vec<String>,
 
-    /// Call papers `unknown` whose most probable label has less than this probability
+    /// Where one label is right, call papers `unknown` whose most probable label has less than this probability; where
+    /// several may be, give each from this probability on
+    ///
+    /// For several labels it takes the place of the head's own thresholds (0.5 where it has none): 0 gives all labels,
+    /// with --top-k 3 the three most probable. Heads that give numbers have no probabilities.
     #[arg(long, value_name = "P", help_heading = "Output")]
-    min_probability: Option<f32>,
+    pub(super) min_probability: Option<f32>,
 
     /// Show this many papers on stdout
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Output")]
     show: usize,
 
-    /// Field with the right label: accuracy and macro-F1 are reported
-    #[arg(long, value_name = "FIELD", help_heading = "Corpus")]
-    label: Option<String>,
+    /// Field that says what is right, for each head that is to be measured; with several heads as HEAD=FIELD
+    ///
+    /// One label: accuracy and macro-F1. Several: micro-, macro- and samples-F1; the field is a list (in CSV as JSON) or
+    /// a text with separators, an empty list says that none is right. Numbers: R², MAE, RMSE, Kendall's tau-b and
+    /// Pearson's correlation; the field is a number, or a list of as many as the head gives. Rows where it is missing,
+    /// null or an empty text are not measured; rows where it is something else are rejected.
+    #[arg(long, value_name = "[HEAD=]FIELD,...", value_delimiter = ',', help_heading = "Corpus")]
+    label: Vec<String>,
+
+    /// What stands between labels in a text that has several; a blank is any run of blanks [default: ;]
+    #[arg(long, value_name = "TEXT", help_heading = "Corpus")]
+    pub(super) label_separator: Option<String>,
 }
 
 pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     if let Some(p) = args.min_probability.filter(|p| !(0.0..=1.0).contains(p)) {
         return Err(user_error(format!("`--min-probability` is {p}, expected 0 to 1"), "0.5 is a common choice"));
     }
+    let truths = args.label.iter().map(|label| Truth::parse(label)).collect::<Result<Vec<_>>>()?;
     let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();
-    let corpus = args.corpus.open(args.label.as_deref(), &kept_fields)?;
+    let corpus = args.corpus.open(truths.iter().map(|truth| truth.field.as_str()), &kept_fields)?;
+    // Read before the bundle, which may have to be downloaded first.
     let head = args.head.as_deref().map(Head::load).transpose()?;
     let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
-    let by_graph = head.is_none();
-    let (run, labeller) = match head {
-        Some(head) => {
-            check_head(args, &head, &run)?;
-            (run.with_cache()?, Labeller::Head(Box::new(head)))
-        }
-        None => {
-            let labels = labels_of(args, run.bundle())?;
-            (run, Labeller::Graph(labels))
-        }
-    };
-    let options = PredictionOptions { top_k: args.top_k, kept_names, compression: args.compress.compress };
+    let source = Source::choose(args, head, &run)?;
+    let readers = source.readers(rules(args));
+    check_rules(args, &readers)?;
+    let matched = match_truths(args, &truths, &readers)?;
+    let corpus = corpus.with_label_kinds(matched.kinds);
+    let options =
+        PredictionOptions { heads: columns(&readers, args.top_k), kept_names, compression: args.compress.compress };
     let writer = args.output.as_deref().map(|path| prediction_writer(path, &options)).transpose()?;
-    let mut sink = PredictionSink::new(labeller, writer, args.top_k)
-        .with_min_probability(args.min_probability)
-        .with_preview(if args.encode.json { 0 } else { args.show });
-    let account = if by_graph {
-        run.classify(&corpus, args.corpus.limit, &mut sink)?
-    } else {
-        run.encode(&corpus, args.corpus.limit, Some(&mut sink))?
+    let heads = readers.into_iter().zip(&matched.of_heads).map(|(reader, &truth)| PredictedHead { reader, truth });
+    let mut heads: Vec<PredictedHead> = heads.collect();
+    let preview = if args.encode.json { 0 } else { args.show };
+    let (run, account, sink) = match source {
+        Source::Graph(graph_heads) => {
+            let mut sink = PredictionSink::of_graph(heads, writer).with_preview(preview);
+            let account = run.classify(&graph_heads, (&corpus, args.corpus.limit), &mut sink)?;
+            (run, account, sink)
+        }
+        Source::File { head, .. } => {
+            let run = run.with_cache()?;
+            let mut sink = PredictionSink::of_file(*head, heads.remove(0), writer).with_preview(preview);
+            let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
+            (run, account, sink)
+        }
     };
     if account.interrupted {
         run.print(&account)?;
         return Ok(run.status(&account));
     }
     let outcome = sink.finish()?;
-    let measured = match outcome.truth.as_slice() {
-        [] => None,
-        truth => Some(measure_names(truth, &outcome.predicted)?),
-    };
-    print_table(args, &outcome.preview, account.rows - account.rejected)?;
+    let fields = matched.of_heads.iter().map(|truth| truth.map(|at| truths[at].field.as_str())).collect();
+    let shown = Shown { heads: &outcome.heads, fields };
+    shown.print_table(&outcome.preview, args.output.as_deref(), account.rows - account.rejected)?;
     run.print(&account)?;
-    print_quality(args, measured.as_ref(), outcome.truth.len());
-    run.write_report(report(&outcome.counts, measured.as_ref()), &account)?;
+    shown.print_quality(args.output.as_deref());
+    run.write_report(shown.report(), &account)?;
     Ok(run.status(&account))
-}
-
-/// The labels of the classifier in the bundle's own graph, of which exactly one must be right.
-fn labels_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<String>> {
-    let model = &args.encode.model;
-    let Some(classifier) = bundle.manifest.heads.first() else {
-        return Err(user_error(
-            format!("bundle `{model}` has no classifier"),
-            "give `--head`, or export a checkpoint of a sequence classifier",
-        ));
-    };
-    let task = match classifier.task {
-        Task::Classification => return Ok(classifier.labels.clone()),
-        Task::Multilabel => "gives several labels to a paper",
-        Task::Regression => "gives numbers, not labels",
-    };
-    Err(user_error(
-        format!("the classifier of bundle `{model}` {task}, which `classify` can't write"),
-        "run `model.onnx` with ONNX Runtime and read its outputs `logits` and `probabilities`",
-    ))
 }
 
 /// `year`, or `published=year` for a field that gets another name.
 fn named_field(keep: &str) -> (String, String) {
     let (name, field) = keep.split_once('=').unwrap_or((keep, keep));
     (name.to_owned(), field.to_owned())
-}
-
-/// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
-/// is a warning.
-fn check_head(args: &ClassifyArgs, head: &Head, run: &Run<'_>) -> Result<()> {
-    if let Err(error) = head.check_identity(run.bundle().identity().fields()) {
-        // Vectors of another length fit no head, whatever the user allows.
-        if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {
-            return Err(error.into());
-        }
-        remark(&format!("warning: {error}"));
-    }
-    let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
-    if source != head.template_or_field {
-        remark(&format!(
-            "warning: head `{}` was trained with {}, now {source}",
-            args.head.as_deref().unwrap_or(Path::new("")).display(),
-            head.template_or_field
-        ));
-    }
-    Ok(())
-}
-
-fn print_table(args: &ClassifyArgs, preview: &[(String, String, f32)], papers: u64) -> Result<()> {
-    if preview.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> = preview
-        .iter()
-        .map(|(title, label, probability)| vec![title.clone(), label.clone(), format!("{probability:.3}")])
-        .collect();
-    say(table::layout(&["title", "label", "probability"], &rows, 70).trim_end())?;
-    let more = papers.saturating_sub(preview.len() as u64);
-    if more > 0 {
-        match &args.output {
-            Some(output) => say(&format!("... and {more} more in {}", output.display()))?,
-            None => say(&format!("... and {more} more; `-o FILE` writes them all"))?,
-        }
-    }
-    Ok(())
-}
-
-fn print_quality(args: &ClassifyArgs, measured: Option<&PartReport>, labelled: usize) {
-    if let (Some(measured), Some(label)) = (measured, &args.label) {
-        remark(&format!(
-            "against `{label}` of {labelled} papers: accuracy {:.4}, macro-F1 {:.4}",
-            measured.accuracy, measured.f1_macro
-        ));
-    }
-    if let Some(output) = &args.output {
-        remark(&format!("predictions: {}", output.display()));
-    }
-}
-
-fn report(counts: &[(String, u64)], measured: Option<&PartReport>) -> Report {
-    let mut report = Report::new("Predictions");
-    let bars = counts.iter().map(|(label, papers)| (label.as_str(), *papers as f64));
-    report.push(Section::bars("Papers by predicted label", bars));
-    if let Some(measured) = measured {
-        let facts = vec![
-            ("labelled papers", Cell::from(measured.rows)),
-            ("accuracy", measured.accuracy.into()),
-            ("macro-F1", measured.f1_macro.into()),
-        ];
-        report.push(Section::facts("Quality", facts));
-        push_part(&mut report, measured);
-    }
-    report
 }

@@ -75,14 +75,14 @@ The dump that the corpus is, whose fields are then known; the flags below win ov
 A label of these is named like a field (--schema arxiv --label category); so is every field of the dump itself.";
 
 impl CorpusArgs {
-    /// Opens the corpus; `label` and `keep` are fields that the command itself asks for.
-    pub(crate) fn open(&self, label: Option<&str>, keep: &[String]) -> Result<Corpus, Error> {
+    /// Opens the corpus; `labels` and `keep` are fields that the command itself asks for.
+    pub(crate) fn open<'l>(&self, labels: impl IntoIterator<Item = &'l str>, keep: &[String]) -> Result<Corpus, Error> {
         let fields = FieldMap {
             id: self.id_field.clone(),
             title: self.title_field.clone(),
             abstract_text: self.abstract_field.clone(),
             text: self.text_field.clone(),
-            label: label.map(str::to_owned),
+            labels: labels.into_iter().map(str::to_owned).collect(),
             split: self.split_field.clone(),
             keep: keep.to_vec(),
         };

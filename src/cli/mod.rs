@@ -5,6 +5,8 @@ mod cache;
 mod cache_export;
 mod check;
 mod classify;
+mod classify_heads;
+mod classify_report;
 mod completions;
 mod corpus_args;
 mod doctor;
@@ -104,8 +106,10 @@ enum Command {
 
 /// The whole command line, without what the environment says.
 fn command_line() -> clap::Command {
-    // Only `check` brings texts of its own.
-    Cli::command().mut_subcommand("check", |check| check.mut_arg("corpus", |corpus| corpus.required(false)))
+    // `check` and `export` bring texts of their own; to `export`, a corpus is one flag among others.
+    Cli::command()
+        .mut_subcommand("check", |check| check.mut_arg("corpus", |corpus| corpus.required(false)))
+        .mut_subcommand("export", |export| export.mut_arg("corpus", export::as_flag))
 }
 
 /// What completions and manual pages tell of: everything but the hidden commands.

@@ -11,7 +11,7 @@ use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, OpenEncoder, Progress, Sink, TokenBudget,
     encode_corpus,
 };
-use offprint::model::Bundle;
+use offprint::model::{Bundle, GraphHead};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::{Machine, ProviderChoice, default_threads};
@@ -86,9 +86,14 @@ impl<'a> Run<'a> {
         self.run_through(&self.encoder, (corpus, limit, sink))
     }
 
-    /// Sends the corpus through the head in the bundle's own graph; the cache holds vectors only and is not open.
-    pub(crate) fn classify(&self, corpus: &Corpus, limit: Option<u64>, sink: &mut dyn Sink) -> Result<Account> {
-        self.run_through(&BundleClassifier { encoder: &self.encoder }, (corpus, limit, Some(sink)))
+    /// Sends the corpus through heads in the bundle's own graph; the cache holds vectors only and is not open.
+    pub(crate) fn classify(
+        &self,
+        heads: &[GraphHead],
+        (corpus, limit): (&Corpus, Option<u64>),
+        sink: &mut dyn Sink,
+    ) -> Result<Account> {
+        self.run_through(&BundleClassifier { encoder: &self.encoder, heads }, (corpus, limit, Some(sink)))
     }
 
     fn run_through(

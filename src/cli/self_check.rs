@@ -1,15 +1,20 @@
 //! The hidden command behind `offprint export`: a child process runs the new graph, so that a graph that brings ONNX
-//! Runtime down ends an export with an error and not the program.
+//! Runtime down ends an export with an error and not the program. What it has to say goes to stdout, a line of JSON each.
 
+use std::io::{self, BufRead};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use offprint::encode::{BundleEncoder, check_encoder};
-use offprint::model::Bundle;
-use offprint::runtime::ProviderChoice;
+use offprint::encode::{BundleEncoder, EncoderCheck, Side, TokenBudget, check_encoder};
+use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
+use offprint::heads::Head;
+use offprint::model::{Bundle, HeadQuality, MeasuredQuality};
+use offprint::runtime::{ProviderChoice, default_threads};
+use serde::{Deserialize, Serialize};
 
 use super::Status;
+use super::run::CPU_BATCH_TOKENS;
 use super::say::say;
 
 /// Run a bundle on built-in texts and print what was measured as JSON
@@ -21,12 +26,81 @@ pub(crate) struct SelfCheckArgs {
     /// ONNX Runtime library to load
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
+
+    /// Then compare it with this bundle, on the texts that come in on stdin, a line of JSON each
+    #[arg(long, value_name = "BUNDLE")]
+    original: Option<PathBuf>,
+
+    /// What the texts are called
+    #[arg(long, value_name = "NAME", default_value = "texts")]
+    corpus: String,
+
+    /// Head whose answers are compared
+    #[arg(long, value_name = "HEAD", requires = "label")]
+    head: Option<PathBuf>,
+
+    /// Field that the texts' labels come from
+    #[arg(long, value_name = "FIELD")]
+    label: Option<String>,
+}
+
+/// A line of what the child says, in this order.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// The new graph is healthy.
+    Checked(EncoderCheck),
+    /// So many texts have been compared.
+    Compared(u64),
+    /// The end of a comparison.
+    Measured(Box<MeasuredQuality>, Option<HeadQuality>),
+}
+
+impl Told {
+    fn say(&self) -> Result<()> {
+        say(&serde_json::to_string(self)?)
+    }
 }
 
 pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
+    // Before the first text is tokenized, which would start them by itself.
+    let threads = default_threads();
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
     let bundle = Bundle::open(&args.bundle)?;
     let normalized = bundle.manifest.normalize;
-    let encoder = BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads: 1 };
-    say(&serde_json::to_string(&check_encoder(&encoder, normalized)?)?)?;
+    let encoder = |bundle: &Bundle, threads| BundleEncoder {
+        bundle: bundle.clone(),
+        ort_lib: args.ort_lib.clone(),
+        provider: ProviderChoice::Cpu,
+        threads,
+    };
+    Told::Checked(check_encoder(&encoder(&bundle, 1), normalized)?).say()?;
+    let Some(original) = &args.original else { return Ok(Status::Done) };
+
+    let original = Bundle::open(original)?;
+    let head = args.head.as_deref().map(Head::load).transpose()?;
+    let (on_original, on_new) = (encoder(&original, threads), encoder(&bundle, threads));
+    let longest = original.manifest.max_length.max(bundle.manifest.max_length);
+    let job = QualityJob {
+        original: Side { encoder: &on_original, normalized: original.manifest.normalize, threads },
+        new: Side { encoder: &on_new, normalized, threads },
+        budget: TokenBudget::new(CPU_BATCH_TOKENS.max(longest), longest)?,
+        corpus: &args.corpus,
+        head: head.as_ref().zip(args.label.as_deref()),
+    };
+    let mut told = Ok(());
+    let mut watch = |texts| {
+        // The first failure is enough: whoever should hear it is gone.
+        if told.is_ok() {
+            told = Told::Compared(texts).say();
+        }
+    };
+    let (measured, head) = measure_quality(&job, &mut io::stdin().lock().lines().map(labelled_text), &mut watch)?;
+    told?;
+    Told::Measured(Box::new(measured), head).say()?;
     Ok(Status::Done)
+}
+
+fn labelled_text(line: io::Result<String>) -> io::Result<LabelledText> {
+    Ok(serde_json::from_str(&line?)?)
 }

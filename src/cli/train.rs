@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use offprint::evaluate::{Fitting, PartReport, Strength, fit_and_measure};
+use offprint::evaluate::{ClassFigures, Fitting, PartReport, Strength, fit_and_measure};
 use offprint::heads::{Head, HeadDescription, TRAIN, TrainingSet, TrainingSink};
 use offprint::report::{Cell, Report, Section};
 
@@ -46,7 +46,7 @@ pub(crate) struct TrainArgs {
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let strength = strength(args)?;
-    let corpus = args.corpus.open(Some(&args.label), &[])?;
+    let corpus = args.corpus.open(Some(args.label.as_str()), &[])?;
     let run = Run::new(&args.encode, &corpus, Some(&args.output))?.with_cache()?;
     let mut sink = TrainingSink::new(run.bundle().manifest.dim);
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
@@ -148,7 +148,18 @@ fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
 
 /// Per-class figures and the confusion matrix of one part.
 pub(crate) fn push_part(report: &mut Report, part: &PartReport) {
-    let figures = part.classes.iter().zip(&part.per_class).map(|(name, class)| {
+    push_figures(report, &format!("Classes in {}", part.part), &part.classes, &part.per_class);
+    if part.confusion.is_empty() {
+        let text = format!("Not drawn: there are {} classes.", part.classes.len());
+        report.push(Section::note(&format!("Confusion in {}", part.part), &text));
+    } else {
+        report.push(Section::confusion(&format!("Confusion in {}", part.part), &part.classes, &part.confusion));
+    }
+}
+
+/// A table with the figures of each class.
+pub(crate) fn push_figures(report: &mut Report, title: &str, classes: &[String], figures: &[ClassFigures]) {
+    let rows = classes.iter().zip(figures).map(|(name, class)| {
         vec![
             Cell::from(name.as_str()),
             class.support.into(),
@@ -157,7 +168,5 @@ pub(crate) fn push_part(report: &mut Report, part: &PartReport) {
             class.f1.into(),
         ]
     });
-    let header = ["class", "rows", "precision", "recall", "f1"];
-    report.push(Section::table(&format!("Classes in {}", part.part), &header, figures.collect()));
-    report.push(Section::confusion(&format!("Confusion in {}", part.part), &part.classes, &part.confusion));
+    report.push(Section::table(title, &["class", "rows", "precision", "recall", "f1"], rows.collect()));
 }

@@ -91,23 +91,25 @@ impl BundleEncoder {
     }
 }
 
-/// The heads in a bundle's own graph: a text's row holds the answers of all heads, one number for each label, in the order
-/// of the heads. There is no cache for these.
+/// Heads in a bundle's own graph: a text's row holds the answers of all of them, one number for each label, in their
+/// order. There is no cache for these.
 #[derive(Debug)]
 pub struct BundleClassifier<'b> {
     /// The bundle and how it is opened.
     pub encoder: &'b BundleEncoder,
+    /// The heads wanted, of those that the bundle has.
+    pub heads: &'b [GraphHead],
 }
 
 impl OpenEncoder for BundleClassifier<'_> {
     /// How many labels the heads have together.
     fn dim(&self) -> usize {
-        self.encoder.bundle.manifest.heads.iter().map(|head| head.labels.len()).sum()
+        self.heads.iter().map(|head| head.labels.len()).sum()
     }
 
     /// Opens the probabilities, or the numbers themselves for a regression.
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        let outputs: Vec<&str> = self.encoder.bundle.manifest.heads.iter().map(GraphHead::answer).collect();
+        let outputs: Vec<&str> = self.heads.iter().map(GraphHead::answer).collect();
         self.encoder.open_outputs(&outputs, self.dim())
     }
 }

@@ -85,6 +85,12 @@ pub enum Error {
         /// Files that were opened.
         files: usize,
     },
+    /// Too few texts to compare two encoders on.
+    #[error("{got} texts that differ from each other, two encoders are compared on 2 or more")]
+    FewTexts {
+        /// Different texts.
+        got: usize,
+    },
     /// A vector that the cache had is gone: its file was changed under the run.
     #[error("the cached embedding of {row} vanished during the run")]
     RowLost {

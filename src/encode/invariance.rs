@@ -10,6 +10,7 @@ use super::check::check_norms;
 use super::composition::{Composition, Laid};
 use super::neighbours::{NEIGHBOURS, Neighbours};
 use super::{Encoding, Error, OpenEncoder, OpenedEncoder, TokenBudget, assemble};
+use crate::cache::PartOrigin;
 use crate::runtime::{Batch, EmbeddingMatrix};
 
 /// An encoder as it is opened for a number of threads.
@@ -167,9 +168,22 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn open(threaded: Threaded<'_>, texts: &[&str]) -> Result<Self, Error> {
         let opened = threaded.encoder.open()?;
+        let mut subject =
+            Self { opened, encodings: Vec::new(), dim: threaded.encoder.dim(), threads: threaded.threads };
+        subject.take(texts)?;
+        Ok(subject)
+    }
+
+    /// Takes these texts in the place of those that it has.
+    pub(super) fn take(&mut self, texts: &[&str]) -> Result<(), Error> {
         let titled: Vec<(&str, usize)> = texts.iter().map(|&text| (text, 0)).collect();
-        let encodings = opened.tokenizer.encode_all(&titled).into_iter().collect::<Result<_, _>>()?;
-        Ok(Self { opened, encodings, dim: threaded.encoder.dim(), threads: threaded.threads })
+        self.encodings = self.opened.tokenizer.encode_all(&titled).into_iter().collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Where its vectors come from.
+    pub(super) fn origin(&self) -> &PartOrigin {
+        &self.opened.origin
     }
 
     /// Tokens of each text.
@@ -213,7 +227,7 @@ impl Subject {
     fn describe(&self, reference: &EmbeddingMatrix, norms: (f64, f64)) -> InvarianceReport {
         let lengths = self.lengths();
         let (least, most) = (lengths.iter().min(), lengths.iter().max());
-        let origin = &self.opened.origin;
+        let origin = self.origin();
         InvarianceReport {
             texts: reference.rows,
             dim: reference.dim,
@@ -275,7 +289,7 @@ fn compare(
 }
 
 /// Of vectors that are not both without length; at most 1.
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
     let norms = (dot(a, a) * dot(b, b)).sqrt();
     if norms > 0.0 { (dot(a, b) / norms).min(1.0) } else { 0.0 }

@@ -13,7 +13,9 @@ mod invariance;
 mod neighbours;
 mod pipeline;
 mod prepare;
+mod quality;
 mod sample;
+mod science;
 mod texts;
 mod tokenizer;
 mod turns;
@@ -26,6 +28,7 @@ pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, S
 pub use error::{Error, SinkError};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
+pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair};
 pub use sample::{TextSample, sample_texts};
-pub use texts::built_in_texts;
+pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer};

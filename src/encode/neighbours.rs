@@ -31,6 +31,28 @@ impl<'a> Neighbours<'a> {
     }
 }
 
+/// How much of the neighbourhoods is kept in other vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Kept {
+    /// Neighbours of a vector that were looked at: [`NEIGHBOURS`], or all others where there are fewer.
+    pub neighbours: usize,
+    /// Share of the neighbours that are also neighbours in the other vectors, 0 to 1.
+    pub share: f64,
+    /// Share of vectors whose nearest neighbour is the same, 0 to 1.
+    pub first: f64,
+}
+
+/// The neighbourhoods of `vectors` beside those of the same rows of `others`; at least two rows.
+pub(super) fn kept(vectors: &EmbeddingMatrix, others: &EmbeddingMatrix) -> Kept {
+    let (here, there) = (nearest(vectors), nearest(others));
+    let pairs = || here.iter().zip(&there);
+    let neighbours = NEIGHBOURS.min(vectors.rows.saturating_sub(1));
+    let both = pairs().map(|(here, there)| here.iter().filter(|row| there.contains(row)).count()).sum::<usize>();
+    let first = pairs().filter(|(here, there)| here.first() == there.first()).count();
+    let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
+    Kept { neighbours, share: share(both, vectors.rows * neighbours), first: share(first, vectors.rows) }
+}
+
 /// For each vector the rows of the [`NEIGHBOURS`] others with the largest cosine, the nearest first.
 fn nearest(vectors: &EmbeddingMatrix) -> Vec<Vec<usize>> {
     let unit: Vec<f64> = (0..vectors.rows).flat_map(|row| unit(vectors.row(row))).collect();
@@ -72,6 +94,24 @@ mod tests {
         let found = nearest(&at(&[0.0, 10.0, 90.0, 12.0]));
         assert_eq!(found, [[1, 3, 2], [3, 0, 2], [3, 1, 0], [1, 0, 2]]);
         assert_eq!(nearest(&at(&[5.0])), [[0_usize; 0]]);
+    }
+
+    #[test]
+    fn kept_neighbours_are_counted_by_place_and_by_first() {
+        // 14 vectors in a row, 5 degrees apart: the ten nearest of the first are those behind it.
+        let angles: Vec<f32> = (0..14_u8).map(|n| f32::from(n) * 5.0).collect();
+        let vectors = at(&angles);
+        assert_eq!(kept(&vectors, &vectors), Kept { neighbours: 10, share: 1.0, first: 1.0 });
+        // Three vectors: turning the middle one past the last changes who is first, but not who the two others are.
+        let (few, turned) = (at(&[0.0, 10.0, 30.0]), at(&[0.0, 35.0, 30.0]));
+        assert_eq!(kept(&few, &turned), Kept { neighbours: 2, share: 1.0, first: 1.0 / 3.0 });
+        // The far end comes to the first one's side: it takes one of its ten places, and so with others.
+        let mut moved = angles;
+        moved[13] = -4.0;
+        let found = kept(&vectors, &at(&moved));
+        let changed = Neighbours::of(&vectors).changed_in(&at(&moved));
+        assert!(changed > 0);
+        assert_eq!(found.share, (140 - changed) as f64 / 140.0);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Texts that are always at hand: made to try an encoder where no corpus is given. They are short and long, in several
 //! scripts, with and without a separator, and the longest pass any maximum length. Knows no tokenizer and no corpus.
 
+use super::science::SCIENCE;
+
 /// The first of the texts are enough to see that a new encoder works, at little cost.
 const FEW_TEXTS: usize = 6;
 
@@ -66,6 +68,13 @@ pub fn built_in_texts(max_length: usize) -> Vec<String> {
     TEXTS.iter().map(|&text| text.to_owned()).chain(long).collect()
 }
 
+/// The texts on which two encoders are compared without a corpus: [`built_in_texts`] and a hundred about ten fields of
+/// science, each another.
+pub fn comparison_texts(max_length: usize) -> Vec<String> {
+    let science = SCIENCE.iter().map(|&text| text.to_owned());
+    built_in_texts(max_length).into_iter().chain(science).collect()
+}
+
 /// Six texts of very different lengths, the empty one included.
 pub(super) fn few_texts() -> &'static [&'static str] {
     &TEXTS[..FEW_TEXTS]
@@ -92,6 +101,8 @@ mod tests {
             let words = |text: &String| text.split_whitespace().count();
             assert!(texts.iter().filter(|text| words(text) > max_length).count() >= 2, "{max_length}");
             assert!((28..=40).contains(&texts.len()), "{max_length}: {} texts", texts.len());
+            let more = comparison_texts(max_length);
+            assert_eq!(more.iter().collect::<HashSet<_>>().len(), texts.len() + 100, "{max_length}");
             assert!(few_texts().iter().zip(&texts).all(|(few, text)| few == text));
         }
     }

@@ -60,7 +60,7 @@ pub struct PartReport {
     pub per_class: Vec<ClassFigures>,
     /// Names of the classes of the confusion matrix.
     pub classes: Vec<String>,
-    /// Rows of class i (first index) that were given class j.
+    /// Rows of class i (first index) that were given class j; empty where there are too many classes to show.
     pub confusion: Vec<Vec<u64>>,
     /// Rows whose label no training row has; they count as wrong.
     pub unknown_labels: usize,
@@ -106,21 +106,6 @@ fn measure(set: &TrainingSet, part: &str, fit: &LogisticFit) -> Result<PartRepor
     let predicted = fit.predict(x.view());
     let unknown_labels = truth.iter().filter(|&&label| label >= set.classes.trained).count();
     Ok(PartReport { unknown_labels, ..describe(part, &truth, &predicted, &set.classes.names)? })
-}
-
-/// Measures predicted labels against the right ones, both by name.
-///
-/// # Errors
-/// No rows, or counts that differ.
-pub fn measure_names(truth: &[String], predicted: &[String]) -> Result<PartReport, Error> {
-    let mut names: Vec<String> = truth.iter().chain(predicted).cloned().collect();
-    names.sort_unstable();
-    names.dedup();
-    // Every name is in the list, so that its place is found.
-    let numbers = |labels: &[String]| -> Vec<usize> {
-        labels.iter().map(|label| names.partition_point(|name| name < label)).collect()
-    };
-    describe("labelled papers", &numbers(truth), &numbers(predicted), &names)
 }
 
 /// A class that neither occurs nor is predicted says nothing about a part and is left out of its figures.

@@ -20,6 +20,14 @@ pub struct ClassFigures {
     pub support: u64,
 }
 
+impl ClassFigures {
+    /// Of a class that was hit so often, has `support` rows and was predicted so often.
+    pub(super) fn of(hits: u64, support: u64, predicted: u64) -> Self {
+        let (precision, recall) = (share(hits, predicted), share(hits, support));
+        Self { precision, recall, f1: share(2 * hits, support + predicted), support }
+    }
+}
+
 /// What a classifier's predictions are worth.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Classification {
@@ -69,17 +77,11 @@ pub fn classification(truth: &[usize], predicted: &[usize], classes: usize) -> R
 }
 
 fn figures(confusion: &Array2<u64>, class: usize) -> ClassFigures {
-    let hits = confusion[[class, class]];
-    let (support, predicted) = (confusion.row(class).sum(), confusion.column(class).sum());
-    ClassFigures {
-        precision: share(hits, predicted),
-        recall: share(hits, support),
-        f1: share(2 * hits, support + predicted),
-        support,
-    }
+    ClassFigures::of(confusion[[class, class]], confusion.row(class).sum(), confusion.column(class).sum())
 }
 
-fn share(part: u64, whole: u64) -> f64 {
+/// 0 of nothing.
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

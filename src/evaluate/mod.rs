@@ -5,8 +5,16 @@
 
 mod error;
 mod fitting;
+mod histogram;
 mod metrics;
+mod quality;
+mod regression;
+mod tally;
 
 pub use error::Error;
-pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure, measure_names};
+pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure};
+pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};
+pub use quality::{LabelledText, QualityJob, measure_quality};
+pub use regression::{Regression, regression};
+pub use tally::{LabelTally, MOST_CONFUSED, MOST_OTHER_LABELS, SeveralReport, SeveralTally};

@@ -12,8 +12,10 @@ use crate::encode::{EncodeJob, EncodeOptions, Progress, Sink, StubEncoder, Token
 use crate::graph::{ExportOptions, write_bundle};
 use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
 use crate::model::Pooling;
-use crate::output::{EmbeddingOutputOptions, EmbeddingSink, Labeller, PredictionOptions, PredictionSink};
-use crate::output::{embedding_writer, ids_path, prediction_writer};
+use crate::output::{
+    AnswerKind, AnswerRules, EmbeddingOutputOptions, EmbeddingSink, HeadReader, PredictedHead, PredictionOptions,
+    PredictionSink, embedding_writer, ids_path, prediction_writer,
+};
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use crate::report::{Report, Section};
 
@@ -146,9 +148,10 @@ fn embed(folder: &Path, out: &str) -> Outcome {
 }
 
 fn classify(folder: &Path, out: &str) -> Outcome {
-    let options = PredictionOptions { top_k: 2, ..PredictionOptions::default() };
-    let writer = prediction_writer(&folder.join(out), &options)?;
-    let mut sink = PredictionSink::new(Labeller::Head(Box::new(head()?)), Some(writer), options.top_k);
+    let (head, top_k) = (head()?, 2);
+    let writer = prediction_writer(&folder.join(out), &PredictionOptions::of_one(AnswerKind::Label { top_k }))?;
+    let reader = HeadReader::of_file("head", &head, AnswerRules { top_k, min_probability: None });
+    let mut sink = PredictionSink::of_file(head, PredictedHead { reader, truth: None }, Some(writer));
     let warnings = encode(folder, &folder.join(CACHE), &folder.join(REJECTS), &mut sink)?;
     sink.finish()?;
     Ok(warnings)

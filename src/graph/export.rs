@@ -1,12 +1,14 @@
 //! From a checkpoint to a bundle's three files. Owns the order of the steps: everything that can be refused without
 //! reading weights is refused first; `bundle.toml` is written last. The caller checks the bundle and publishes it.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, GraphHead, MANIFEST_FILE, Manifest, Pooling, Precision, Recipe,
-    SENTENCE_EMBEDDING, Source, TOKENIZER_FILE,
+    BUNDLE_FORMAT, Checkpoint, GRAPH_FILE, GraphHead, GraphMetadata, MANIFEST_FILE, Manifest, Pooling, Precision,
+    Recipe, SENTENCE_EMBEDDING, Source, TOKENIZER_FILE,
 };
 
 use super::Error;
@@ -69,6 +71,33 @@ impl ExportOptions {
     }
 }
 
+/// Writes what a manifest says anew, into `bundle.toml` and into the graph's metadata, once something became known that
+/// could not be known before the graph was there. The graph itself stays as it is: `manifest.graph_hash` still holds.
+///
+/// Each of the two files is the old or the new one at any moment, never half of one; a crash between them leaves a
+/// folder whose files contradict each other, which [`Bundle::open`](crate::model::Bundle::open) refuses. So call it
+/// before the bundle is put in its place. Takes the size of `model.onnx` on the disk while it runs.
+pub fn rewrite_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
+    let graph_path = bundle.join(GRAPH_FILE);
+    let graph_end = GraphMetadata::read(&graph_path)?.graph_end;
+    let copy = || {
+        let mut file = PendingFile::create(&graph_path)?;
+        let copied = io::copy(&mut File::open(&graph_path)?.take(graph_end), &mut file)?;
+        if copied != graph_end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        writer::write_metadata(manifest.metadata(), &mut file)?;
+        file.publish()
+    };
+    copy().map_err(|source| Error::Write { path: graph_path.clone(), source })?;
+    write_manifest(manifest, bundle)
+}
+
+fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
+    let path = bundle.join(MANIFEST_FILE);
+    replace_file(&path, manifest.to_toml().as_bytes()).map_err(|source| Error::Write { path, source })
+}
+
 /// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`.
 /// Each file is whole or absent; after an error there may be some of them.
 pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Error> {
@@ -110,14 +139,14 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,
         source: source_of(options, &checkpoint),
+        quality: None,
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
     let metadata = writer::write_metadata(manifest.metadata(), &mut file);
     metadata.and_then(|()| file.publish()).map_err(failed(&graph_path))?;
     let tokenizer_path = into.join(TOKENIZER_FILE);
     replace_file(&tokenizer_path, checkpoint.tokenizer()).map_err(failed(&tokenizer_path))?;
-    let manifest_path = into.join(MANIFEST_FILE);
-    replace_file(&manifest_path, manifest.to_toml().as_bytes()).map_err(failed(&manifest_path))?;
+    write_manifest(&manifest, into)?;
     Ok(manifest)
 }
 

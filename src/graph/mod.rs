@@ -19,4 +19,4 @@ mod relative;
 mod writer;
 
 pub use error::Error;
-pub use export::{ExportOptions, write_bundle};
+pub use export::{ExportOptions, rewrite_manifest, write_bundle};

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use thiserror::Error as ThisError;
 
+use super::head::HeadKind;
+use crate::model::Task;
+
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
 pub enum Error {
@@ -322,11 +325,59 @@ pub enum FileProblem {
         /// What is there.
         value: f64,
     },
-    /// Less than two labels.
-    #[error("it has {got} labels, expected at least 2")]
+    /// Fewer labels than the task needs.
+    #[error("it has {got} labels, expected at least {expected}")]
     FewLabels {
         /// Labels given.
         got: usize,
+        /// Labels needed.
+        expected: usize,
+    },
+    /// A file of a version in which heads had one task.
+    #[error("its task is {task}, which heads of format version 1 cannot have")]
+    OldFormat {
+        /// The task it names.
+        task: Task,
+    },
+    /// Coefficients that cannot do what the head is for.
+    #[error("its kind is `{got}`, a head for {task} is `{expected}`")]
+    Kind {
+        /// What the head is for.
+        task: Task,
+        /// Its kind.
+        got: HeadKind,
+        /// The kind that does it.
+        expected: HeadKind,
+    },
+    /// A field that only heads for another task have.
+    #[error("it has `{key}`, which a head for {task} cannot have")]
+    NotOfTask {
+        /// The field.
+        key: &'static str,
+        /// What the head is for.
+        task: Task,
+    },
+    /// A list with another length than the labels.
+    #[error("`{key}` has length {got}, {labels} labels ask for a number each")]
+    Count {
+        /// The list.
+        key: &'static str,
+        /// Its length.
+        got: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A number in a list that cannot be there.
+    #[error("`{key}` has {value} at position {position}, expected {expected}")]
+    Number {
+        /// The list.
+        key: &'static str,
+        /// 0-based.
+        position: usize,
+        /// What is there.
+        value: f64,
+        /// What can be there.
+        expected: &'static str,
     },
     /// The same label twice.
     #[error("label `{label}` is there twice (positions {first} and {second})")]

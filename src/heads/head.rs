@@ -1,32 +1,47 @@
-//! A trained head: labels, coefficients, and the encoder and text they belong to.
+//! A trained head: its task, labels, coefficients, and the encoder and text they belong to.
 //!
 //! Knows no solver and no file format. Invariant: as many labels as the coefficients have outputs, no label twice, all
-//! numbers finite; kept by `Head::new` and checked again by `save`.
+//! numbers finite, nothing that the task has no use for; kept by `Head::new` and checked again by `save`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut1};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{Error, FileProblem, IdentityChange};
 use super::head_file::shortened;
 use super::logistic::{Convergence, LogisticFit, argmax, check_finite, row_logits};
 use super::objective::{sigmoid, softmax};
+use crate::model::Task;
 
-/// What a head computes from a row.
+/// What made a head's coefficients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadKind {
-    /// One label of two or more, by logistic regression.
+    /// Logistic regression: one label of several, or each of several by itself.
     Logistic,
+    /// Linear regression with any penalty: numbers.
+    Linear,
+}
+
+impl HeadKind {
+    /// The kind of heads that a task has.
+    pub fn of(task: Task) -> Self {
+        match task {
+            Task::Classification | Task::Multilabel => Self::Logistic,
+            Task::Regression => Self::Linear,
+        }
+    }
 }
 
 impl fmt::Display for HeadKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Logistic => f.write_str("logistic"),
+            Self::Linear => f.write_str("linear"),
         }
     }
 }
@@ -37,9 +52,20 @@ impl FromStr for HeadKind {
     fn from_str(text: &str) -> Result<Self, FileProblem> {
         match text {
             "logistic" => Ok(Self::Logistic),
-            _ => Err(FileProblem::Value { key: "kind", got: shortened(text), expected: "`logistic`" }),
+            "linear" => Ok(Self::Linear),
+            _ => Err(FileProblem::Value { key: "kind", got: shortened(text), expected: "`logistic` or `linear`" }),
         }
     }
+}
+
+/// Where the numbers of a regression lie: it was fitted on (target - mean) / scale, column by column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetScaling {
+    /// In the target's own units, one for each label.
+    pub mean: Vec<f64>,
+    /// In the target's own units, above 0, one for each label.
+    pub scale: Vec<f64>,
 }
 
 /// What a fit does not know about its head.
@@ -55,27 +81,35 @@ pub struct HeadDescription {
     pub metrics: Value,
 }
 
-/// A classifier of embeddings.
+/// Labels or numbers out of embeddings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// What it computes.
+    /// What its answers mean.
+    pub task: Task,
+    /// What made its coefficients.
     pub kind: HeadKind,
-    /// Names of the classes; probabilities come in this order.
+    /// Names of the classes, or of the numbers of a regression; answers come in this order.
     pub labels: Vec<String>,
-    /// 1 × dim for two labels (the logit of the second), else labels × dim.
+    /// 1 × dim for a classification with two labels (the logit of the second), else labels × dim.
     pub coefficients: Array2<f64>,
     /// One per row of `coefficients`.
     pub intercepts: Vec<f64>,
+    /// Of a multi-label head, the probability from which each label is given; 0.5 for all where there is no list.
+    pub thresholds: Option<Vec<f64>>,
+    /// Of a regression, what brings its values into the target's own units; none where they are in it.
+    pub scaling: Option<TargetScaling>,
     /// Identity of the encoder whose embeddings it was fitted on.
     pub identity: BTreeMap<String, String>,
     /// The template, or the name of the text field, that made the texts.
     pub template_or_field: String,
     /// What evaluation measured; null when nothing was.
     pub metrics: Value,
-    /// Inverse L2 strength as in scikit-learn.
-    pub c: f64,
+    /// Inverse L2 strength as in scikit-learn's classifiers; none where there is no one such number.
+    pub c: Option<f64>,
     /// How close to the optimum the fit is; none where another program made the head.
     pub convergence: Option<Convergence>,
+    /// The licence that it may be used under, where one is known.
+    pub license: Option<String>,
     /// Program and version that made it.
     pub created_by: String,
     /// The file it was loaded from, for messages.
@@ -83,21 +117,25 @@ pub struct Head {
 }
 
 impl Head {
-    /// A head out of a fit.
+    /// A single-label head out of a fit.
     ///
     /// # Errors
     /// Labels that do not match the fit in number, or a label given twice.
     pub fn new(fit: LogisticFit, description: HeadDescription) -> Result<Self, Error> {
         let head = Self {
+            task: Task::Classification,
             kind: HeadKind::Logistic,
             labels: description.labels,
             coefficients: fit.coefficients,
             intercepts: fit.intercepts,
+            thresholds: None,
+            scaling: None,
             identity: description.identity,
             template_or_field: description.template_or_field,
             metrics: description.metrics,
-            c: fit.c,
+            c: Some(fit.c),
             convergence: Some(fit.convergence),
+            license: None,
             created_by: concat!("offprint ", env!("CARGO_PKG_VERSION")).to_owned(),
             file: None,
         };
@@ -110,32 +148,58 @@ impl Head {
         self.coefficients.ncols()
     }
 
-    /// Probabilities of all labels, rows × labels, computed in f64 and rounded once.
+    /// The file it was loaded from.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Its answers, rows × labels, computed in f64 and rounded once: probabilities by softmax (one label of several)
+    /// or sigmoid (each label by itself), or the numbers of a regression in the target's own units.
     ///
-    /// A row's probabilities are the same bits whatever rows are beside it.
+    /// A row's answers are the same bits whatever rows are beside it.
     ///
     /// # Errors
     /// Rows of another width, or with values that are not finite.
-    pub fn probabilities(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+    pub fn predict(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         if rows.ncols() != self.dim() {
             return Err(Error::RowWidth { got: rows.ncols(), expected: self.dim() });
         }
         check_finite(rows)?;
-        let mut probabilities = Array2::zeros((rows.nrows(), self.labels.len()));
+        let mut answers = Array2::zeros((rows.nrows(), self.labels.len()));
         let mut row64 = vec![0.0; self.dim()];
         let mut logits = vec![0.0; self.intercepts.len()];
-        for (row, mut out) in rows.rows().into_iter().zip(probabilities.rows_mut()) {
+        for (row, mut out) in rows.rows().into_iter().zip(answers.rows_mut()) {
             row_logits(row, &mut row64, (&self.coefficients, &self.intercepts), &mut logits);
-            if logits.len() == 1 {
+            if self.one_row_for_two_labels() {
                 out[0] = sigmoid(-logits[0]) as f32;
                 out[1] = sigmoid(logits[0]) as f32;
             } else {
-                let mut shares = ArrayViewMut1::from(logits.as_mut_slice());
-                softmax(shares.view_mut());
-                out.iter_mut().zip(&shares).for_each(|(out, &share)| *out = share as f32);
+                self.finish(&mut logits);
+                out.iter_mut().zip(&logits).for_each(|(out, &answer)| *out = answer as f32);
             }
         }
-        Ok(probabilities)
+        Ok(answers)
+    }
+
+    /// Whether one row of coefficients, the logit of the second label, tells two labels apart.
+    pub fn one_row_for_two_labels(&self) -> bool {
+        self.task == Task::Classification && self.labels.len() == 2
+    }
+
+    /// From the values of all labels to the answers.
+    fn finish(&self, values: &mut [f64]) {
+        match self.task {
+            Task::Classification => {
+                softmax(ArrayViewMut1::from(values));
+            }
+            Task::Multilabel => values.iter_mut().for_each(|value| *value = sigmoid(*value)),
+            Task::Regression => {
+                let Some(TargetScaling { mean, scale }) = &self.scaling else { return };
+                values.iter_mut().zip(mean.iter().zip(scale)).for_each(|(value, (mean, scale))| {
+                    *value = *value * scale + mean;
+                });
+            }
+        }
     }
 
     /// Refuses an encoder with another identity than the one it was trained on.
@@ -159,17 +223,34 @@ impl Head {
 
     /// The invariant of this type.
     pub(super) fn check(&self) -> Result<(), FileProblem> {
-        let labels = self.labels.len();
-        if labels < 2 {
-            return Err(FileProblem::FewLabels { got: labels });
+        self.check_labels()?;
+        self.check_tensors()?;
+        self.check_task()?;
+        match self.c {
+            Some(c) if !(c.is_finite() && c > 0.0) => {
+                Err(FileProblem::Value { key: "c", got: c.to_string(), expected: "a finite number above 0" })
+            }
+            _ => Ok(()),
         }
-        let mut positions = HashMap::with_capacity(labels);
+    }
+
+    fn check_labels(&self) -> Result<(), FileProblem> {
+        let (got, expected) = (self.labels.len(), if self.task == Task::Classification { 2 } else { 1 });
+        if got < expected {
+            return Err(FileProblem::FewLabels { got, expected });
+        }
+        let mut positions = HashMap::with_capacity(got);
         for (second, label) in self.labels.iter().enumerate() {
             if let Some(first) = positions.insert(label, second) {
                 return Err(FileProblem::DuplicateLabel { label: shortened(label), first, second });
             }
         }
-        let outputs = if labels == 2 { 1 } else { labels };
+        Ok(())
+    }
+
+    fn check_tensors(&self) -> Result<(), FileProblem> {
+        let labels = self.labels.len();
+        let outputs = if self.one_row_for_two_labels() { 1 } else { labels };
         if self.coefficients.nrows() != outputs || self.coefficients.ncols() == 0 {
             let got = self.coefficients.shape().to_vec();
             return Err(FileProblem::Shape {
@@ -184,12 +265,45 @@ impl Head {
             return Err(FileProblem::Shape { tensor: "intercepts", got, labels, expected: format!("[{outputs}]") });
         }
         finite("coefficients", self.coefficients.iter())?;
-        finite("intercepts", self.intercepts.iter())?;
-        if !(self.c.is_finite() && self.c > 0.0) {
-            let got = self.c.to_string();
-            return Err(FileProblem::Value { key: "c", got, expected: "a finite number above 0" });
+        finite("intercepts", self.intercepts.iter())
+    }
+
+    /// What belongs to one task stands in heads for it alone, with a number for each label.
+    fn check_task(&self) -> Result<(), FileProblem> {
+        let task = self.task;
+        if self.kind != HeadKind::of(task) {
+            return Err(FileProblem::Kind { task, got: self.kind, expected: HeadKind::of(task) });
+        }
+        if let Some(thresholds) = &self.thresholds {
+            if task != Task::Multilabel {
+                return Err(FileProblem::NotOfTask { key: "thresholds", task });
+            }
+            self.check_list("thresholds", thresholds, "a probability from 0 to 1", |p| (0.0..=1.0).contains(&p))?;
+        }
+        if let Some(TargetScaling { mean, scale }) = &self.scaling {
+            if task != Task::Regression {
+                return Err(FileProblem::NotOfTask { key: "scaling", task });
+            }
+            self.check_list("scaling.mean", mean, "a finite number", f64::is_finite)?;
+            self.check_list("scaling.scale", scale, "a finite number above 0", |s| s.is_finite() && s > 0.0)?;
         }
         Ok(())
+    }
+
+    fn check_list(
+        &self,
+        key: &'static str,
+        list: &[f64],
+        expected: &'static str,
+        fits: impl Fn(f64) -> bool,
+    ) -> Result<(), FileProblem> {
+        if list.len() != self.labels.len() {
+            return Err(FileProblem::Count { key, got: list.len(), labels: self.labels.len() });
+        }
+        match list.iter().enumerate().find(|(_, value)| !fits(**value)) {
+            Some((position, &value)) => Err(FileProblem::Number { key, position, value, expected }),
+            None => Ok(()),
+        }
     }
 }
 

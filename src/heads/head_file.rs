@@ -4,9 +4,14 @@
 //! error that names the file; the same head always makes the same bytes.
 //!
 //! Metadata of version 1: `format` (1), `kind`, `labels` (JSON list), `identity` (JSON object), `template_or_field`,
-//! `metrics` (JSON), `c`, `convergence` (JSON, may be missing), `created_by`, `checksum`. The checksum is BLAKE3 over all
-//! other fields and the numbers; a file made by other tools may leave it out. What a later program may add within the
-//! version is ignored.
+//! `metrics` (JSON), `c`, `convergence` (JSON, may be missing), `created_by`, `license` (may be missing), `checksum`. The
+//! checksum is BLAKE3 over all other fields and the numbers; a file made by other tools may leave it out. What a later
+//! program may add within the version is ignored.
+//!
+//! Version 2 adds `task`, for several labels `thresholds` (JSON list, may be missing), for a regression `scaling` (JSON
+//! object of the lists `mean` and `scale`, may be missing); `c` may be missing. A program that knows version 1 alone would
+//! take heads for these tasks for single-label ones, so they are of version 2. Single-label heads with a `c` are written
+//! as version 1: every program reads them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -21,9 +26,13 @@ use serde_json::json;
 use super::error::{Error, FileProblem};
 use super::head::Head;
 use crate::durable::replace_file;
+use crate::model::Task;
 
-/// The format that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u64 = 1;
+/// The newest format that this program reads and writes.
+pub const FORMAT_VERSION: u64 = 2;
+
+/// The format of single-label heads.
+const SINGLE_LABEL_VERSION: u64 = 1;
 
 /// Larger files are refused before they are read: 1,000 labels of 16,384 dimensions take 128 MiB.
 const LARGEST_FILE: u64 = 1 << 30;
@@ -63,19 +72,28 @@ impl Head {
         let shape = [self.coefficients.nrows(), self.coefficients.ncols()];
         let coefficients: Vec<u8> = self.coefficients.iter().flat_map(|value| value.to_le_bytes()).collect();
         let intercepts: Vec<u8> = self.intercepts.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let single_label = self.task == Task::Classification && self.c.is_some();
+        let version = if single_label { SINGLE_LABEL_VERSION } else { FORMAT_VERSION };
         let mut metadata = BTreeMap::from([
-            ("format", FORMAT_VERSION.to_string()),
+            ("format", version.to_string()),
             ("kind", self.kind.to_string()),
             ("labels", to_json(&self.labels)),
             ("identity", to_json(&self.identity)),
             ("template_or_field", self.template_or_field.clone()),
             ("metrics", self.metrics.to_string()),
-            ("c", self.c.to_string()),
             ("created_by", self.created_by.clone()),
         ]);
-        if let Some(convergence) = &self.convergence {
-            metadata.insert("convergence", to_json(convergence));
+        if version > SINGLE_LABEL_VERSION {
+            metadata.insert("task", self.task.to_string());
         }
+        let optional = [
+            ("c", self.c.map(|c| c.to_string())),
+            ("thresholds", self.thresholds.as_ref().map(to_json)),
+            ("scaling", self.scaling.as_ref().map(to_json)),
+            ("convergence", self.convergence.as_ref().map(to_json)),
+            ("license", self.license.clone()),
+        ];
+        metadata.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
         let fields = metadata.iter().map(|(key, value)| (*key, value.as_str()));
         let checksum = checksum(fields, [(COEFFICIENTS, &coefficients), (INTERCEPTS, &intercepts)]);
         metadata.insert(CHECKSUM, checksum);
@@ -123,7 +141,7 @@ fn parse(bytes: &[u8]) -> Result<Head, FileProblem> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|source| FileProblem::Safetensors { source })?;
     let none = HashMap::new();
     let fields = header.metadata().as_ref().unwrap_or(&none);
-    check_version(fields)?;
+    let version = version_of(fields)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|source| FileProblem::Safetensors { source })?;
     let mut names: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     names.sort();
@@ -140,23 +158,39 @@ fn parse(bytes: &[u8]) -> Result<Head, FileProblem> {
             return Err(FileProblem::Checksum { got, expected: shortened(expected) });
         }
     }
-    build(fields, &coefficients, &intercepts)
+    build((version, fields), &coefficients, &intercepts)
 }
 
-fn check_version(fields: &HashMap<String, String>) -> Result<(), FileProblem> {
+fn version_of(fields: &HashMap<String, String>) -> Result<u64, FileProblem> {
     let text = field(fields, "format")?;
     let expected = "a version number from 1";
     let bad = || FileProblem::Value { key: "format", got: shortened(text), expected };
     let got: u64 = text.parse().map_err(|_| bad())?;
     match got {
         0 => Err(bad()),
-        1..=FORMAT_VERSION => Ok(()),
+        1..=FORMAT_VERSION => Ok(got),
         _ => Err(FileProblem::Newer { got, known: FORMAT_VERSION }),
     }
 }
 
+/// What the head is for, which only files from version 2 on may choose.
+fn task_of(version: u64, fields: &HashMap<String, String>) -> Result<Task, FileProblem> {
+    let task = match fields.get("task") {
+        None if version == SINGLE_LABEL_VERSION => return Ok(Task::Classification),
+        None => return Err(FileProblem::Missing { key: "task" }),
+        Some(text) => Task::ALL.into_iter().find(|task| task.to_string() == *text).ok_or_else(|| {
+            let expected = "`classification`, `multilabel` or `regression`";
+            FileProblem::Value { key: "task", got: shortened(text), expected }
+        })?,
+    };
+    match (task, version) {
+        (Task::Multilabel | Task::Regression, SINGLE_LABEL_VERSION) => Err(FileProblem::OldFormat { task }),
+        _ => Ok(task),
+    }
+}
+
 fn build(
-    fields: &HashMap<String, String>,
+    (version, fields): (u64, &HashMap<String, String>),
     coefficients: &TensorView<'_>,
     intercepts: &TensorView<'_>,
 ) -> Result<Head, FileProblem> {
@@ -175,14 +209,16 @@ fn build(
     };
     let coefficients = Array2::from_shape_vec((outputs, dim), numbers(COEFFICIENTS, coefficients)?)
         .map_err(|_| shape(COEFFICIENTS, coefficients, "as many numbers as it has"))?;
-    let c_text = field(fields, "c")?;
-    let c =
-        c_text.parse().map_err(|_| FileProblem::Value { key: "c", got: shortened(c_text), expected: "a number" })?;
-    let convergence = match fields.get("convergence") {
-        Some(_) => Some(json_field(fields, "convergence", "the JSON object of a fit")?),
-        None => None,
+    let c = match fields.get("c") {
+        None if version > SINGLE_LABEL_VERSION => None,
+        _ => {
+            let text = field(fields, "c")?;
+            let bad = || FileProblem::Value { key: "c", got: shortened(text), expected: "a number" };
+            Some(text.parse().map_err(|_| bad())?)
+        }
     };
     let head = Head {
+        task: task_of(version, fields)?,
         kind: field(fields, "kind")?.parse()?,
         intercepts: numbers(INTERCEPTS, intercepts)?,
         labels,
@@ -190,8 +226,11 @@ fn build(
         identity: json_field(fields, "identity", "a JSON object of texts")?,
         template_or_field: field(fields, "template_or_field")?.to_owned(),
         metrics: json_field(fields, "metrics", "JSON")?,
+        thresholds: json_if_present(fields, "thresholds", "a JSON list of numbers")?,
+        scaling: json_if_present(fields, "scaling", "a JSON object of the lists `mean` and `scale`")?,
         c,
-        convergence,
+        convergence: json_if_present(fields, "convergence", "the JSON object of a fit")?,
+        license: fields.get("license").cloned(),
         created_by: field(fields, "created_by")?.to_owned(),
         file: None,
     };
@@ -209,6 +248,14 @@ fn json_field<T: DeserializeOwned>(
     expected: &'static str,
 ) -> Result<T, FileProblem> {
     serde_json::from_str(field(fields, key)?).map_err(|source| FileProblem::Json { key, expected, source })
+}
+
+fn json_if_present<T: DeserializeOwned>(
+    fields: &HashMap<String, String>,
+    key: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, FileProblem> {
+    fields.get(key).map(|_| json_field(fields, key, expected)).transpose()
 }
 
 fn numbers(tensor: &'static str, view: &TensorView<'_>) -> Result<Vec<f64>, FileProblem> {

@@ -17,7 +17,7 @@ mod training_set;
 
 pub use error::{Error, FileProblem, IdentityChange};
 pub use folds::{Fold, stratified_folds};
-pub use head::{Head, HeadDescription, HeadKind, most_probable};
+pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};

@@ -75,7 +75,7 @@ impl TrainingSink {
 impl Sink for TrainingSink {
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError> {
         for (paper, embedding) in window.papers.into_iter().zip(window.embeddings.outer_iter()) {
-            let Some(label) = paper.label else {
+            let Some(label) = paper.label().map(str::to_owned) else {
                 self.unlabelled += 1;
                 continue;
             };

@@ -1,5 +1,6 @@
 //! What a sequence classifier's config.json says about its labels. Knows nothing of the head's tensors.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,21 @@ pub enum Task {
     Multilabel,
     /// The numbers are the answer.
     Regression,
+}
+
+impl Task {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Classification, Self::Multilabel, Self::Regression];
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classification => "classification",
+            Self::Multilabel => "multilabel",
+            Self::Regression => "regression",
+        })
+    }
 }
 
 /// The labels of a sequence classifier.

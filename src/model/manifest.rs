@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::head;
-use super::{Error, Fingerprint, GraphHead, Identity, Pooling, Precision, architectures, files};
+use super::{Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, architectures, files};
 
 /// The version of `bundle.toml` that is written and read.
 pub const BUNDLE_FORMAT: u32 = 2;
@@ -56,6 +56,9 @@ pub struct Manifest {
     pub graph_hash: String,
     /// Where the weights come from.
     pub source: Source,
+    /// How far the numbers are from those of the original, where they are not the original's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
     #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<GraphHead>,
@@ -148,7 +151,8 @@ impl Manifest {
                 return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
             }
         }
-        if let Some((field, got, expected)) = head::problem(&self.heads) {
+        let problem = head::problem(&self.heads).or_else(|| self.quality.as_ref().and_then(Quality::problem));
+        if let Some((field, got, expected)) = problem {
             return Err(wrong(&field, got, expected));
         }
         for (field, got, least) in [("dim", self.dim, 1), ("max_length", self.max_length, 3)] {

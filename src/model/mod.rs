@@ -22,6 +22,7 @@ mod identity;
 mod manifest;
 mod metadata;
 mod pickle;
+mod quality;
 mod recipe;
 mod safetensors;
 mod sentence;
@@ -48,5 +49,6 @@ pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, OWN_CLASSIFIER, PROBABILITI
 pub use identity::{FieldChange, Identity};
 pub use manifest::{BUNDLE_FORMAT, Manifest, SENTENCE_EMBEDDING, Source};
 pub use metadata::GraphMetadata;
+pub use quality::{HeadQuality, MeasuredQuality, Quality};
 pub use recipe::Recipe;
 pub use weights::{Tensor, WEIGHTS_FILES, Weights};

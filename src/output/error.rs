@@ -121,6 +121,32 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// More labels than CSV has columns for.
+    #[error("`{}` would have columns for {labels} labels of a paper, CSV is written with at most {most}", path.display())]
+    TooWide {
+        /// The output.
+        path: PathBuf,
+        /// Labels that a row may have.
+        labels: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// A head whose answer is no number.
+    #[error("head `{head}` gives paper `{id}` the value {value}, expected a finite number")]
+    NoAnswer {
+        /// The paper.
+        id: String,
+        /// The head's name.
+        head: String,
+        /// The first such value.
+        value: f32,
+    },
+    /// A prediction with other answers than the columns are for.
+    #[error("prediction of paper `{id}` has other answers than the columns are for")]
+    WrongAnswers {
+        /// The paper.
+        id: String,
+    },
     /// A prediction with another number of kept values than there are names.
     #[error("prediction of paper `{id}` carries {got} kept values, expected {expected}")]
     WrongKept {
@@ -152,6 +178,9 @@ impl Error {
             }
             Self::CompressedMatrix { .. } => {
                 Some("write `.parquet` with `--compress zstd`, or `.jsonl.gz` or `.jsonl.zst`".to_owned())
+            }
+            Self::TooWide { .. } => {
+                Some("`--top-k` with the most that you want, or an output in `.jsonl` or `.parquet`".to_owned())
             }
             Self::ColumnTwice { name } => Some(format!("keep the field `{name}` under another name")),
             Self::Write { source, path } if source.kind() == io::ErrorKind::NotFound => {

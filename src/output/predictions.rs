@@ -1,31 +1,28 @@
-//! Predictions as JSONL, CSV or Parquet: `id`, `label`, `probability`, the ranked labels if asked for, and kept fields.
+//! Predictions as JSONL, CSV or Parquet: `id`, what each head says, and kept fields.
 //!
-//! CSV spreads ranked labels over `label_2`, `probability_2`, ...; the others carry lists `labels`, `probabilities`.
+//! One label: `label`, `probability`, the ranked ones if asked for. Several: lists `labels`, `probabilities`. Numbers:
+//! `value`, or one column by name. With several heads the head's name and `_` stand before each. CSV spreads lists over
+//! `label`, `probability`, `label_2`, `probability_2`, ...
 //! Kept fields keep their JSON type in JSONL; in CSV and Parquet they are texts (a text as it is, anything else as
 //! JSON), because a stream cannot know the type of values that are still to come.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder};
-use arrow_array::{ArrayRef, Float32Array, StringArray};
-use arrow_schema::{DataType, Field, Schema};
-use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
+use super::answers::Answer;
 use super::compression::{Compression, Content, endings, settle};
 use super::error::Error;
 use super::file::TextFile;
-use super::jsonl::check_finite;
-use super::parquet::{ParquetTable, table_properties};
+use super::prediction_table::ParquetPredictions;
+use super::prediction_text::{CsvPredictions, JsonlPredictions};
 
 /// Endings for messages.
 const KNOWN: &str = ".jsonl, .csv (each also with .gz or .zst), .parquet";
-const FIXED_COLUMNS: [&str; 3] = ["id", "label", "probability"];
-const LIST_COLUMNS: [&str; 2] = ["labels", "probabilities"];
-/// Predictions collected before they are encoded as Parquet.
-const BATCH_ROWS: usize = 4096;
+/// The first column.
+pub(super) const ID: &str = "id";
+/// Labels of a row that CSV has columns for.
+const MOST_CSV_LABELS: usize = 100;
 
 /// How predictions are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,26 +51,107 @@ impl PredictionFormat {
     }
 }
 
-/// One paper's label.
+/// What is predicted of one paper.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// The paper.
     pub id: String,
-    /// The label that is predicted.
-    pub label: String,
-    /// Its probability.
-    pub probability: f32,
-    /// The most probable labels, best first, [`PredictionOptions::top_k`] of them; empty unless asked for.
-    pub ranked: Vec<(String, f32)>,
+    /// What each head says, one for each entry of [`PredictionOptions::heads`] and of its kind.
+    pub answers: Vec<Answer>,
     /// Fields carried along, one per name in [`PredictionOptions::kept_names`].
     pub kept: Vec<Option<Value>>,
 }
 
-/// Which columns predictions have beside the first three, and how they are compressed.
+/// What columns a head's answers need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// [`Answer::Label`] with this many ranked labels; 0 and 1 leave them out.
+    Label {
+        /// Ranked labels of a row.
+        top_k: usize,
+    },
+    /// [`Answer::Labels`], at most this many.
+    Labels {
+        /// Labels of a row at most.
+        most: usize,
+    },
+    /// [`Answer::Values`] under these names; a single one is called `value`.
+    Values {
+        /// One for each number.
+        names: Vec<String>,
+    },
+}
+
+impl AnswerKind {
+    fn fits(&self, answer: &Answer) -> bool {
+        match (self, answer) {
+            (Self::Label { .. }, Answer::Label { .. }) | (Self::Labels { .. }, Answer::Labels(_)) => true,
+            (Self::Values { names }, Answer::Values(values)) => names.len() == values.len(),
+            _ => false,
+        }
+    }
+}
+
+/// The columns of one head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerColumns {
+    /// What stands before each name: nothing, or the head's name and `_`.
+    pub prefix: String,
+    /// What they hold.
+    pub kind: AnswerKind,
+}
+
+impl AnswerColumns {
+    /// A column's name.
+    pub(super) fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Names of the columns.
+    fn names(&self, format: PredictionFormat) -> Vec<String> {
+        let names: Vec<String> = match &self.kind {
+            AnswerKind::Label { top_k } => match format {
+                PredictionFormat::Csv => spread(*top_k),
+                _ if *top_k > 1 => ["label", "probability", "labels", "probabilities"].map(str::to_owned).to_vec(),
+                _ => spread(1),
+            },
+            AnswerKind::Labels { most } if format == PredictionFormat::Csv => spread(*most),
+            AnswerKind::Labels { .. } => ["labels", "probabilities"].map(str::to_owned).to_vec(),
+            AnswerKind::Values { .. } => self.value_names(),
+        };
+        names.iter().map(|name| self.name(name)).collect()
+    }
+
+    /// Names of a regression's columns, without the prefix.
+    pub(super) fn value_names(&self) -> Vec<String> {
+        match &self.kind {
+            AnswerKind::Values { names } if names.len() > 1 => names.clone(),
+            AnswerKind::Values { .. } => vec!["value".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Pairs of a label and a probability that a row of CSV has.
+    pub(super) fn csv_pairs(&self) -> usize {
+        match self.kind {
+            AnswerKind::Label { top_k: pairs } | AnswerKind::Labels { most: pairs } => pairs.max(1),
+            AnswerKind::Values { .. } => 0,
+        }
+    }
+}
+
+/// `label`, `probability`, `label_2`, `probability_2`, ..., at least the first two.
+fn spread(pairs: usize) -> Vec<String> {
+    let mut names = vec!["label".to_owned(), "probability".to_owned()];
+    names.extend((2..=pairs).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]));
+    names
+}
+
+/// Which columns predictions have beside the id, and how they are compressed.
 #[derive(Debug, Clone, Default)]
 pub struct PredictionOptions {
-    /// How many ranked labels each row has; 0 and 1 leave them out.
-    pub top_k: usize,
+    /// The heads whose answers are written.
+    pub heads: Vec<AnswerColumns>,
     /// Names of the fields carried along.
     pub kept_names: Vec<String>,
     /// What the user asks for; `None` is what the name says, and zstd for Parquet.
@@ -81,30 +159,35 @@ pub struct PredictionOptions {
 }
 
 impl PredictionOptions {
-    fn has_ranks(&self) -> bool {
-        self.top_k > 1
-    }
-
-    /// Names of the columns between the first three and the kept fields.
-    fn rank_columns(&self, format: PredictionFormat) -> Vec<String> {
-        match format {
-            _ if !self.has_ranks() => Vec::new(),
-            PredictionFormat::Csv => {
-                (2..=self.top_k).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]).collect()
-            }
-            _ => LIST_COLUMNS.map(str::to_owned).to_vec(),
-        }
+    /// For one head.
+    pub fn of_one(kind: AnswerKind) -> Self {
+        Self { heads: vec![AnswerColumns { prefix: String::new(), kind }], ..Self::default() }
     }
 
     fn columns(&self, format: PredictionFormat) -> Result<Vec<String>, Error> {
-        let mut columns: Vec<String> = FIXED_COLUMNS.map(str::to_owned).to_vec();
-        for name in self.rank_columns(format).into_iter().chain(self.kept_names.iter().cloned()) {
+        let mut columns = vec![ID.to_owned()];
+        let answers = self.heads.iter().flat_map(|head| head.names(format));
+        for name in answers.chain(self.kept_names.iter().cloned()) {
             if columns.contains(&name) {
                 return Err(Error::ColumnTwice { name });
             }
             columns.push(name);
         }
         Ok(columns)
+    }
+
+    /// Refuses a row that doesn't have what the columns say.
+    pub(super) fn check(&self, prediction: &Prediction) -> Result<(), Error> {
+        let fits = self.heads.len() == prediction.answers.len()
+            && self.heads.iter().zip(&prediction.answers).all(|(head, answer)| head.kind.fits(answer));
+        if !fits {
+            return Err(Error::WrongAnswers { id: prediction.id.clone() });
+        }
+        let (got, expected) = (prediction.kept.len(), self.kept_names.len());
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::WrongKept { id: prediction.id.clone(), got, expected })
     }
 }
 
@@ -113,7 +196,8 @@ pub trait WritePredictions: Send {
     /// Adds one row.
     ///
     /// # Errors
-    /// Another number of kept values than names, a value that JSON cannot hold, or a file system that refuses.
+    /// Other answers than the columns are for, another number of kept values than names, a value that JSON cannot hold,
+    /// or a file system that refuses.
     fn write(&mut self, prediction: &Prediction) -> Result<(), Error>;
 
     /// Completes the file and puts it under its name.
@@ -127,192 +211,30 @@ pub trait WritePredictions: Send {
 ///
 /// # Errors
 /// An unknown ending, a compression that the format or the name doesn't allow, a kept field with the name of another
-/// column, or a folder that cannot be written to.
+/// column, more labels than CSV has columns for, or a folder that cannot be written to.
 pub fn prediction_writer(path: &Path, options: &PredictionOptions) -> Result<Box<dyn WritePredictions>, Error> {
     let format = PredictionFormat::from_path(path)?;
+    let labels = options.heads.iter().map(AnswerColumns::csv_pairs).max().unwrap_or(0);
+    if format == PredictionFormat::Csv && labels > MOST_CSV_LABELS {
+        return Err(Error::TooWide { path: path.to_owned(), labels, most: MOST_CSV_LABELS });
+    }
     let columns = options.columns(format)?;
     let content = if format == PredictionFormat::Parquet { Content::Pages } else { Content::Text };
     let compression = settle(path, content, options.compression)?;
     let options = options.clone();
     let file = || TextFile::create(path, compression.unwrap_or(Compression::NONE));
     Ok(match format {
-        PredictionFormat::Jsonl => Box::new(JsonlPredictions { file: file()?, options }),
+        PredictionFormat::Jsonl => Box::new(JsonlPredictions::new(file()?, options)),
         PredictionFormat::Csv => Box::new(CsvPredictions::create(path, file()?, &columns, options)?),
         PredictionFormat::Parquet => Box::new(ParquetPredictions::create(path, options)?),
     })
 }
 
-fn check_kept(prediction: &Prediction, options: &PredictionOptions) -> Result<(), Error> {
-    let (got, expected) = (prediction.kept.len(), options.kept_names.len());
-    if got == expected {
-        return Ok(());
-    }
-    Err(Error::WrongKept { id: prediction.id.clone(), got, expected })
-}
-
 /// A kept value as a cell: nothing for a missing field or null, a text as it is, anything else as JSON.
-fn cell_of(value: &Option<Value>) -> Option<String> {
+pub(super) fn cell_of(value: &Option<Value>) -> Option<String> {
     match value {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text.clone()),
         Some(other) => Some(other.to_string()),
-    }
-}
-
-struct JsonlPredictions {
-    file: TextFile,
-    options: PredictionOptions,
-}
-
-impl JsonlPredictions {
-    fn try_write(&mut self, prediction: &Prediction) -> io::Result<()> {
-        let mut json = serde_json::Serializer::new(&mut self.file);
-        let mut map = json.serialize_map(None)?;
-        map.serialize_entry("id", &prediction.id)?;
-        map.serialize_entry("label", &prediction.label)?;
-        map.serialize_entry("probability", &prediction.probability)?;
-        if self.options.has_ranks() {
-            let ranked = &prediction.ranked[..prediction.ranked.len().min(self.options.top_k)];
-            let (labels, probabilities): (Vec<&str>, Vec<f32>) =
-                ranked.iter().map(|(label, probability)| (label.as_str(), *probability)).unzip();
-            map.serialize_entry("labels", &labels)?;
-            map.serialize_entry("probabilities", &probabilities)?;
-        }
-        for (name, value) in self.options.kept_names.iter().zip(&prediction.kept) {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()?;
-        self.file.write_all(b"\n")
-    }
-}
-
-impl WritePredictions for JsonlPredictions {
-    fn write(&mut self, prediction: &Prediction) -> Result<(), Error> {
-        check_kept(prediction, &self.options)?;
-        check_finite(&prediction.id, &[prediction.probability])?;
-        prediction.ranked.iter().try_for_each(|(_, value)| check_finite(&prediction.id, &[*value]))?;
-        let outcome = self.try_write(prediction);
-        outcome.map_err(|source| self.file.refused(source))
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Error> {
-        self.file.publish()
-    }
-}
-
-struct CsvPredictions {
-    writer: csv::Writer<TextFile>,
-    path: PathBuf,
-    options: PredictionOptions,
-}
-
-impl CsvPredictions {
-    fn create(path: &Path, file: TextFile, columns: &[String], options: PredictionOptions) -> Result<Self, Error> {
-        let mut this = Self { writer: csv::Writer::from_writer(file), path: path.to_owned(), options };
-        this.write_row(columns)?;
-        Ok(this)
-    }
-
-    fn write_row(&mut self, cells: &[String]) -> Result<(), Error> {
-        let outcome = self.writer.write_record(cells);
-        outcome.map_err(|error| Error::Write { path: self.path.clone(), source: error.into() })
-    }
-}
-
-impl WritePredictions for CsvPredictions {
-    fn write(&mut self, prediction: &Prediction) -> Result<(), Error> {
-        check_kept(prediction, &self.options)?;
-        let mut cells = vec![prediction.id.clone(), prediction.label.clone(), prediction.probability.to_string()];
-        if self.options.has_ranks() {
-            for rank in 1..self.options.top_k {
-                let (label, probability) = match prediction.ranked.get(rank) {
-                    Some((label, probability)) => (label.clone(), probability.to_string()),
-                    None => Default::default(),
-                };
-                cells.extend([label, probability]);
-            }
-        }
-        cells.extend(prediction.kept.iter().map(|value| cell_of(value).unwrap_or_default()));
-        self.write_row(&cells)
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Error> {
-        let Self { mut writer, path, .. } = *self;
-        // Flushed first, so that what is left to `into_inner` cannot fail for lack of space.
-        let flushed = writer.flush();
-        let inner = flushed.and_then(|()| writer.into_inner().map_err(|error| error.error().kind().into()));
-        inner.map_err(|source| Error::Write { path, source })?.publish()
-    }
-}
-
-struct ParquetPredictions {
-    table: ParquetTable,
-    options: PredictionOptions,
-    batch: Vec<Prediction>,
-}
-
-impl ParquetPredictions {
-    fn create(path: &Path, options: PredictionOptions) -> Result<Self, Error> {
-        let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
-        let mut fields =
-            vec![text("id", false), text("label", false), Field::new("probability", DataType::Float32, false)];
-        if options.has_ranks() {
-            let list = |name: &str, of| Field::new(name, DataType::List(list_element(of)), false);
-            fields.extend([list("labels", DataType::Utf8), list("probabilities", DataType::Float32)]);
-        }
-        fields.extend(options.kept_names.iter().map(|name| text(name, true)));
-        let properties =
-            table_properties(options.compression).set_max_row_group_row_count(Some(16 * BATCH_ROWS)).build();
-        let table = ParquetTable::create(path, Schema::new(fields), properties)?;
-        Ok(Self { table, options, batch: Vec::with_capacity(BATCH_ROWS) })
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        let rows = &self.batch;
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.id))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.label))),
-            Arc::new(Float32Array::from_iter_values(rows.iter().map(|row| row.probability))),
-        ];
-        if self.options.has_ranks() {
-            let mut labels = ListBuilder::new(StringBuilder::new()).with_field(list_element(DataType::Utf8));
-            let mut values = ListBuilder::new(Float32Builder::new()).with_field(list_element(DataType::Float32));
-            for row in rows {
-                for (label, probability) in row.ranked.iter().take(self.options.top_k) {
-                    labels.values().append_value(label);
-                    values.values().append_value(*probability);
-                }
-                labels.append(true);
-                values.append(true);
-            }
-            columns.extend([Arc::new(labels.finish()) as ArrayRef, Arc::new(values.finish())]);
-        }
-        for at in 0..self.options.kept_names.len() {
-            columns.push(Arc::new(StringArray::from_iter(rows.iter().map(|row| cell_of(&row.kept[at])))));
-        }
-        self.batch.clear();
-        self.table.write(columns)
-    }
-}
-
-fn list_element(of: DataType) -> Arc<Field> {
-    Arc::new(Field::new("element", of, false))
-}
-
-impl WritePredictions for ParquetPredictions {
-    fn write(&mut self, prediction: &Prediction) -> Result<(), Error> {
-        check_kept(prediction, &self.options)?;
-        self.batch.push(prediction.clone());
-        if self.batch.len() >= BATCH_ROWS {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<(), Error> {
-        if !self.batch.is_empty() {
-            self.flush()?;
-        }
-        self.table.publish()
     }
 }

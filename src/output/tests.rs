@@ -5,18 +5,15 @@ use std::io::Read;
 use std::path::Path;
 
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt32Type};
-use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use flate2::read::GzDecoder;
 use safetensors::SafeTensors;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    EmbeddingFormat, EmbeddingOutputOptions, EmbeddingRow, Error, Prediction, PredictionFormat, PredictionOptions,
-    Written, embedding_writer, ids_path, prediction_writer,
-};
+use super::{EmbeddingFormat, EmbeddingOutputOptions, EmbeddingRow, Error, Written, embedding_writer, ids_path};
 
 const TRICKY: [f32; 4] = [0.1, -1.5e-42, f32::MAX, -0.0];
 
@@ -31,7 +28,7 @@ fn write_embeddings(path: &Path, rows: &[(&str, &[f32])], dim: usize) -> Result<
     Ok(())
 }
 
-fn batches(path: &Path) -> Vec<RecordBatch> {
+pub(super) fn batches(path: &Path) -> Vec<RecordBatch> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
     reader.map(Result::unwrap).collect()
 }
@@ -123,7 +120,7 @@ fn safetensors_and_fbin_hold_the_bits_and_what_the_encoder_is() {
 }
 
 /// The text of a compressed file.
-fn unpacked(path: &Path) -> String {
+pub(super) fn unpacked(path: &Path) -> String {
     let file = File::open(path).unwrap();
     let mut text = String::new();
     if path.extension().unwrap() == "gz" {
@@ -245,127 +242,7 @@ fn what_a_format_cannot_hold_is_refused_by_name() {
     assert_eq!(EmbeddingFormat::from_path(Path::new("x.NPY")).unwrap(), EmbeddingFormat::Npy);
     assert_eq!(EmbeddingFormat::from_path(Path::new("x.jsonl.GZ")).unwrap(), EmbeddingFormat::Jsonl);
     assert!(EmbeddingFormat::from_path(Path::new("x.gz")).is_err());
-    assert_eq!(
-        PredictionFormat::from_path(Path::new("x")).unwrap_err().to_string(),
-        "output `x` has an unknown ending, expected one of .jsonl, .csv (each also with .gz or .zst), .parquet"
-    );
     let error = write_embeddings(&at("none/x.npy"), &[], 2).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot write `{}`", at("none/x.npy").display()));
     assert_eq!(error.hint().unwrap(), format!("make the folder `{}` first", at("none").display()));
-}
-
-fn predictions() -> Vec<Prediction> {
-    let ranked = |pairs: &[(&str, f32)]| pairs.iter().map(|(label, value)| ((*label).to_owned(), *value)).collect();
-    vec![
-        Prediction {
-            id: "p,1".to_owned(),
-            label: "cs.CL".to_owned(),
-            probability: 0.75,
-            ranked: ranked(&[("cs.CL", 0.75), ("cs.LG", 0.2), ("cs.CV", 0.05)]),
-            kept: vec![Some(json!("a \"title\"")), Some(json!(2020)), None],
-        },
-        Prediction {
-            id: "p2".to_owned(),
-            label: "unknown".to_owned(),
-            probability: 0.1,
-            ranked: ranked(&[("cs.LG", 0.1)]),
-            kept: vec![Some(Value::Null), Some(json!(["x"])), Some(json!(true))],
-        },
-    ]
-}
-
-fn write_predictions(path: &Path, top_k: usize) -> Result<(), Error> {
-    let kept_names = ["title", "year", "flag"].map(str::to_owned).to_vec();
-    let mut writer = prediction_writer(path, &PredictionOptions { top_k, kept_names, ..Default::default() })?;
-    for prediction in predictions() {
-        writer.write(&prediction)?;
-    }
-    writer.finish()
-}
-
-#[test]
-fn predictions_as_jsonl_keep_the_types_of_kept_fields() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.jsonl");
-    write_predictions(&path, 2).unwrap();
-    let expected = "{\"id\":\"p,1\",\"label\":\"cs.CL\",\"probability\":0.75,\"labels\":[\"cs.CL\",\"cs.LG\"],\
-                    \"probabilities\":[0.75,0.2],\"title\":\"a \\\"title\\\"\",\"year\":2020,\"flag\":null}\n\
-                    {\"id\":\"p2\",\"label\":\"unknown\",\"probability\":0.1,\"labels\":[\"cs.LG\"],\
-                    \"probabilities\":[0.1],\"title\":null,\"year\":[\"x\"],\"flag\":true}\n";
-    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
-}
-
-#[test]
-fn predictions_are_compressed_by_their_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    for name in ["x.csv", "x.jsonl"] {
-        write_predictions(&path(name), 3).unwrap();
-        for packed in [".gz", ".zst"].map(|ending| format!("{name}{ending}")) {
-            write_predictions(&path(&packed), 3).unwrap();
-            assert_eq!(unpacked(&path(&packed)), fs::read_to_string(path(name)).unwrap());
-        }
-    }
-    let options = PredictionOptions { compression: Some("zstd".parse().unwrap()), ..Default::default() };
-    let error = prediction_writer(&path("y.csv.gz"), &options).err().unwrap();
-    let named = path("y.csv.gz");
-    let expected = format!("the name of output `{}` says gzip, `--compress zstd` something else", named.display());
-    assert_eq!(error.to_string(), expected);
-    let hint = format!("name it `{}`, or leave `--compress` out", path("y.csv.zst").display());
-    assert_eq!(error.hint(), Some(hint));
-}
-
-#[test]
-fn predictions_as_csv_spread_the_ranks_over_columns() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.csv");
-    write_predictions(&path, 3).unwrap();
-    let expected = "id,label,probability,label_2,probability_2,label_3,probability_3,title,year,flag\n\
-                    \"p,1\",cs.CL,0.75,cs.LG,0.2,cs.CV,0.05,\"a \"\"title\"\"\",2020,\n\
-                    p2,unknown,0.1,,,,,,\"[\"\"x\"\"]\",true\n";
-    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
-    write_predictions(&path, 1).unwrap();
-    assert!(fs::read_to_string(&path).unwrap().starts_with("id,label,probability,title,year,flag\n"));
-}
-
-#[test]
-fn predictions_as_parquet_have_typed_columns() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.parquet");
-    write_predictions(&path, 3).unwrap();
-    let batch = batches(&path).remove(0);
-    let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-    assert_eq!(names, ["id", "label", "probability", "labels", "probabilities", "title", "year", "flag"]);
-    assert_eq!(batch.column(0).as_string::<i32>().value(0), "p,1");
-    assert_eq!(batch.column(2).as_primitive::<Float32Type>().values(), &[0.75, 0.1]);
-    let labels = batch.column(3).as_list::<i32>();
-    assert_eq!((labels.value(0).len(), labels.value(1).len()), (3, 1));
-    assert_eq!(labels.value(1).as_string::<i32>().value(0), "cs.LG");
-    let (title, year) = (batch.column(5).as_string::<i32>(), batch.column(6).as_string::<i32>());
-    assert_eq!((title.value(0), title.is_null(1)), ("a \"title\"", true));
-    assert_eq!((year.value(0), year.value(1)), ("2020", "[\"x\"]"));
-}
-
-#[test]
-fn columns_and_kept_values_must_agree() {
-    let folder = tempfile::tempdir().unwrap();
-    let open = |name: &str, top_k, kept: &[&str]| {
-        let kept_names = kept.iter().map(|name| (*name).to_owned()).collect();
-        prediction_writer(&folder.path().join(name), &PredictionOptions { top_k, kept_names, ..Default::default() })
-    };
-    let twice = |name: &str, top_k, kept: &[&str]| open(name, top_k, kept).err().map(|error| error.to_string());
-    let message = |name: &str| Some(format!("predictions would have two columns `{name}`"));
-    assert_eq!(twice("x.jsonl", 0, &["year", "label"]), message("label"));
-    assert_eq!(twice("x.csv", 0, &["year", "year"]), message("year"));
-    assert_eq!(twice("x.csv", 2, &["label_2"]), message("label_2"));
-    assert_eq!(twice("x.csv", 1, &["label_2"]), None);
-    assert_eq!(twice("x.jsonl", 2, &["labels"]), message("labels"));
-    assert_eq!(twice("x.csv", 2, &["labels"]), None);
-    for name in ["x.jsonl", "x.csv", "x.parquet"] {
-        let error = open(name, 0, &["year"]).unwrap().write(&predictions()[0]).unwrap_err();
-        assert_eq!(error.to_string(), "prediction of paper `p,1` carries 3 kept values, expected 1");
-    }
-    let nan = Prediction { probability: f32::NAN, kept: vec![], ..predictions().remove(0) };
-    let error = open("x.jsonl", 0, &[]).unwrap().write(&nan).unwrap_err();
-    assert_eq!(error.to_string(), "paper `p,1` has the value NaN, which JSON cannot hold");
 }

@@ -11,6 +11,7 @@ use super::fields::{FieldMap, FieldPlan};
 use super::find::corpus_files;
 use super::format::{FormatRules, InputFormat};
 use super::input::{Input, Watch};
+use super::labels::LabelKind;
 use super::schema::Schema;
 use super::shard::Shard;
 use super::source::{self, Opened, RawRow, Reading, RowSource};
@@ -82,6 +83,12 @@ impl Corpus {
         let corpus = Self { files, inputs: inputs.into(), plan, rules, limit, shard, met: Arc::default() };
         Search::new(&corpus).run()?;
         Ok(corpus)
+    }
+
+    /// The same corpus, whose labels are of these kinds, in the order of [`FieldMap::labels`]. What a field holds is only
+    /// looked at when rows are read, so that fields can be checked before it is known what asks for them.
+    pub fn with_label_kinds(self, kinds: Vec<LabelKind>) -> Self {
+        Self { plan: Arc::new(self.plan.with_label_kinds(kinds)), ..self }
     }
 
     /// The files, in the order in which they are read; `-` is standard input.

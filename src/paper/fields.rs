@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::labels::{Label, LabelKind, numbers, several, short_text};
 use super::names::NameTree;
 use super::schema::{LabelRule, Mapping, Schema, TextFields, TextRule, label, text};
 use super::{Origin, Paper, PaperText, Rejection, Row};
@@ -29,9 +30,9 @@ pub struct FieldMap {
     pub abstract_text: Option<String>,
     /// A text that is used as it is, in place of title and abstract.
     pub text: Option<String>,
-    /// The label: text, integer or boolean; null and the empty text are no label. A name that the schema offers is what
-    /// the schema says.
-    pub label: Option<String>,
+    /// The fields with labels, each of the kind [`super::Corpus::with_label_kinds`] says: one label unless it is called.
+    /// A name that the schema offers is what the schema says.
+    pub labels: Vec<String>,
     /// The split; a row may lack it. `None` is `split`.
     pub split: Option<String>,
     /// Fields carried along unchanged.
@@ -39,34 +40,35 @@ pub struct FieldMap {
 }
 
 /// Positions in [`FieldPlan::names`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct IdPlan {
     places: Vec<usize>,
     /// Whether a row without an id is numbered; else it is rejected.
     numbered: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TextPlace {
     /// The first that has a text counts.
     places: Vec<usize>,
     rule: TextRule,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum TextPlan {
     Plain(usize),
     TitleAbstract(TextPlace, TextPlace),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct LabelPlan {
     places: Vec<usize>,
     rule: LabelRule,
+    kind: LabelKind,
 }
 
 /// A [`FieldMap`] as a list of distinct names, so that a reader looks each field up once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FieldPlan {
     names: Vec<String>,
     tree: NameTree,
@@ -76,7 +78,7 @@ pub(super) struct FieldPlan {
     asked: Vec<Vec<usize>>,
     id: IdPlan,
     text: TextPlan,
-    label: Option<LabelPlan>,
+    labels: Vec<LabelPlan>,
     split: usize,
     keep: Vec<usize>,
 }
@@ -113,10 +115,11 @@ impl Names {
     }
 
     fn label(&mut self, name: &str, mapping: Option<&Mapping>) -> LabelPlan {
-        match mapping.and_then(|mapping| mapping.labels.iter().find(|label| label.name == name)) {
-            Some(label) => LabelPlan { places: self.places(label.names), rule: label.rule },
-            None => LabelPlan { places: vec![self.place(name)], rule: LabelRule::Value },
-        }
+        let (places, rule) = match mapping.and_then(|mapping| mapping.labels.iter().find(|label| label.name == name)) {
+            Some(label) => (self.places(label.names), label.rule),
+            None => (vec![self.place(name)], LabelRule::Value),
+        };
+        LabelPlan { places, rule, kind: LabelKind::One }
     }
 }
 
@@ -132,15 +135,25 @@ impl FieldPlan {
                 names.text(fields.abstract_text.as_deref(), mapping.map(|mapping| &mapping.abstract_text), ABSTRACT),
             ),
         };
-        let label = fields.label.as_deref().map(|name| names.label(name, mapping));
+        let labels = fields.labels.iter().map(|name| names.label(name, mapping)).collect();
         let split = names.place(fields.split.as_deref().unwrap_or(SPLIT));
         let keep: Vec<usize> = fields.keep.iter().map(|name| names.place(name)).collect();
         let Names(names) = names;
         let tree = NameTree::new(&names);
         let whole = vec![false; names.len()];
-        let mut plan = Self { names, tree, whole, asked: Vec::new(), id, text, label, split, keep };
+        let mut plan = Self { names, tree, whole, asked: Vec::new(), id, text, labels, split, keep };
         plan.mark_whole();
         plan.asked = plan.asked_by(fields);
+        plan
+    }
+
+    /// The same with these kinds of labels, one for each.
+    pub(super) fn with_label_kinds(&self, kinds: Vec<LabelKind>) -> Self {
+        let mut plan = self.clone();
+        for (label, kind) in plan.labels.iter_mut().zip(kinds) {
+            label.kind = kind;
+        }
+        plan.mark_whole();
         plan
     }
 
@@ -151,14 +164,15 @@ impl FieldPlan {
                 whole.extend(&text.places);
             }
         }
-        whole.extend(self.label.iter().filter(|label| label.rule.is_whole()).flat_map(|label| &label.places));
+        let is_whole = |label: &&LabelPlan| label.rule.is_whole() || label.kind != LabelKind::One;
+        whole.extend(self.labels.iter().filter(is_whole).flat_map(|label| &label.places));
         whole.into_iter().for_each(|at| self.whole[at] = true);
     }
 
     /// Positions of the names that somebody asked for.
     fn asked_by(&self, fields: &FieldMap) -> Vec<Vec<usize>> {
         let mut asked: Vec<Vec<usize>> = self.keep.iter().map(|&at| vec![at]).collect();
-        asked.extend(self.label.iter().map(|label| label.places.clone()));
+        asked.extend(self.labels.iter().map(|label| label.places.clone()));
         match &self.text {
             TextPlan::Plain(at) => asked.push(vec![*at]),
             TextPlan::TitleAbstract(title, abstract_text) => {
@@ -216,11 +230,11 @@ impl FieldPlan {
             Ok(id) => id,
             Err(reason) => return Row::Rejected(Rejection { origin, id: None, reason }),
         };
-        let label = self.label_of(&cells);
+        let labels = self.labels.iter().map(|plan| self.label_of(plan, &cells)).collect::<Result<_, _>>();
         let split = self.short_value(self.split, &cells[self.split]);
-        let verdict = label.and_then(|label| Ok((label, split?, self.text_of(&mut cells)?)));
+        let verdict = labels.and_then(|labels| Ok((labels, split?, self.text_of(&mut cells)?)));
         match verdict {
-            Ok((label, split, text)) => Row::Paper(Paper { id, origin, text, label, split, kept }),
+            Ok((labels, split, text)) => Row::Paper(Paper { id, origin, text, labels, split, kept }),
             Err(reason) => Row::Rejected(Rejection { origin, id: Some(id), reason }),
         }
     }
@@ -248,27 +262,23 @@ impl FieldPlan {
         }
     }
 
-    fn label_of(&self, cells: &[Option<Value>]) -> Result<Option<String>, String> {
-        let Some(plan) = &self.label else { return Ok(None) };
+    fn label_of(&self, plan: &LabelPlan, cells: &[Option<Value>]) -> Result<Option<Label>, String> {
         let Some((at, value)) = first_of(&plan.places, cells) else { return Ok(None) };
-        if plan.rule == LabelRule::Value {
-            return self.short_value(at, &cells[at]);
-        }
-        match label(plan.rule, value) {
-            Ok(value) => self.short_value(at, &Some(value)),
-            Err(expected) => Err(self.refusal(at, &cells[at], expected)),
+        let named = |wrong: String| format!("`{}` {wrong}", self.names[at]);
+        match &plan.kind {
+            LabelKind::Several { separator } => several(plan.rule, value, separator).map_err(named),
+            LabelKind::Numbers { count } => numbers(value, *count).map_err(named),
+            LabelKind::One => match label(plan.rule, value) {
+                Ok(value) => Ok(self.short_value(at, &Some(value))?.map(Label::One)),
+                Err(expected) => Err(self.refusal(at, &cells[at], expected)),
+            },
         }
     }
 
     /// Label or split: what takes one of a few values.
     fn short_value(&self, at: usize, cell: &Option<Value>) -> Result<Option<String>, String> {
-        match cell {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
-            Some(Value::Bool(truth)) => Ok(Some(truth.to_string())),
-            Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
-            _ => Err(self.refusal(at, cell, "text, an integer or a boolean")),
-        }
+        let Some(value) = cell else { return Ok(None) };
+        short_text(value).ok_or_else(|| self.refusal(at, cell, "text, an integer or a boolean"))
     }
 
     fn text_of(&self, cells: &mut [Option<Value>]) -> Result<PaperText, String> {
@@ -300,7 +310,7 @@ impl FieldPlan {
     }
 
     fn refusal(&self, at: usize, cell: &Option<Value>, expected: &str) -> String {
-        format!("`{}` is {}, expected {expected}", self.names[at], kind_of(cell))
+        format!("`{}` is {}, expected {expected}", self.names[at], kind_of(cell.as_ref()))
     }
 }
 
@@ -309,7 +319,8 @@ fn first_of<'a>(places: &[usize], cells: &'a [Option<Value>]) -> Option<(usize, 
     places.iter().find_map(|&at| cells[at].as_ref().filter(|value| !value.is_null()).map(|value| (at, value)))
 }
 
-fn kind_of(cell: &Option<Value>) -> &'static str {
+/// What a value is, in words.
+pub(super) fn kind_of(cell: Option<&Value>) -> &'static str {
     match cell {
         None => "missing",
         Some(Value::Null) => "null",

@@ -13,6 +13,7 @@ mod format;
 mod input;
 mod json_object;
 mod jsonl;
+mod labels;
 mod lines;
 mod names;
 mod parquet;
@@ -34,6 +35,7 @@ pub use duplicates::{Duplicate, Duplicates};
 pub use error::Error;
 pub use fields::FieldMap;
 pub use format::InputFormat;
+pub use labels::{LABEL_SEPARATOR, Label, LabelKind};
 pub use rejects::RejectsFile;
 pub use schema::Schema;
 pub use shard::Shard;
@@ -89,12 +91,22 @@ pub struct Paper {
     pub origin: Origin,
     /// What will be rendered.
     pub text: PaperText,
-    /// The label's text; integers and booleans as JSON writes them. `None` where there is none.
-    pub label: Option<String>,
+    /// What the fields of [`FieldMap::labels`] say, in that order; `None` where a row says nothing.
+    pub labels: Vec<Option<Label>>,
     /// `train`, `dev`, `test`, ... as the corpus says.
     pub split: Option<String>,
     /// The values of [`FieldMap::keep`], in that order; `None` where the row has no such field.
     pub kept: Vec<Option<serde_json::Value>>,
+}
+
+impl Paper {
+    /// The paper's one label: the first of the labels asked for, if it is of that kind and the row has it.
+    pub fn label(&self) -> Option<&str> {
+        match self.labels.first() {
+            Some(Some(Label::One(label))) => Some(label),
+            _ => None,
+        }
+    }
 }
 
 /// A row that cannot be embedded, and why.

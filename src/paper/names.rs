@@ -3,14 +3,14 @@
 //! Knows neither values nor formats. A name is found at every place where it can stand; the reader prefers the outermost.
 
 /// The keys of one object that lead to wanted fields.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct NameTree {
     targets: Vec<(String, Target)>,
     nested: bool,
 }
 
 /// What is wanted under a key.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Target {
     /// The value itself, as the field at this place in the list of names.
     pub(super) leaf: Option<usize>,

@@ -12,7 +12,7 @@ use offprint::encode::Tokenizer;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::heads::Head;
 use offprint::model::{Bundle, Checkpoint, Pooling, Recipe, Weights};
-use offprint::output::{Prediction, PredictionOptions, prediction_writer};
+use offprint::output::{Answer, AnswerKind, Prediction, PredictionOptions, prediction_writer};
 use offprint::paper::{Corpus, CorpusOptions};
 use offprint::report::{Report, Section};
 
@@ -221,15 +221,14 @@ fn tsv_file(folder: &Path) {
 /// Predictions with the fields of papers carried along are a corpus as well.
 fn parquet_file(folder: &Path) {
     let names = ["title", "abstract"].map(str::to_owned).to_vec();
-    let options = PredictionOptions { kept_names: names, ..PredictionOptions::default() };
+    let kind = AnswerKind::Label { top_k: 0 };
+    let options = PredictionOptions { kept_names: names, ..PredictionOptions::of_one(kind) };
     let mut writer = prediction_writer(&folder.join("papers.parquet"), &options).unwrap();
     for paper in 0..40 {
         let kept = [format!("Paper {paper}"), "coral reefs and heat waves".repeat(paper % 5)];
         let prediction = Prediction {
             id: format!("p{paper}"),
-            label: "yes".to_owned(),
-            probability: 0.5,
-            ranked: Vec::new(),
+            answers: vec![Answer::Label { label: "yes".into(), probability: 0.5, ranked: Vec::new() }],
             kept: kept.map(|text| Some(text.into())).to_vec(),
         };
         writer.write(&prediction).unwrap();

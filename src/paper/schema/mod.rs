@@ -11,7 +11,7 @@ use std::str::FromStr;
 use super::error::Error;
 use super::format::RowFormat;
 use super::json_object::KEY;
-pub(super) use text::{LabelRule, TextRule, label, text};
+pub(super) use text::{LabelRule, TextRule, label, label_list, text};
 
 /// Names of the schemas, for messages.
 pub(super) const KNOWN_SCHEMAS: &str = "arxiv, s2ag, openalex, pubmed-jsonl, scirepeval, specter-metadata";

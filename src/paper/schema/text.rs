@@ -83,12 +83,31 @@ pub(crate) fn label(rule: LabelRule, value: &Value) -> Result<Value, &'static st
         (LabelRule::FirstWord | LabelRule::Archive, _) => Err("a text of categories"),
         (LabelRule::FirstItem | LabelRule::MeshTerm, Value::Array(items)) => match items.first() {
             None => Ok(Value::Null),
-            Some(item) => named(rule, item).ok_or("a list of texts or of objects with a category"),
+            Some(item) => named(rule, item).ok_or(ITEMS),
         },
         (LabelRule::MeshTerm, Value::String(text)) => Ok(term(text.split(';').next().unwrap_or_default()).into()),
         (LabelRule::FirstItem | LabelRule::MeshTerm, _) => Err("a list"),
     }
 }
+
+/// All labels that `value` has where a rule takes the first; `Err` says what was expected.
+pub(crate) fn label_list(rule: LabelRule, value: &Value) -> Result<Vec<Value>, &'static str> {
+    match (rule, value) {
+        (LabelRule::FirstWord, Value::String(text)) => Ok(text.split_whitespace().map(Value::from).collect()),
+        (LabelRule::Archive, Value::String(text)) => {
+            let archive = |word: &str| word.split('.').next().unwrap_or_default().into();
+            Ok(text.split_whitespace().map(archive).collect())
+        }
+        (LabelRule::FirstItem | LabelRule::MeshTerm, Value::Array(items)) => {
+            let names = items.iter().map(|item| named(rule, item).ok_or(ITEMS));
+            names.collect()
+        }
+        (LabelRule::MeshTerm, Value::String(text)) => Ok(text.split(';').map(|part| term(part).into()).collect()),
+        _ => label(rule, value).map(|value| vec![value]),
+    }
+}
+
+const ITEMS: &str = "a list of texts or of objects with a category";
 
 /// The name of a list's item.
 fn named(rule: LabelRule, item: &Value) -> Option<Value> {

@@ -64,7 +64,7 @@ fn a_gzip_file_that_is_cut_off_is_an_error_behind_its_last_row() {
 fn a_field_that_no_row_has_is_an_error_that_lists_the_fields_seen() {
     let folder = Folder::new();
     let path = folder.write("x.jsonl", b"not json\n{\"id\": 1, \"title\": \"T\", \"venue\": \"V\"}\n");
-    let label = |name: &str| with(|fields| fields.label = Some(name.to_owned()));
+    let label = |name: &str| with(|fields| fields.labels = vec![name.to_owned()]);
     let error = open(&[&path], label("lable")).unwrap_err();
     assert_eq!(error.to_string(), "no row has a field `lable` (1 rows looked at; fields seen: `id`, `title`, `venue`)");
     assert!(error.hint().unwrap().starts_with("check the name"));

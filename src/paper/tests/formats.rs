@@ -23,11 +23,11 @@ const PARQUETS: [&str; 3] = ["pyarrow-snappy.parquet", "pyarrow-zstd-v2.parquet"
 fn essence(paper: &Paper) -> (String, String, String, Option<String>, Option<String>) {
     let PaperText::TitleAbstract { title, abstract_text } = &paper.text else { panic!("a plain text") };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    (paper.id.clone(), text(title), text(abstract_text), paper.label.clone(), paper.split.clone())
+    (paper.id.clone(), text(title), text(abstract_text), paper.label().map(str::to_owned), paper.split.clone())
 }
 
 fn labelled() -> FieldMap {
-    with(|fields| fields.label = Some("field".to_owned()))
+    with(|fields| fields.labels = vec!["field".to_owned()])
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn nested_columns_are_found_by_names_with_points_and_kept_as_json() {
         fields.id = Some("paper.id".to_owned());
         fields.title = Some("paper.title".to_owned());
         fields.abstract_text = Some("paper.text.abstract".to_owned());
-        fields.label = Some("field".to_owned());
+        fields.labels = vec!["field".to_owned()];
         fields.keep = ["topics", "codes", "score", "nothing", "paper.text"].map(str::to_owned).to_vec();
     });
     let expected: Vec<_> = papers(rows(&fixture("pandas.jsonl"), labelled())).iter().map(essence).collect();
@@ -93,7 +93,7 @@ fn nested_columns_are_found_by_names_with_points_and_kept_as_json() {
     );
     assert_eq!(kept(2)[..3], [json!(null), json!([2, 3]), json!(0.5)]);
     assert_eq!(kept(3)[0], json!([]));
-    let label = FieldMap { label: Some("topics".to_owned()), keep: Vec::new(), ..fields };
+    let label = FieldMap { labels: vec!["topics".to_owned()], keep: Vec::new(), ..fields };
     let refused = super::rows(&fixture("pyarrow-nested.parquet"), label);
     assert_eq!(summary(&refused)[1], "2 p1: `topics` is a list, expected text, an integer or a boolean");
 }
@@ -115,7 +115,7 @@ fn structs_of_polars_are_read_and_a_whole_struct_can_be_kept() {
 fn integers_and_booleans_of_parquet_are_labels() {
     let label = |name: &str| {
         let path = fixture("pyarrow-zstd-v2.parquet");
-        papers(rows(&path, with(|fields| fields.label = Some(name.to_owned()))))[3].label.clone().unwrap()
+        papers(rows(&path, with(|fields| fields.labels = vec![name.to_owned()])))[3].label().unwrap().to_owned()
     };
     assert_eq!([label("year"), label("open")], ["2003", "false"]);
 }
@@ -123,7 +123,7 @@ fn integers_and_booleans_of_parquet_are_labels() {
 #[test]
 fn a_column_that_is_not_there_is_an_error_that_lists_the_columns() {
     let path = fixture("pyarrow-snappy.parquet");
-    let error = open(&[&path], with(|fields| fields.label = Some("paper.lable".to_owned()))).unwrap_err();
+    let error = open(&[&path], with(|fields| fields.labels = vec!["paper.lable".to_owned()])).unwrap_err();
     assert_eq!(
         error.to_string(),
         "no row has a field `paper.lable` (12 rows looked at; fields seen: `id`, `title`, `abstract`, `field`, `year`, \

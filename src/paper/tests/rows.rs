@@ -17,7 +17,7 @@ use super::{Folder, only_paper, open, rows, rows_of, summary, with};
 fn a_row_has_every_field_that_was_asked_for() {
     let line = r#"{"corpus_id": 7, "title": "T \u00e4", "abstract": null, "year": 2020, "venue": {"a": [1]}, "y": true, "split": "dev"}"#;
     let fields = with(|fields| {
-        fields.label = Some("y".to_owned());
+        fields.labels = vec!["y".to_owned()];
         fields.keep = ["year", "none", "venue", "title", "y"].map(str::to_owned).to_vec();
     });
     let folder = Folder::new();
@@ -30,7 +30,7 @@ fn a_row_has_every_field_that_was_asked_for() {
     let mut rows = rows(&path, fields);
     rows.truncate(1);
     let paper = only_paper(rows);
-    assert_eq!((paper.id.as_str(), paper.label.as_deref(), paper.split.as_deref()), ("7", Some("true"), Some("dev")));
+    assert_eq!((paper.id.as_str(), paper.label(), paper.split.as_deref()), ("7", Some("true"), Some("dev")));
     assert_eq!(paper.text, PaperText::TitleAbstract { title: Some("T ä".to_owned()), abstract_text: None });
     let kept = [Some(json!(2020)), None, Some(json!({"a": [1]})), Some(json!("T ä")), Some(json!(true))];
     assert_eq!(paper.kept, kept);
@@ -93,11 +93,11 @@ fn labels_are_short_values_and_lists_are_refused() {
 {"id":"g","title":"T","y":["a"]}
 {"id":"h","title":"T","y":0.5}
 {"id":"i","title":"T","y":{}}"#;
-    let rows = rows_of("x.ndjson", bytes, with(|fields| fields.label = Some("y".to_owned())));
+    let rows = rows_of("x.ndjson", bytes, with(|fields| fields.labels = vec!["y".to_owned()]));
     let got: Vec<String> = rows
         .iter()
         .map(|row| match row {
-            Row::Paper(paper) => format!("{:?}", paper.label),
+            Row::Paper(paper) => format!("{:?}", paper.label()),
             Row::Rejected(row) => row.reason.clone(),
         })
         .collect();

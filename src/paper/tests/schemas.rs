@@ -10,13 +10,14 @@ fn read(schema: Schema, label: Option<&str>, lines: &[serde_json::Value]) -> Vec
     let folder = Folder::new();
     let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
     let path = folder.write("x.jsonl", text.join("\n").as_bytes());
-    let fields = FieldMap { label: label.map(str::to_owned), ..FieldMap::default() };
+    let fields = FieldMap { labels: label.map(str::to_owned).into_iter().collect(), ..FieldMap::default() };
     let options = CorpusOptions { fields, schema: Some(schema), ..CorpusOptions::default() };
     let describe = |row| match row {
         Row::Rejected(rejection) => rejection.reason,
         Row::Paper(paper) => {
+            let label = paper.label().map(str::to_owned);
             let PaperText::TitleAbstract { title, abstract_text } = paper.text else { panic!("a plain text") };
-            let parts = [Some(paper.id), title, abstract_text, paper.label];
+            let parts = [Some(paper.id), title, abstract_text, label];
             parts.map(|part| part.unwrap_or_else(|| "-".to_owned())).join(" | ")
         }
     };
@@ -116,7 +117,7 @@ fn a_schema_that_does_not_fit_names_the_fields_that_it_looked_for() {
     let folder = Folder::new();
     let path = folder.write("x.jsonl", br#"{"id": "1", "title": "T"}"#);
     let error = |schema, label: Option<&str>| {
-        let fields = FieldMap { label: label.map(str::to_owned), ..FieldMap::default() };
+        let fields = FieldMap { labels: label.map(str::to_owned).into_iter().collect(), ..FieldMap::default() };
         let options = CorpusOptions { fields, schema: Some(schema), ..CorpusOptions::default() };
         open_with(&[&path], options).unwrap_err().to_string()
     };

@@ -1,0 +1,212 @@
+//! Which heads `classify` runs, and what the flags mean for each: settled before anything is computed, so that a flag
+//! that means nothing is an error and not a surprise.
+
+use std::path::Path;
+
+use anyhow::Result;
+use offprint::heads::Head;
+use offprint::model::{Bundle, GraphHead, Task};
+use offprint::output::{AnswerColumns, AnswerKind, AnswerRules, HeadReader};
+use offprint::paper::{LABEL_SEPARATOR, LabelKind};
+
+use super::classify::ClassifyArgs;
+use super::run::Run;
+use super::say::remark;
+use super::train::text_source_of;
+use super::user_error;
+
+/// Where answers come from.
+pub(super) enum Source {
+    /// A head file, which works on embeddings; its name is the file's without the ending.
+    File { name: String, head: Box<Head> },
+    /// These heads in the bundle's graph.
+    Graph(Vec<GraphHead>),
+}
+
+impl Source {
+    /// The head file if there is one and it fits the bundle, else the heads of the bundle that the flags ask for.
+    pub(super) fn choose(args: &ClassifyArgs, head: Option<Head>, run: &Run<'_>) -> Result<Self> {
+        let (Some(head), Some(file)) = (head, args.head.as_deref()) else {
+            return Ok(Self::Graph(heads_of(args, run.bundle())?));
+        };
+        check_head(args, (&head, file), run)?;
+        let own = names(run.bundle().manifest.heads.iter().map(|head| head.name.as_str()));
+        if !own.is_empty() {
+            remark(&format!("note: `{}` is used; what the bundle has itself ({own}) is not", file.display()));
+        }
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self::File { name, head: Box::new(head) })
+    }
+
+    /// Readers of all heads, in the order of their numbers.
+    pub(super) fn readers(&self, rules: AnswerRules) -> Vec<HeadReader> {
+        match self {
+            Self::File { name, head } => vec![HeadReader::of_file(name, head, rules)],
+            Self::Graph(heads) => heads.iter().map(|head| HeadReader::of_graph(head, rules)).collect(),
+        }
+    }
+}
+
+/// The heads in the bundle's graph: all of them, or the one that is named.
+fn heads_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<GraphHead>> {
+    let (model, heads) = (&args.encode.model, &bundle.manifest.heads);
+    if heads.is_empty() {
+        return Err(user_error(
+            format!("bundle `{model}` has no classifier"),
+            "give `--head FILE`, or export a checkpoint of a sequence classifier",
+        ));
+    }
+    let Some(name) = &args.head_name else { return Ok(heads.clone()) };
+    let named = heads.iter().find(|head| head.name == *name).cloned();
+    named.map(|head| vec![head]).ok_or_else(|| {
+        let known = names(heads.iter().map(|head| head.name.as_str()));
+        user_error(format!("bundle `{model}` has no head `{name}`"), format!("its heads are {known}"))
+    })
+}
+
+/// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
+/// is a warning.
+fn check_head(args: &ClassifyArgs, (head, file): (&Head, &Path), run: &Run<'_>) -> Result<()> {
+    if let Err(error) = head.check_identity(run.bundle().identity().fields()) {
+        // Vectors of another length fit no head, whatever the user allows.
+        if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {
+            return Err(error.into());
+        }
+        remark(&format!("warning: {error}"));
+    }
+    let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
+    if source != head.template_or_field {
+        let (file, trained) = (file.display(), &head.template_or_field);
+        remark(&format!("warning: head `{file}` was trained with {trained}, now {source}"));
+    }
+    Ok(())
+}
+
+/// What the flags ask of answers.
+pub(super) fn rules(args: &ClassifyArgs) -> AnswerRules {
+    AnswerRules { top_k: args.top_k, min_probability: args.min_probability }
+}
+
+/// Refuses flags that mean nothing for any of the heads.
+pub(super) fn check_rules(args: &ClassifyArgs, readers: &[HeadReader]) -> Result<()> {
+    if readers.iter().any(|reader| reader.task != Task::Regression) {
+        return Ok(());
+    }
+    let flag = match (args.min_probability, args.top_k) {
+        (Some(_), _) => "--min-probability",
+        (None, 1..) => "--top-k",
+        (None, 0) => return Ok(()),
+    };
+    let named = names(readers.iter().map(|reader| reader.name.as_str()));
+    let (heads, give) = if readers.len() == 1 { ("head", "gives") } else { ("heads", "give") };
+    Err(user_error(
+        format!("`{flag}` is about labels and their probabilities, and {heads} {named} {give} numbers"),
+        "leave it out",
+    ))
+}
+
+/// The columns of each head; with several they begin with its name.
+pub(super) fn columns(readers: &[HeadReader], top_k: usize) -> Vec<AnswerColumns> {
+    let of_one = |reader: &HeadReader| {
+        let labels = reader.labels.len();
+        let kind = match reader.task {
+            Task::Classification => AnswerKind::Label { top_k: top_k.min(labels) },
+            Task::Multilabel => AnswerKind::Labels { most: if top_k == 0 { labels } else { top_k.min(labels) } },
+            Task::Regression => {
+                AnswerKind::Values { names: reader.labels.iter().map(|name| name.to_string()).collect() }
+            }
+        };
+        let prefix = if readers.len() == 1 { String::new() } else { format!("{}_", reader.name) };
+        AnswerColumns { prefix, kind }
+    };
+    readers.iter().map(of_one).collect()
+}
+
+/// A field that says what is right, as `--label` names it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Truth {
+    /// The head that is measured by it, if one is named.
+    head: Option<String>,
+    /// The field.
+    pub(super) field: String,
+}
+
+impl Truth {
+    /// `FIELD` or `HEAD=FIELD`.
+    pub(super) fn parse(label: &str) -> Result<Self> {
+        let (head, field) = label.split_once('=').map_or((None, label), |(head, field)| (Some(head), field));
+        if field.is_empty() || head == Some("") {
+            return Err(user_error(format!("`--label` is `{label}`, expected `FIELD` or `HEAD=FIELD`"), "name both"));
+        }
+        Ok(Self { head: head.map(str::to_owned), field: field.to_owned() })
+    }
+}
+
+/// Which label of a paper is for which head.
+#[derive(Debug)]
+pub(super) struct Matched {
+    /// For each head the number of its `--label`.
+    pub(super) of_heads: Vec<Option<usize>>,
+    /// What each `--label` must hold.
+    pub(super) kinds: Vec<LabelKind>,
+}
+
+/// Finds the head of each `--label`.
+pub(super) fn match_truths(args: &ClassifyArgs, truths: &[Truth], readers: &[HeadReader]) -> Result<Matched> {
+    let known = || names(readers.iter().map(|reader| reader.name.as_str()));
+    let separator = args.label_separator.as_deref().unwrap_or(LABEL_SEPARATOR);
+    let mut matched = Matched { of_heads: vec![None; readers.len()], kinds: Vec::new() };
+    for (at, Truth { head, field }) in truths.iter().enumerate() {
+        let found = match head {
+            Some(name) => readers.iter().position(|reader| reader.name == *name).ok_or_else(|| {
+                user_error(format!("`--label {name}={field}` names no head in use"), format!("there is {}", known()))
+            })?,
+            None if readers.len() == 1 => 0,
+            None => {
+                let first = &readers[0].name;
+                return Err(user_error(
+                    format!("`--label {field}` does not say which of the heads {} it is for", known()),
+                    format!("`--label {first}={field}`, one for each head that is to be measured"),
+                ));
+            }
+        };
+        let reader = &readers[found];
+        if matched.of_heads[found].replace(at).is_some() {
+            return Err(user_error(format!("`--label` is given twice for head {}", reader.name), "leave one out"));
+        }
+        matched.kinds.push(match reader.task {
+            Task::Classification => LabelKind::One,
+            Task::Multilabel => LabelKind::Several { separator: separator.to_owned() },
+            Task::Regression => LabelKind::Numbers { count: reader.labels.len() },
+        });
+    }
+    let several = matched.kinds.iter().any(|kind| matches!(kind, LabelKind::Several { .. }));
+    if args.label_separator.is_some() && !several {
+        return Err(user_error(
+            "`--label-separator` is about a `--label` with several labels, and there is none",
+            "leave it out",
+        ));
+    }
+    Ok(matched)
+}
+
+/// Names in backticks.
+fn names<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_names_a_field_and_maybe_a_head() {
+        let truth = |head: Option<&str>, field: &str| Truth { head: head.map(str::to_owned), field: field.to_owned() };
+        assert_eq!(Truth::parse("paper.topic").unwrap(), truth(None, "paper.topic"));
+        assert_eq!(Truth::parse("topic=a=b").unwrap(), truth(Some("topic"), "a=b"));
+        for wrong in ["", "=field", "topic=", "="] {
+            let error = Truth::parse(wrong).unwrap_err().to_string();
+            assert_eq!(error, format!("`--label` is `{wrong}`, expected `FIELD` or `HEAD=FIELD`"));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The flags of `offprint export`, and what they come to: the checkpoint, downloaded where it is on the hub, with the
+//! choices of flags, recipe and checkpoint in this order. Builds nothing.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use offprint::graph::ExportOptions;
+use offprint::model::{Pooling, Precision};
+use offprint::paper::Template;
+
+use super::super::corpus_args::CorpusArgs;
+use super::super::hub::{self, Found, HubArgs, Wanted};
+use super::super::places;
+use super::quality::QualityArgs;
+
+/// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
+///
+/// What shapes a vector is chosen here and kept in the bundle: pooling, normalization, maximum length, template. The new
+/// graph is run on built-in texts before it takes its place; nothing is left behind if it fails.
+///
+/// A graph whose numbers are not those of the fp32 original is compared with it, on --check CORPUS or on built-in texts:
+/// cosines, neighbours kept, and with --head and --label the head's macro-F1. The figures go into bundle.toml.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Folder with config.json, tokenizer.json and weights (model.safetensors or pytorch_model.bin, also in several
+    /// files), or a recipe's name, or a hub id, which is downloaded into the hub's cache (HF_HOME)
+    #[arg(short, long, alias = "model-id", value_name = "MODEL")]
+    pub model: String,
+
+    #[command(flatten)]
+    pub hub: HubArgs,
+
+    /// Folder of the new bundle; an existing bundle there is replaced
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub output: PathBuf,
+
+    /// Recipe with template, pooling and the hashes of the source's files: a file, a name, or none [default: the recipe
+    /// of that name or hub id; none for a folder]
+    #[arg(long, value_name = "RECIPE")]
+    pub recipe: Option<String>,
+
+    /// How token vectors become one vector: cls or mean [default: 1_Pooling/config.json; cls for a classifier;
+    /// required elsewhere]
+    #[arg(long, value_name = "POOLING")]
+    pub pooling: Option<Pooling>,
+
+    /// Scale every vector to length 1 [default: as modules.json says, else not]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          overrides_with = "no_normalize", hide_possible_values = true)]
+    pub normalize: Option<bool>,
+
+    /// Keep vectors as the encoder makes them
+    #[arg(long)]
+    pub no_normalize: bool,
+
+    /// Longest text in tokens [default: sentence_bert_config.json, else what tokenizer and position table allow]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+
+    /// How title and abstract become a text: model-card, scirepeval, s2-timo, specter-script, or a pattern such as
+    /// "{title}{sep}{abstract}" [default: model-card]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub template: Option<String>,
+
+    /// Number format of the graph: fp32
+    #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
+    pub precision: Precision,
+
+    /// ONNX Runtime library for the check [default: searched for; `offprint doctor` shows where]
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub quality: QualityArgs,
+
+    #[command(flatten)]
+    pub corpus: CorpusArgs,
+
+    /// Folder with lock.toml, which pins what was downloaded [default: offprint in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl ExportArgs {
+    /// What the flags say of the graph's numbers, whatever the checkpoint is.
+    pub(super) fn numbers(&self) -> ExportOptions {
+        ExportOptions { precision: self.precision, ..ExportOptions::new("") }
+    }
+}
+
+/// What the flags say goes before what the recipe says, and that before what the checkpoint says.
+pub(super) fn options(args: &ExportArgs) -> Result<ExportOptions> {
+    // A template that cannot be used is found out before anything is downloaded.
+    args.template.as_deref().map(str::parse::<Template>).transpose()?;
+    let mut options = source(args)?;
+    if let Some(template) = &args.template {
+        options.template = template.clone();
+    }
+    // A template that cannot be used would only be found out by the first command that renders with it.
+    options.template.parse::<Template>()?;
+    options.pooling = args.pooling.or(options.pooling);
+    options.max_length = args.max_length.or(options.max_length);
+    options.precision = args.precision;
+    // `--no-normalize` overrules what comes from the environment; `--normalize` behind it has overridden it already.
+    let normalize = if args.no_normalize { Some(false) } else { args.normalize };
+    options.normalize = normalize.or(options.normalize);
+    Ok(options)
+}
+
+/// The checkpoint, downloaded where it is on the hub, with what the recipe says of it.
+fn source(args: &ExportArgs) -> Result<ExportOptions> {
+    let asked = args.recipe.as_deref().map(hub::recipe).transpose()?;
+    match hub::find(&args.model)? {
+        Found::Folder(folder) => {
+            args.hub.check_folder(&args.model)?;
+            let Some(recipe) = asked.flatten() else { return Ok(ExportOptions::new(&folder)) };
+            recipe.verify(&folder)?;
+            Ok(ExportOptions::from_recipe(&folder, &recipe))
+        }
+        Found::Hub { id, recipe } => {
+            let mut wanted = Wanted::new(id, asked.unwrap_or(recipe), &args.hub);
+            wanted.pooling_known |= args.pooling.is_some();
+            hub::checkpoint(&wanted, &places::cache_dir(args.cache_dir.as_deref())?)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `offprint export`: a checkpoint becomes a bundle. Flags and their meaning lie in `args` and `quality`, the way into
+//! place in `publish` with the child process in `child`, the words in `tell`; here they meet.
+
+mod args;
+mod child;
+mod publish;
+mod quality;
+mod tell;
+
+use std::path::Path;
+
+use anyhow::Result;
+use offprint::graph::{ExportOptions, write_bundle};
+use offprint::model::Precision;
+use offprint::runtime::OnnxRuntime;
+
+use super::Status;
+use super::signals::Stop;
+use publish::NewBundle;
+use quality::{Asked, Original};
+
+pub(crate) use args::ExportArgs;
+pub(crate) use quality::as_flag;
+
+pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
+    publish::refuse_foreign_folder(&args.output)?;
+    // The new graph will be run: better said before a download than after it.
+    OnnxRuntime::find(args.ort_lib.as_deref())?;
+    let asked = Asked::new(&args.quality, &args.corpus)?;
+    asked.check_comparable(&original(&args.numbers()))?;
+    let options = args::options(args)?;
+    let stop = Stop::on_signals()?;
+    let new = NewBundle {
+        output: &args.output,
+        ort_lib: args.ort_lib.as_deref(),
+        make: &|folder| Ok(write_bundle(&options, folder)?),
+        original: original(&options),
+        asked: &asked,
+        stop: Some(&stop),
+    };
+    Ok(tell::outcome(&args.output, &new.publish()?))
+}
+
+/// Makes the bundle of a checkpoint as it is, with nothing asked of its quality.
+pub(crate) fn make_bundle(options: &ExportOptions, output: &Path, ort_lib: Option<&Path>) -> Result<()> {
+    let make = |folder: &Path| Ok(write_bundle(options, folder)?);
+    let asked = Asked::default();
+    let new = NewBundle { output, ort_lib, make: &make, original: original(options), asked: &asked, stop: None };
+    tell::outcome(output, &new.publish()?);
+    Ok(())
+}
+
+/// What a bundle with these options is compared with: all that changes numbers makes it another than the fp32 graph.
+fn original(options: &ExportOptions) -> Original<'static> {
+    let fp32 = ExportOptions { precision: Precision::Fp32, ..options.clone() };
+    if fp32 == *options {
+        return Original::Itself;
+    }
+    Original::Made(Box::new(move |folder| Ok(write_bundle(&fp32, folder)?)))
+}

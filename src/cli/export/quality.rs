@@ -1,0 +1,291 @@
+//! What `offprint export` asks of a new bundle's numbers: what they are compared with, on which texts, and how much worse
+//! than the original they may be. Measures nothing itself. Invariant: what was asked is done or refused, never ignored.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use clap::Args;
+use indicatif::HumanCount;
+use offprint::encode::comparison_texts;
+use offprint::evaluate::LabelledText;
+use offprint::heads::Head;
+use offprint::model::{Bundle, Manifest, Quality, Task};
+use offprint::paper::{Corpus, LABEL_SEPARATOR, Label, LabelKind, Row, Template};
+
+use super::super::corpus_args::CorpusArgs;
+use super::super::say::remark;
+use super::super::train::text_source_of;
+use super::super::user_error;
+
+/// What the texts are called where no corpus is given.
+const BUILT_IN: &str = "built-in texts";
+
+/// F1 values are quotients of whole numbers: differences below this are rounding, not loss.
+const ROUNDING: f64 = 1e-12;
+
+/// The corpus, which other commands take without a flag.
+pub(crate) fn as_flag(corpus: clap::Arg) -> clap::Arg {
+    const HELP: &str = "Papers to compare the new graph with its original on: files, folders, globs, or - for standard \
+                        input [default: 130 to 140 built-in texts]";
+    corpus.long("check").required(false).num_args(1..).help(HELP).long_help(HELP).help_heading("Quality")
+}
+
+/// How a bundle whose numbers are not the original's is measured.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Quality")]
+pub(crate) struct QualityArgs {
+    /// Bundle that the new one is compared with [default: the fp32 graph of the same checkpoint, where the new one is
+    /// another]
+    #[arg(long, value_name = "BUNDLE")]
+    pub against: Option<PathBuf>,
+
+    /// Head that was trained on the original: its macro-F1 is measured on both
+    #[arg(long, value_name = "HEAD")]
+    pub head: Option<PathBuf>,
+
+    /// Field of the corpus with the right label
+    #[arg(long, value_name = "FIELD")]
+    pub label: Option<String>,
+
+    /// What stands between labels in a text that has several; a blank is any run of blanks [default: ;]
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+
+    /// Exit with status 1 and write nothing if the cosine between a text's two vectors is below X for any text
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub min_cosine: Option<f64>,
+
+    /// Exit with status 1 and write nothing if the head's macro-F1 falls by more than X (0.01 is one point)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub max_f1_drop: Option<f64>,
+}
+
+/// What a new bundle is compared with.
+pub(crate) enum Original<'a> {
+    /// Nothing: its numbers are those that others are compared with.
+    Itself,
+    /// Nothing is known that its numbers could be compared with.
+    Unknown,
+    /// The fp32 graph of the same checkpoint, written for the comparison into the folder given.
+    Made(Box<dyn Fn(&Path) -> Result<Manifest> + 'a>),
+}
+
+/// What was asked, checked as far as that goes before anything is downloaded or built; by default nothing.
+#[derive(Default)]
+pub(crate) struct Asked<'a> {
+    args: QualityArgs,
+    corpus_args: Option<&'a CorpusArgs>,
+    corpus: Option<Corpus>,
+    head: Option<Head>,
+    pub against: Option<Bundle>,
+}
+
+/// What was read of a corpus while it was fed to the comparison.
+#[derive(Default)]
+pub(crate) struct Read {
+    bytes: AtomicU64,
+    texts: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl<'a> Asked<'a> {
+    /// Opens corpus, head and bundle; flags that need another one are refused without it.
+    pub(crate) fn new(args: &QualityArgs, corpus_args: &'a CorpusArgs) -> Result<Self> {
+        let bounds = [
+            ("--min-cosine", args.min_cosine, -1.0, "vectors of equal direction have the cosine 1"),
+            ("--max-f1-drop", args.max_f1_drop, 0.0, "0.01 is one point of F1"),
+        ];
+        for (flag, value, least, hint) in bounds {
+            if let Some(value) = value.filter(|value| !(least..=1.0).contains(value)) {
+                return Err(user_error(format!("`{flag}` is {value}, expected {least} to 1"), hint));
+            }
+        }
+        let has_corpus = !corpus_args.corpus.is_empty();
+        let needs = [
+            ("--max-f1-drop", args.max_f1_drop.is_some(), "--head", args.head.is_some()),
+            ("--label", args.label.is_some(), "--head", args.head.is_some()),
+            ("--head", args.head.is_some(), "--label", args.label.is_some()),
+            ("--head", args.head.is_some(), "--check", has_corpus),
+        ];
+        for (flag, given, other, other_given) in needs {
+            if given && !other_given {
+                let what = format!("`{flag}` is given without `{other}`");
+                return Err(user_error(what, "macro-F1 is measured with `--head HEAD --label FIELD --check CORPUS`"));
+            }
+        }
+        let head = args.head.as_deref().map(Head::load).transpose()?;
+        let kind = head.as_ref().map(|head| label_kind(args, head)).transpose()?;
+        if args.label_separator.is_some() && !matches!(kind, Some(LabelKind::Several { .. })) {
+            let what = "`--label-separator` is about a `--head` that gives several labels, and there is none";
+            return Err(user_error(what, "leave it out"));
+        }
+        let corpus = has_corpus.then(|| corpus_args.open(args.label.as_deref(), &[])).transpose()?;
+        let corpus = corpus.map(|corpus| corpus.with_label_kinds(kind.into_iter().collect()));
+        let against = args.against.as_deref().map(Bundle::open).transpose()?;
+        let corpus_args = has_corpus.then_some(corpus_args);
+        Ok(Self { args: args.clone(), corpus_args, corpus, head, against })
+    }
+
+    /// An error where something is asked that only a comparison answers, and there is nothing to compare with.
+    pub(crate) fn check_comparable(&self, original: &Original<'_>) -> Result<()> {
+        let what = match original {
+            _ if self.against.is_some() => return Ok(()),
+            Original::Made(_) => return Ok(()),
+            Original::Itself => "an fp32 graph is itself what others are compared with",
+            Original::Unknown => "nothing is known that the new graph could be compared with",
+        };
+        let flags = [
+            ("--check", self.corpus.is_some()),
+            ("--head", self.args.head.is_some()),
+            ("--min-cosine", self.args.min_cosine.is_some()),
+        ];
+        match flags.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(user_error(
+                format!("`{flag}` is given, but {what}"),
+                "name a bundle to compare it with by `--against`",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A head serves the encoder that it was trained on: the original.
+    pub(crate) fn check_head(&self, original: &Manifest, new: &Manifest) -> Result<()> {
+        let (Some(head), Some(corpus)) = (&self.head, self.corpus_args) else { return Ok(()) };
+        head.check_identity(original.identity().fields())?;
+        let source = text_source_of(corpus, &new.template);
+        if source != head.template_or_field {
+            let file = self.args.head.as_deref().unwrap_or(Path::new("")).display();
+            remark(&format!("warning: head `{file}` was trained with {}, now {source}", head.template_or_field));
+        }
+        Ok(())
+    }
+
+    /// The flags of the child's command that say what it compares on.
+    pub(crate) fn flags(&self) -> Vec<OsString> {
+        let mut flags: Vec<OsString> = vec!["--corpus".into(), self.corpus_name().into()];
+        if let (Some(head), Some(label)) = (&self.args.head, &self.args.label) {
+            flags.extend(["--head".into(), head.into(), "--label".into(), label.into()]);
+        }
+        flags
+    }
+
+    /// The names of the files, without the folders they lie in.
+    fn corpus_name(&self) -> String {
+        let name = |input: &String| match Path::new(input).file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => input.clone(),
+        };
+        match self.corpus_args {
+            None => BUILT_IN.to_owned(),
+            Some(args) => args.corpus.iter().map(name).collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// Writes the texts as the child reads them, rendered as the new bundle says, until all are written or `stopped`.
+    pub(crate) fn feed(
+        &self,
+        new: &Manifest,
+        read: &Read,
+        stopped: &dyn Fn() -> bool,
+        into: &mut dyn Write,
+    ) -> Result<()> {
+        let mut put = |text: String, labels: Option<Vec<String>>| -> Result<()> {
+            serde_json::to_writer(&mut *into, &LabelledText { text, labels }).map_err(std::io::Error::from)?;
+            into.write_all(b"\n")?;
+            read.texts.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let Some(corpus) = &self.corpus else {
+            return comparison_texts(new.max_length).into_iter().try_for_each(|text| put(text, None));
+        };
+        let template: Template = new.template.parse()?;
+        let rows = corpus.rows();
+        let bytes = rows.progress();
+        for row in rows {
+            if stopped() {
+                break;
+            }
+            match row? {
+                Row::Paper(paper) => {
+                    let text = template.render(&paper.text, &new.sep_token).text;
+                    put(text, paper.labels.into_iter().next().flatten().and_then(texts_of))?;
+                }
+                Row::Rejected(_) => {
+                    read.rejected.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            read.bytes.store(bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The share of the corpus that was read, 0 to 1; 0 where its size is not known.
+    pub(crate) fn share(&self, read: &Read) -> f64 {
+        let part = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let Some(corpus) = &self.corpus else { return 0.0 };
+        let by_rows =
+            part(read.texts.load(Ordering::Relaxed), self.corpus_args.and_then(|args| args.limit).unwrap_or(0));
+        part(read.bytes.load(Ordering::Relaxed), corpus.total_bytes()).max(by_rows).min(1.0)
+    }
+
+    /// Says what the reading of the corpus left to say.
+    pub(crate) fn warn(&self, read: &Read) {
+        for warning in self.corpus.iter().flat_map(Corpus::take_warnings) {
+            remark(&format!("warning: {warning}"));
+        }
+        let rejected = read.rejected.load(Ordering::Relaxed);
+        if rejected > 0 {
+            remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(rejected)));
+        }
+    }
+
+    /// In which of the ways that were asked for the bundle is worse than it may be.
+    pub(crate) fn failures(&self, quality: &Quality) -> Vec<String> {
+        let mut failures = Vec::new();
+        if let (Some(least), Some(measured)) = (self.args.min_cosine, &quality.measured)
+            && measured.cosine_min < least
+        {
+            let got = measured.cosine_min;
+            failures.push(format!(
+                "the least cosine with the original is {got:.6}, expected {least} or more (`--min-cosine`)"
+            ));
+        }
+        if let (Some(most), Some(head)) = (self.args.max_f1_drop, &quality.head)
+            && head.f1_drop > most + ROUNDING
+        {
+            failures.push(format!(
+                "macro-F1 of head `{}` falls by {:.6} ({:.6} to {:.6}), expected {most} or less (`--max-f1-drop`)",
+                head.name, head.f1_drop, head.f1_macro_original, head.f1_macro
+            ));
+        }
+        failures
+    }
+}
+
+/// The label or labels; numbers are none.
+fn texts_of(label: Label) -> Option<Vec<String>> {
+    match label {
+        Label::One(label) => Some(vec![label]),
+        Label::Several(labels) => Some(labels),
+        Label::Numbers(_) => None,
+    }
+}
+
+/// What the corpus is expected to say of a text for this head; numbers have no F1.
+fn label_kind(args: &QualityArgs, head: &Head) -> Result<LabelKind> {
+    match head.task {
+        Task::Classification => Ok(LabelKind::One),
+        Task::Multilabel => {
+            let separator = args.label_separator.as_deref().unwrap_or(LABEL_SEPARATOR);
+            Ok(LabelKind::Several { separator: separator.to_owned() })
+        }
+        Task::Regression => {
+            let file = args.head.as_deref().unwrap_or(Path::new("")).display();
+            let what = format!("head `{file}` gives numbers, expected labels, whose macro-F1 can be measured");
+            Err(user_error(what, "leave `--head` out to compare the vectors alone"))
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What `offprint export` says of a bundle: what it is, how it was checked, and how far it is from its original.
+//! Decides nothing but the words and the exit status that goes with them.
+
+use std::path::Path;
+
+use offprint::encode::EncoderCheck;
+use offprint::model::{HeadQuality, Manifest, MeasuredQuality, Quality, Task};
+
+use super::super::Status;
+use super::super::check::cosine;
+use super::super::say::remark;
+use super::publish::Outcome;
+
+/// Says what became of a new bundle.
+pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
+    match outcome {
+        Outcome::Published { manifest, check } => {
+            bundle(output, manifest, check);
+            manifest.quality.iter().for_each(quality);
+            Status::Done
+        }
+        Outcome::Worse { quality: measured, failures } => {
+            quality(measured);
+            let causes: Vec<String> = failures.iter().map(|failure| format!("\n  cause: {failure}")).collect();
+            remark(&format!("error: the new bundle is worse than was asked; nothing was written{}", causes.concat()));
+            Status::CheckFailed
+        }
+        Outcome::Stopped(signal) => {
+            remark("stopped; nothing was written");
+            Status::Signal(*signal)
+        }
+    }
+}
+
+/// What was measured beside the original.
+fn quality(quality: &Quality) {
+    match &quality.measured {
+        Some(measured) => vectors(&quality.original, measured),
+        None => remark("no original to compare with: nothing is known of the quality of its numbers"),
+    }
+    quality.head.iter().for_each(head);
+}
+
+fn vectors(original: &str, measured: &MeasuredQuality) {
+    let number = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") };
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    remark(&format!(
+        "compared with the {original} on {} texts ({}), ONNX Runtime {}, {}",
+        measured.texts, measured.corpus, measured.onnxruntime, measured.provider
+    ));
+    remark(&format!(
+        "  cosine: least {}, 1 % below {}, median {}, mean {}; largest change of a number {}",
+        cosine(measured.cosine_min),
+        cosine(measured.cosine_1_percent),
+        cosine(measured.cosine_median),
+        cosine(measured.cosine_mean),
+        number(measured.max_delta)
+    ));
+    remark(&format!(
+        "  neighbours: {} of the nearest {} kept, {} of the first, among {} texts",
+        percent(measured.neighbours_kept),
+        measured.neighbours,
+        percent(measured.first_neighbour_kept),
+        measured.neighbour_texts
+    ));
+}
+
+fn head(head: &HeadQuality) {
+    remark(&format!(
+        "  head {} on `{}` of {} texts: macro-F1 {:.4} on the original, {:.4} now (drop {:.4}); {} answers change",
+        head.name, head.label, head.texts, head.f1_macro_original, head.f1_macro, head.f1_drop, head.answers_changed
+    ));
+    if head.unknown_labels > 0 {
+        remark(&format!("  warning: {} labels of the texts are none of the head's", head.unknown_labels));
+    }
+}
+
+/// The first labels.
+fn some(labels: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if labels.len() > SHOWN { ", .." } else { "" };
+    format!("{}{more}", labels[..labels.len().min(SHOWN)].join(", "))
+}
+
+fn bundle(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
+    remark(&format!(
+        "{}: {} with {:.1} M parameters, {} dimensions, max length {}, pooling {}, {}, template {}",
+        output.display(),
+        manifest.architecture,
+        manifest.parameters as f64 / 1e6,
+        manifest.dim,
+        manifest.max_length,
+        manifest.pooling,
+        if manifest.normalize { "normalized" } else { "not normalized" },
+        manifest.template,
+    ));
+    for head in &manifest.heads {
+        let kind = match head.task {
+            Task::Classification => "one label",
+            Task::Multilabel => "several labels",
+            Task::Regression => "numbers",
+        };
+        let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let (labels, some) = (head.labels.len(), some(&head.labels));
+        remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
+    }
+    remark(&format!(
+        "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
+        check.texts, check.norms.0, check.norms.1, check.batch_delta
+    ));
+}
