@@ -44,6 +44,7 @@ fn describe(doctor: &Doctor) -> String {
         Some(library) => {
             lines.push(format!("ONNX Runtime {} at {} ({})", library.version, library.path.display(), library.place));
             lines.push(format!("  execution providers: {}", library.providers.join(", ")));
+            lines.push(format!("  --provider may be {}", library.choices.join(", ")));
         }
         None => lines.push("ONNX Runtime: not found".into()),
     }

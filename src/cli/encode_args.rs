@@ -17,7 +17,8 @@ pub(crate) struct EncodeArgs {
     #[command(flatten)]
     pub hub: HubArgs,
 
-    /// Execution provider: auto or cpu
+    /// Execution provider: auto, cpu or openvino (needs the library of onnxruntime-openvino); auto is cpu, whose bits
+    /// depend on the text alone
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub provider: String,
 

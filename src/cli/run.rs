@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
     fn describe(&self, account: &Account) -> String {
         let provider = match &account.provider {
             Some(provider) if self.args.provider == "auto" => {
-                format!("{provider} (auto: the provider that this version runs)")
+                format!("{provider} (auto: the provider that keeps every bit)")
             }
             Some(provider) => provider.clone(),
             None => "no provider (nothing had to be computed)".into(),

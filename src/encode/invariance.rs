@@ -11,7 +11,7 @@ use super::composition::{Composition, Laid};
 use super::neighbours::{NEIGHBOURS, Neighbours};
 use super::{Encoding, Error, OpenEncoder, OpenedEncoder, TokenBudget, assemble};
 use crate::cache::PartOrigin;
-use crate::runtime::{Batch, EmbeddingMatrix};
+use crate::runtime::{Batch, EmbeddingMatrix, tolerance};
 
 /// An encoder as it is opened for a number of threads.
 #[derive(Clone, Copy)]
@@ -86,14 +86,22 @@ pub struct InvarianceReport {
     pub cpu: String,
     /// Smallest and largest norm of a vector.
     pub norms: (f64, f64),
+    /// How far a component may differ on this provider; 0: not in a bit.
+    pub allowed: f64,
     /// One for each composition and number of threads.
     pub compositions: Vec<Compared>,
 }
 
 impl InvarianceReport {
-    /// Whether every vector had the same bits in every composition, on every number of threads.
+    /// Whether every vector was the same in every composition, on every number of threads: to the bit, or within what
+    /// the provider is allowed.
     pub fn is_invariant(&self) -> bool {
-        self.compositions.iter().all(|compared| compared.rows_differ == 0)
+        self.compositions.iter().all(|compared| self.allows(compared))
+    }
+
+    /// Whether the vectors of one composition are what they have to be.
+    pub fn allows(&self, compared: &Compared) -> bool {
+        compared.rows_differ == 0 || (self.allowed > 0.0 && compared.max_delta <= self.allowed)
     }
 }
 
@@ -239,6 +247,7 @@ impl Subject {
             runtime_version: origin.runtime_version.clone(),
             cpu: origin.cpu.clone(),
             norms,
+            allowed: tolerance(&origin.provider) * norms.1,
             compositions: Vec::new(),
         }
     }

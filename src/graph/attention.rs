@@ -57,7 +57,8 @@ pub(super) fn attend(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, layer
 
     let query = split_heads(graph, config, &query, [0, 2, 1, 3]);
     let key = split_heads(graph, config, &key, [0, 2, 3, 1]);
-    let value = split_heads(graph, config, &value, [0, 2, 1, 3]);
+    let few = inputs.queries != inputs.states;
+    let value = split_heads(graph, config, &value, if few { [0, 2, 3, 1] } else { [0, 2, 1, 3] });
     let scores = graph.node("MatMul", &[&query, &key]);
     let scores = match inputs.bias {
         Some(bias) => graph.node("Add", &[&scores, bias]),
@@ -65,8 +66,16 @@ pub(super) fn attend(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, layer
     };
     let masked = graph.node("Add", &[&scores, &inputs.mask.additive]);
     let weights = graph.node_with("Softmax", &[&masked], vec![AttributeProto::int("axis", -1)]);
-    let context = graph.node("MatMul", &[&weights, &value]);
-    let together = graph.node_with("Transpose", &[&context], vec![AttributeProto::ints("perm", &[0, 2, 1, 3])]);
+    let together = if few {
+        // Where rows are few, threads would share out the columns of the values and with them split the sums over the
+        // tokens: the values stand on the left instead, as the states do in pooling.
+        let standing = transpose(graph, &weights, [0, 1, 3, 2]);
+        let context = graph.node("MatMul", &[&value, &standing]);
+        transpose(graph, &context, [0, 3, 1, 2])
+    } else {
+        let context = graph.node("MatMul", &[&weights, &value]);
+        transpose(graph, &context, [0, 2, 1, 3])
+    };
     let shape = graph.ints(&[0, 0, hidden as i64]);
     graph.node("Reshape", &[&together, &shape])
 }
@@ -75,5 +84,9 @@ pub(super) fn attend(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, layer
 fn split_heads(graph: &mut GraphBuilder<'_>, config: &EncoderConfig, input: &str, perm: [i64; 4]) -> Value {
     let shape = graph.ints(&[0, 0, config.heads as i64, config.head_size() as i64]);
     let split = graph.node("Reshape", &[input, &shape]);
-    graph.node_with("Transpose", &[&split], vec![AttributeProto::ints("perm", &perm)])
+    transpose(graph, &split, perm)
+}
+
+fn transpose(graph: &mut GraphBuilder<'_>, input: &str, perm: [i64; 4]) -> Value {
+    graph.node_with("Transpose", &[input], vec![AttributeProto::ints("perm", &perm)])
 }

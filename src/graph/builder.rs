@@ -150,17 +150,6 @@ impl<'a> GraphBuilder<'a> {
         })
     }
 
-    /// A constant f64 without dimensions.
-    pub(super) fn double(&mut self, value: f64) -> Value {
-        let values = Values::Bytes(value.to_le_bytes().to_vec());
-        self.constant(Constant {
-            name: format!("double({value:e})"),
-            element: ElementType::Double,
-            shape: vec![],
-            values,
-        })
-    }
-
     /// The checkpoint's tensor of that name and shape, counted among the parameters at its first use. One that is not
     /// there or has another shape is noted: the graph can't be finished, but all that is missing can be named.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Option<Tensor<'a>> {

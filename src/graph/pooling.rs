@@ -1,18 +1,19 @@
 //! From token states to one row per text, named `sentence_embedding`.
-//! Sums run in f64: an f32 sum over tokens depends on how the kernel splits it, hence on batch and padding, an f64 sum
-//! of f32 values rounds to the same f32 however it is split. That keeps an embedding a function of its text alone.
+//! Every sum is a matrix product whose bits depend on the text alone. A `ReduceSum` splits its sum by batch and memory
+//! alignment; a product with the states on its right splits it by the columns that each thread gets, hence by threads
+//! and batch. With the states on the left and two columns on the right, the tokens are added in one fixed order.
 
 use crate::model::{Pooling, SENTENCE_EMBEDDING};
 
 use super::attention::AttentionMask;
 use super::builder::{GraphBuilder, Value};
 use super::encoder::{Ending, first_token};
-use super::onnx::{AttributeProto, ElementType};
+use super::onnx::AttributeProto;
 
 /// Keeps the division by a text's length defined for a row of padding alone.
-const LEAST_COUNT: f64 = 1e-9;
+const LEAST_COUNT: f32 = 1e-9;
 /// Keeps the division by a vector's length defined: a zero vector stays zero.
-const LEAST_NORM: f64 = 1e-12;
+const LEAST_NORM: f32 = 1e-12;
 
 /// Pools `states`, [batch, rows, hidden] (for CLS the first row is enough), into the graph's output.
 pub(super) fn pool(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask, ending: Ending) {
@@ -20,49 +21,38 @@ pub(super) fn pool(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionM
         Pooling::Cls => first_token(graph, states),
         Pooling::Mean => mean(graph, states, mask),
     };
-    match (ending.pooling, ending.normalize) {
-        (Pooling::Cls, false) => {}
-        (Pooling::Mean, false) => {
-            cast(graph, &pooled, ElementType::Float);
-        }
-        (pooling, true) => {
-            let wide = if pooling == Pooling::Cls { cast(graph, &pooled, ElementType::Double) } else { pooled };
-            let normalized = normalize(graph, &wide);
-            cast(graph, &normalized, ElementType::Float);
-        }
+    if ending.normalize {
+        normalize(graph, &pooled);
     }
     graph.rename_last_output(SENTENCE_EMBEDDING);
 }
 
-/// Mean over the tokens that are no padding, f64 [batch, hidden].
+/// Mean over the tokens that are no padding, [batch, hidden]. The count is a sum of ones, exact in any order.
 fn mean(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask) -> Value {
     let last = graph.ints(&[2]);
     let column = graph.node("Unsqueeze", &[&mask.float, &last]);
-    let kept = graph.node("Mul", &[states, &column]);
-    let wide = cast(graph, &kept, ElementType::Double);
-    let sum = sum_axis_1(graph, &wide, false);
-    let wide_mask = cast(graph, &mask.float, ElementType::Double);
-    let count = sum_axis_1(graph, &wide_mask, true);
-    let least = graph.double(LEAST_COUNT);
+    // One column would go to another kernel, which adds in an order of its own.
+    let columns = graph.node_with("Concat", &[&column, &column], vec![AttributeProto::int("axis", 2)]);
+    let across = graph.node_with("Transpose", &[states], vec![AttributeProto::ints("perm", &[0, 2, 1])]);
+    let sums = graph.node("MatMul", &[&across, &columns]);
+    let first = graph.int(0);
+    let sum = graph.node_with("Gather", &[&sums, &first], vec![AttributeProto::int("axis", 2)]);
+    let tokens = graph.ints(&[1]);
+    let count = graph.node_with("ReduceSum", &[&mask.float, &tokens], vec![AttributeProto::int("keepdims", 1)]);
+    let least = graph.float(LEAST_COUNT);
     let count = graph.node("Max", &[&count, &least]);
     graph.node("Div", &[&sum, &count])
 }
 
-/// Rows of f64 divided by their length.
+/// `rows` [batch, hidden], each divided by its length: the root of its product with itself.
 fn normalize(graph: &mut GraphBuilder<'_>, rows: &str) -> Value {
-    let squares = graph.node("Mul", &[rows, rows]);
-    let sum = sum_axis_1(graph, &squares, true);
-    let norm = graph.node("Sqrt", &[&sum]);
-    let least = graph.double(LEAST_NORM);
+    let [before, behind] = [1, 2].map(|axis| graph.ints(&[axis]));
+    let lying = graph.node("Unsqueeze", &[rows, &before]);
+    let standing = graph.node("Unsqueeze", &[rows, &behind]);
+    let square = graph.node("MatMul", &[&lying, &standing]);
+    let square = graph.node("Squeeze", &[&square, &behind]);
+    let norm = graph.node("Sqrt", &[&square]);
+    let least = graph.float(LEAST_NORM);
     let norm = graph.node("Max", &[&norm, &least]);
     graph.node("Div", &[rows, &norm])
-}
-
-fn sum_axis_1(graph: &mut GraphBuilder<'_>, input: &str, keep: bool) -> Value {
-    let axis = graph.ints(&[1]);
-    graph.node_with("ReduceSum", &[input, &axis], vec![AttributeProto::int("keepdims", i64::from(keep))])
-}
-
-fn cast(graph: &mut GraphBuilder<'_>, input: &str, to: ElementType) -> Value {
-    graph.node_with("Cast", &[input], vec![AttributeProto::int("to", to as i64)])
 }

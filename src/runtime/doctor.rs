@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::library::OnnxRuntime;
 use super::machine::{Machine, default_threads};
+use super::provider::ProviderChoice;
 use super::search::{Place, Tried};
 
 /// The report.
@@ -42,6 +43,8 @@ pub struct Library {
     pub place: Place,
     /// The execution providers built into it.
     pub providers: Vec<String>,
+    /// What `--provider` may name with it.
+    pub choices: Vec<String>,
 }
 
 /// The state of a cache folder.
@@ -109,6 +112,7 @@ impl Library {
             version: runtime.version().to_owned(),
             place: runtime.place(),
             providers: runtime.providers(),
+            choices: ProviderChoice::served_by(&runtime.providers()),
         }
     }
 }

@@ -87,6 +87,25 @@ pub enum Error {
         /// The names that are accepted.
         known: &'static [&'static str],
     },
+    /// A provider that the loaded library is not built with.
+    #[error("the loaded ONNX Runtime at `{}` has no `{provider}`", library.display())]
+    ProviderMissing {
+        /// ONNX Runtime's name of it.
+        provider: &'static str,
+        /// The library.
+        library: PathBuf,
+    },
+    /// The provider left a part of the graph to the CPU, which is never done silently.
+    #[error("`{}` does not run wholly on `{provider}`", path.display())]
+    NotPlaced {
+        /// The graph.
+        path: PathBuf,
+        /// ONNX Runtime's name of the provider.
+        provider: &'static str,
+        /// What ONNX Runtime said.
+        #[source]
+        source: ort::Error,
+    },
     /// Zero threads.
     #[error("a session needs at least 1 thread, got {threads}")]
     Threads {
@@ -200,6 +219,10 @@ impl Error {
             Self::LibraryTooOld { needed, .. } => {
                 Some(format!("`pip install 'onnxruntime>=1.{needed}'` in that environment"))
             }
+            Self::ProviderMissing { provider: "OpenVINOExecutionProvider", .. } => {
+                Some("`pip install onnxruntime-openvino`, then name its library with `--ort-lib`".to_owned())
+            }
+            Self::NotPlaced { .. } => Some("export the bundle again, or run it with `--provider cpu`".to_owned()),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
             Self::NotFinite { .. } => Some(

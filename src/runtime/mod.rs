@@ -18,7 +18,7 @@ pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
 pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use};
-pub use provider::ProviderChoice;
+pub use provider::{ProviderChoice, tolerance};
 pub use search::{Place, Tried};
 pub use session::{ATTENTION_MASK, EncoderSession, INPUT_IDS, SENTENCE_EMBEDDING, SessionOptions};
 pub use stub::StubSession;

@@ -70,8 +70,12 @@ impl EncoderSession {
         if !options.graph.is_file() {
             return Err(Error::GraphMissing { path: options.graph.clone() });
         }
-        let unloadable = |source| Error::GraphUnloadable { path: options.graph.clone(), source };
-        let mut builder = settings(runtime, options.threads).map_err(unloadable)?;
+        let provider = options.provider.resolve();
+        if !runtime.providers().iter().any(|built_in| built_in == provider) {
+            return Err(Error::ProviderMissing { provider, library: runtime.path().to_owned() });
+        }
+        let unloadable = |source| refusal(options, source);
+        let mut builder = settings(runtime, options).map_err(unloadable)?;
         let session = builder.commit_from_file(&options.graph).map_err(unloadable)?;
         check_inputs(&session, &options.graph)?;
         let output = |name: &&str| {
@@ -79,7 +83,7 @@ impl EncoderSession {
             Ok(Output { name: (*name).to_owned(), dim })
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
-        Ok(Self { session, provider: options.provider.resolve(), outputs })
+        Ok(Self { session, provider, outputs })
     }
 
     /// ONNX Runtime's name of the provider that runs the graph.
@@ -101,17 +105,36 @@ impl EncoderSession {
 ///   time. Its size is set by the largest batch, and that one comes first;
 /// * idle threads sleep instead of spinning: they would take the cores from the tokenizer, which works beside them;
 /// * denormal numbers are left as they are: flushing them would change bits;
-/// * the CPU provider needs no ban on falling back to it; ONNX Runtime refuses the two together.
-fn settings(runtime: &OnnxRuntime, threads: usize) -> Result<SessionBuilder, ort::Error> {
+/// * another provider than the CPU's must take the whole graph: what falls back would run there silently. The CPU
+///   provider needs no such ban; ONNX Runtime refuses the two together.
+fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
-        .with_intra_threads(threads)?
+        .with_intra_threads(options.threads)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_memory_pattern(false)?
-        .with_intra_op_spinning(false)?
-        .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build().error_on_failure()])?;
+        .with_intra_op_spinning(false)?;
+    let builder = match options.provider {
+        ProviderChoice::Auto | ProviderChoice::Cpu => builder
+            .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build().error_on_failure()])?,
+        ProviderChoice::OpenVino => {
+            // Named, because processors with bf16 units are otherwise free to use them.
+            let provider = ep::OpenVINO::default().with_device_type("CPU").with_precision("FP32");
+            let provider = provider.with_num_threads(options.threads).build().error_on_failure();
+            builder.with_disable_cpu_fallback()?.with_execution_providers([provider])?
+        }
+    };
     Ok(builder)
+}
+
+/// What ONNX Runtime refused: the graph, or only to run it wholly on the provider.
+fn refusal(options: &SessionOptions, source: ort::Error) -> Error {
+    let path = options.graph.clone();
+    if source.message().contains("fallback to CPU EP has been explicitly disabled") {
+        return Error::NotPlaced { path, provider: options.provider.resolve(), source };
+    }
+    Error::GraphUnloadable { path, source }
 }
 
 fn check_inputs(session: &Session, graph: &Path) -> Result<(), Error> {
