@@ -22,7 +22,7 @@ mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
-pub use check::{EncoderCheck, check_encoder};
+pub use check::{EncoderCheck, check_encoder, measure_encoder};
 pub use composition::Composition;
 pub use encoder::{BundleClassifier, BundleEncoder, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize};
 pub use error::{Error, SinkError};

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let new = NewBundle {
         output: &args.output,
         ort_lib: args.ort_lib.as_deref(),
-        make: &|folder| Ok(write_bundle(&options, folder)?),
+        make: &|folder| args.onnx.make(&options, folder),
         original: original(&options),
         asked: &asked,
         stop: Some(&stop),

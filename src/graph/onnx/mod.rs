@@ -11,7 +11,7 @@ use prost::Message;
 
 pub(crate) use attribute::AttributeProto;
 pub(crate) use tensor::{ElementType, SparseTensorProto, TensorAnnotation, TensorProto};
-pub(crate) use types::{Dimension, DimensionProto, TensorTypeProto, TypeProto, ValueInfoProto};
+pub(crate) use types::{Dimension, DimensionProto, TypeProto, ValueInfoProto};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ModelProto {
