@@ -8,6 +8,7 @@ use clap::Args;
 use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
 use offprint::model::Manifest;
 
+use super::export::Original;
 use super::user_error;
 
 /// The file that must lie beside an ONNX file, or one folder above it.
@@ -37,6 +38,11 @@ impl FromOnnxArgs {
             (None, Some(file)) => Ok(companions(file)?.display().to_string()),
             (None, None) => Err(user_error("no model was given", "`--model` names it")),
         }
+    }
+
+    /// What such a bundle is compared with: the file's own original is not known.
+    pub(crate) fn original(&self) -> Option<Original<'static>> {
+        self.from_onnx.is_some().then_some(Original::Unknown)
     }
 
     /// Writes the bundle into an existing folder.

@@ -19,5 +19,5 @@ mod relative;
 mod writer;
 
 pub use error::Error;
-pub use foreign::{ImportOptions, import_onnx};
 pub use export::{ExportOptions, rewrite_manifest, write_bundle};
+pub use foreign::{ImportOptions, import_onnx};

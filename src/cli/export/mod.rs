@@ -17,24 +17,24 @@ use offprint::runtime::OnnxRuntime;
 use super::Status;
 use super::signals::Stop;
 use publish::NewBundle;
-use quality::{Asked, Original};
+use quality::Asked;
 
 pub(crate) use args::ExportArgs;
-pub(crate) use quality::as_flag;
+pub(crate) use quality::{Original, as_flag};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     publish::refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
     let asked = Asked::new(&args.quality, &args.corpus)?;
-    asked.check_comparable(&original(&args.numbers()))?;
+    asked.check_comparable(&args.onnx.original().unwrap_or_else(|| original(&args.numbers())))?;
     let options = args::options(args)?;
     let stop = Stop::on_signals()?;
     let new = NewBundle {
         output: &args.output,
         ort_lib: args.ort_lib.as_deref(),
         make: &|folder| args.onnx.make(&options, folder),
-        original: original(&options),
+        original: args.onnx.original().unwrap_or_else(|| original(&options)),
         asked: &asked,
         stop: Some(&stop),
     };

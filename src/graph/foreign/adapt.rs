@@ -13,7 +13,6 @@ use crate::graph::onnx::{AttributeProto, Dimension, ElementType, GraphProto, Val
 use crate::graph::pooling;
 use crate::model::{LOGITS, PROBABILITIES, SENTENCE_EMBEDDING, Task};
 
-const TOKEN_TYPE_IDS: &str = "token_type_ids";
 pub(super) const POSITION_IDS: &str = "position_ids";
 
 /// What a graph is to become.

@@ -103,7 +103,9 @@ pub enum Error {
         expected: usize,
     },
     /// The length of a vector stands neither in the file nor beside it.
-    #[error("neither `{path}` nor config.json (`hidden_size`) says how many numbers `{output}` has for a token or text")]
+    #[error(
+        "neither `{path}` nor config.json (`hidden_size`) says how many numbers `{output}` has for a token or text"
+    )]
     NoSize {
         /// The ONNX file.
         path: PathBuf,
@@ -122,7 +124,9 @@ impl Error {
     /// The way out, where one is known to apply.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Layout { problem, .. } if problem.contains("several outputs") => "name the one to take with `--onnx-output`",
+            Self::Layout { problem, .. } if problem.contains("several outputs") => {
+                "name the one to take with `--onnx-output`"
+            }
             Self::Opset { .. } | Self::Positions { .. } => {
                 "export it anew, with a newer operator set and `input_ids` and `attention_mask` as inputs"
             }

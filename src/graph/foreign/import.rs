@@ -41,7 +41,8 @@ pub struct ImportOptions {
 pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, GraphError> {
     let companion = Companion::open(&options.export.checkpoint)?;
     let export = &options.export;
-    let ending = Ending { pooling: companion.pooling(export.pooling)?, normalize: companion.normalize(export.normalize) };
+    let ending =
+        Ending { pooling: companion.pooling(export.pooling)?, normalize: companion.normalize(export.normalize) };
     let max_length = companion.max_length(export.max_length)?;
     companion.check_template(&export.template)?;
     let file = OnnxFile::open(&options.file)?;
@@ -126,9 +127,8 @@ fn import(
     };
     let numbers = weights().filter(|tensor| tensor.element().is_some_and(ElementType::holds_weights));
     let parameters = numbers.filter_map(|tensor| tensor.count()).sum();
-    let small = weights().any(|tensor| {
-        tensor.element().is_some_and(|element| element.holds_weights() && element != ElementType::Float)
-    });
+    let small = weights()
+        .any(|tensor| tensor.element().is_some_and(|element| element.holds_weights() && element != ElementType::Float));
     let precision = if small { Precision::Mixed } else { Precision::Fp32 };
     Ok(Imported { dim, parameters, precision, classification, source, graph })
 }

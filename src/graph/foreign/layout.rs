@@ -136,7 +136,9 @@ impl Finder<'_> {
         };
         if unnamed.len() > 1 {
             let names: Vec<&str> = unnamed.iter().map(|output| name_of(output)).collect();
-            return Err(self.error(format!("has several outputs that could be token states ({})", quoted(&names)), expected()));
+            return Err(
+                self.error(format!("has several outputs that could be token states ({})", quoted(&names)), expected())
+            );
         }
         if let Some(ready) = of_rank(2).find(|output| name_of(output) == SENTENCE_EMBEDDING) {
             return Ok(Source::Ready(row(ready)));
@@ -169,8 +171,22 @@ impl Finder<'_> {
 /// to one Gather of place 0 on axis 1.
 fn rows_of_head(graph: &GraphProto, logits: &str) -> Option<String> {
     const OF_A_HEAD: [&str; 16] = [
-        "Gemm", "MatMul", "Add", "Mul", "Div", "Sub", "Pow", "Tanh", "Erf", "Gelu", "Relu", "Sigmoid", "Dropout", "Identity",
-        "Cast", "LayerNormalization",
+        "Gemm",
+        "MatMul",
+        "Add",
+        "Mul",
+        "Div",
+        "Sub",
+        "Pow",
+        "Tanh",
+        "Erf",
+        "Gelu",
+        "Relu",
+        "Sigmoid",
+        "Dropout",
+        "Identity",
+        "Cast",
+        "LayerNormalization",
     ];
     const MOST_STEPS: usize = 64;
     let makers: HashMap<&str, &NodeProto> =

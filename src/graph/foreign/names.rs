@@ -42,7 +42,8 @@ fn check_node<'g>(node: &'g NodeProto, known: &mut HashSet<&'g str>) -> Result<(
         let inner = graph.input.iter().filter_map(|input| input.name.as_deref()).chain(constants(graph));
         let mut added: Vec<&str> = inner.filter(|name| known.insert(name)).collect();
         for node in &graph.node {
-            let outputs: Vec<&str> = node.output.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
+            let outputs: Vec<&str> =
+                node.output.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
             check_node(node, known)?;
             added.extend(outputs);
         }
@@ -87,13 +88,19 @@ pub(super) fn rename(graph: &mut GraphProto, from: &str, to: &str) {
     for node in &mut graph.node {
         node.input.iter_mut().chain(&mut node.output).for_each(swap);
         for attribute in &mut node.attribute {
-            attribute.g.as_deref_mut().into_iter().chain(&mut attribute.graphs).for_each(|graph| rename(graph, from, to));
+            attribute
+                .g
+                .as_deref_mut()
+                .into_iter()
+                .chain(&mut attribute.graphs)
+                .for_each(|graph| rename(graph, from, to));
         }
     }
     let values = graph.output.iter_mut().chain(&mut graph.value_info).filter_map(|value| value.name.as_mut());
-    let tensors = graph.initializer.iter_mut().chain(
-        graph.sparse_initializer.iter_mut().filter_map(|tensor| tensor.values.as_mut()),
-    );
+    let tensors = graph
+        .initializer
+        .iter_mut()
+        .chain(graph.sparse_initializer.iter_mut().filter_map(|tensor| tensor.values.as_mut()));
     values.chain(tensors.filter_map(|tensor| tensor.name.as_mut())).for_each(swap);
 }
 
