@@ -128,7 +128,7 @@ def traced(model, path, names=("input_ids", "attention_mask"), kind=torch.int64,
     else:
         free_axes = {name: {0: "batch", 1: "sequence"} for name in (*names, output)} if free else {}
         options.update(dynamic_axes=free_axes, opset_version=17)
-    torch.onnx.export(Outputs(), tuple(values), path, input_names=list(names), output_names=[output], **options)
+    torch.onnx.export(Outputs().eval(), tuple(values), path, input_names=list(names), output_names=[output], **options)
 
 
 def finish(folder, file, model, output="last_hidden_state", pooling="mean", normalize=False):
