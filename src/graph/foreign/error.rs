@@ -76,9 +76,9 @@ pub enum Error {
         /// What would be.
         expected: String,
         /// The inputs, with types and shapes.
-        inputs: Vec<String>,
+        inputs: Box<[String]>,
         /// The outputs, with types and shapes.
-        outputs: Vec<String>,
+        outputs: Box<[String]>,
     },
     /// Operators of an old version.
     #[error("`{path}` uses version {got} of the standard operators, expected at least {least}")]

@@ -155,7 +155,7 @@ impl Finder<'_> {
 
     fn error(&self, problem: String, expected: String) -> Error {
         let list = |values: &mut dyn Iterator<Item = &ValueInfoProto>| {
-            values.map(|value| format!("`{}`: {}", name_of(value), type_of(value))).collect::<Vec<_>>()
+            values.map(|value| format!("`{}`: {}", name_of(value), type_of(value))).collect::<Box<[String]>>()
         };
         Error::Layout {
             path: self.path.to_owned(),
