@@ -187,6 +187,7 @@ mutations_of!(
     recipe,
     manifest,
     graph,
+    onnx,
     head,
     part,
     space,

@@ -122,6 +122,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
         say(&serde_json::to_string_pretty(&account)?)?;
     } else {
         say(&describe(args, &source, &measured))?;
+        if !bundle.manifest.batch_invariant {
+            say("bundle.toml promises nothing else (`batch_invariant = false`): the graph is that of another program")?;
+        }
     }
     if let Some(folder) = &args.report {
         report(&bundle, &source, &measured).write(folder)?;

@@ -15,6 +15,7 @@ mod encode_args;
 mod environment;
 mod error;
 mod export;
+mod export_onnx;
 mod fuse;
 mod hub;
 mod hub_progress;

@@ -96,3 +96,9 @@ impl Error {
         }
     }
 }
+
+impl From<encode::Error> for Error {
+    fn from(source: encode::Error) -> Self {
+        Self::Encoder { source: Box::new(source) }
+    }
+}

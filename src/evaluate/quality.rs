@@ -55,7 +55,7 @@ pub fn measure_quality(
     texts: &mut dyn Iterator<Item = io::Result<LabelledText>>,
     watch: &mut dyn FnMut(u64),
 ) -> Result<(MeasuredQuality, Vec<HeadQuality>), Error> {
-    let mut comparison = Comparison::open(job.original, job.new, job.budget).map_err(encoder)?;
+    let mut comparison = Comparison::open(job.original, job.new, job.budget)?;
     let mut answers = AllAnswers::new(job);
     let mut done = 0;
     loop {
@@ -65,17 +65,13 @@ pub fn measure_quality(
             break;
         }
         let texts: Vec<&str> = window.iter().map(|labelled| labelled.text.as_str()).collect();
-        let pair = comparison.window(&texts).map_err(encoder)?;
+        let pair = comparison.window(&texts)?;
         let truths: Vec<Option<&[String]>> = window.iter().map(|labelled| labelled.labels.as_deref()).collect();
         answers.take(&pair, &truths)?;
         done += window.len() as u64;
         watch(done);
     }
-    Ok((comparison.finish(job.corpus).map_err(encoder)?, answers.finish()?))
-}
-
-fn encoder(source: encode::Error) -> Error {
-    Error::Encoder { source: Box::new(source) }
+    Ok((comparison.finish(job.corpus)?, answers.finish()?))
 }
 
 /// The answers of all heads.

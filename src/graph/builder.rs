@@ -94,7 +94,7 @@ impl<'a> GraphBuilder<'a> {
 
     /// Adds a node with attributes and one output and gives that output.
     pub(super) fn node_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> Value {
-        let name = self.free_name(format!("{}/{op_type}", self.scope));
+        let name = self.free_name(&format!("{}/{op_type}", self.scope));
         self.nodes.push(NodeProto {
             input: inputs.iter().map(|input| (*input).to_owned()).collect(),
             output: vec![name.clone()],
@@ -107,11 +107,11 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// `plain`, numbered where that name is taken.
-    fn free_name(&mut self, plain: String) -> Value {
-        let uses = self.uses.entry(plain.clone()).or_default();
+    fn free_name(&mut self, plain: &str) -> Value {
+        let uses = self.uses.entry(plain.to_owned()).or_default();
         loop {
             *uses += 1;
-            let name = if *uses == 1 { plain.clone() } else { format!("{plain}.{uses}") };
+            let name = if *uses == 1 { plain.to_owned() } else { format!("{plain}.{uses}") };
             if !self.taken.contains(&name) {
                 return name;
             }
@@ -301,7 +301,7 @@ impl<'a> GraphBuilder<'a> {
         }
         let asked = constant.name.clone();
         if self.taken.contains(&asked) {
-            constant.name = self.free_name(asked.clone());
+            constant.name = self.free_name(&asked);
         }
         let name = constant.name.clone();
         self.known.insert(asked, name.clone());

@@ -105,7 +105,7 @@ pub fn rewrite_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error>
     write_manifest(manifest, bundle)
 }
 
-fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
+pub(super) fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
     let path = bundle.join(MANIFEST_FILE);
     replace_file(&path, manifest.to_toml().as_bytes()).map_err(|source| Error::Write { path, source })
 }
@@ -140,6 +140,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         template: options.template.clone(),
         sep_token: checkpoint.sep_token().to_owned(),
         precision: options.precision,
+        batch_invariant: true,
         parameters: graph.parameters,
         tokenizer_hash: blake3::hash(checkpoint.tokenizer()).to_hex().to_string(),
         graph_hash,

@@ -54,7 +54,7 @@ fn mean(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask) -> Val
 }
 
 /// `rows` [batch, hidden], each divided by its length: the root of its product with itself.
-fn normalize(graph: &mut GraphBuilder<'_>, rows: &str) -> Value {
+pub(super) fn normalize(graph: &mut GraphBuilder<'_>, rows: &str) -> Value {
     let [before, behind] = [1, 2].map(|axis| graph.ints(&[axis]));
     let lying = graph.node("Unsqueeze", &[rows, &before]);
     let standing = graph.node("Unsqueeze", &[rows, &behind]);

@@ -13,7 +13,7 @@ use super::{EncoderConfig, Error, Pooling, Weights, files, license, vocabulary};
 const OTHER_WEIGHTS: [&str; 3] = ["tf_model.h5", "flax_model.msgpack", "model.ckpt.index"];
 
 /// The shortest max length: one word piece between the two special tokens.
-const LEAST_LENGTH: usize = 3;
+pub(super) const LEAST_LENGTH: usize = 3;
 
 /// An opened checkpoint: all its files are there, parse, and agree where this can be seen without reading weights.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ fn absent(folder: &Path, file: &'static str, instead: &[&'static str]) -> Error 
 }
 
 /// Every id that the tokenizer can give must be a row of the embedding table.
-fn check_vocabulary(path: &Path, bytes: &[u8], vocab_size: usize) -> Result<(), Error> {
+pub(super) fn check_vocabulary(path: &Path, bytes: &[u8], vocab_size: usize) -> Result<(), Error> {
     let tokenizer: Value = files::json(path, bytes)?;
     let listed = match &tokenizer["model"]["vocab"] {
         Value::Object(vocabulary) => vocabulary.values().filter_map(Value::as_u64).max(),

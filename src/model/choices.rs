@@ -25,6 +25,8 @@ pub enum Precision {
     /// 32-bit floating point, weights and activations.
     #[default]
     Fp32,
+    /// Whatever the ONNX file computes in that a bundle was made from; not a choice.
+    Mixed,
 }
 
 impl Pooling {
@@ -41,13 +43,14 @@ impl Pooling {
 }
 
 impl Precision {
-    /// Every precision, in the order in which messages list them.
+    /// Every precision that can be asked for, in the order in which messages list them.
     pub const ALL: [Self; 1] = [Self::Fp32];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Mixed => "mixed",
         }
     }
 }

@@ -74,6 +74,11 @@ impl Classification {
             let expected = format!("`{}` of the same family as `model_type`", architecture.classifier);
             return Err(wrong(path, "architectures", &format!("`{other}`"), &expected));
         }
+        Self::of_fields(path, fields).map(Some)
+    }
+
+    /// Reads the same fields of a config whatever class it names.
+    pub(super) fn of_fields(path: &Path, fields: &Map<String, Value>) -> Result<Self, Error> {
         let labels = match fields.get("id2label") {
             Some(Value::Object(named)) => listed(path, named)?,
             _ => numbered(path, fields.get("num_labels"))?,
@@ -101,7 +106,7 @@ impl Classification {
                 }
             },
         };
-        Ok(Some(Self { task, labels }))
+        Ok(Self { task, labels })
     }
 }
 

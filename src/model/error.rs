@@ -243,6 +243,12 @@ pub enum Error {
         /// `tokenizer.json`.
         tokenizer: PathBuf,
     },
+    /// Nothing says how long an input may be.
+    #[error("no file in `{folder}` says how many tokens an input may have")]
+    NoMaxLength {
+        /// The folder beside an ONNX file.
+        folder: PathBuf,
+    },
     /// A max length that the position table can't serve, or that leaves no room for text.
     #[error("max length {got} is out of range for `{folder}`: at least {least}, at most {most} (its position table)")]
     MaxLength {
@@ -355,6 +361,7 @@ impl Error {
                 "give tokenizer.json a `Lowercase` normalizer, or set `do_lower_case` to false if capitals are wanted"
             }
             Self::MaxLength { most, .. } => return Some(format!("`--max-length {most}` is the longest that fits")),
+            Self::NoMaxLength { .. } => "name the longest input that the model was made for: `--max-length N`",
             Self::NoPooling { .. } => {
                 "name the pooling that the model was trained with: `--pooling cls` or `--pooling mean`"
             }

@@ -14,6 +14,9 @@ pub const BUNDLE_FORMAT: u32 = 2;
 /// The graph's output: one row of floats for each text.
 pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
 
+/// The architecture of a graph that another program exported from a family that is not known here.
+pub const FOREIGN_ARCHITECTURE: &str = "onnx";
+
 /// The side on which long texts lose tokens.
 const TRUNCATION_SIDE: &str = "right";
 
@@ -48,6 +51,10 @@ pub struct Manifest {
     pub sep_token: String,
     /// The numbers that the graph computes in.
     pub precision: Precision,
+    /// Whether a text gets the same bits whatever else is in its batch. False only for the graph of another program
+    /// that was seen to do otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub batch_invariant: bool,
     /// Weights in the graph, those of a classifier's head included (numbers, not bytes).
     pub parameters: u64,
     /// BLAKE3 of `tokenizer.json`.
@@ -100,6 +107,15 @@ pub struct Source {
     pub weights_hash: String,
     /// Hash of what the config adds to the weights.
     pub config_hash: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 #[derive(Deserialize)]
@@ -179,7 +195,7 @@ impl Manifest {
         let words = [
             ("truncation_side", &self.truncation_side, vec![TRUNCATION_SIDE]),
             ("output", &self.output, vec![SENTENCE_EMBEDDING]),
-            ("architecture", &self.architecture, architectures::ALL.map(|known| known.name).to_vec()),
+            ("architecture", &self.architecture, architectures()),
         ];
         for (field, got, known) in words {
             if !known.contains(&got.as_str()) {
@@ -206,6 +222,11 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// What `architecture` may be.
+fn architectures() -> Vec<&'static str> {
+    architectures::ALL.iter().map(|known| known.name).chain([FOREIGN_ARCHITECTURE]).collect()
 }
 
 fn flatten(prefix: &str, table: &toml::Table, into: &mut Vec<(String, String)>) {

@@ -10,6 +10,7 @@ mod bundle;
 mod checkpoint;
 mod choices;
 mod classification;
+mod companion;
 mod config;
 #[cfg(test)]
 mod config_tests;
@@ -39,19 +40,20 @@ mod weights;
 
 pub use activation::Activation;
 pub use architectures::{
-    Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, LinearName, MaskedLmNames, Norms,
-    Padding, Positions, Projection,
+    Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, LinearName,
+    MaskedLmNames, Norms, Padding, Positions, Projection,
 };
 pub use bundle::{BUNDLE_FILES, Bundle, DATA_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
 pub use checkpoint::Checkpoint;
 pub use choices::{Pooling, Precision};
 pub use classification::{Classification, Task};
+pub use companion::Companion;
 pub use config::{Biases, EncoderConfig};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use head::{DEFAULT_THRESHOLD, GraphHead, LOGITS, MASK_PLACES, OWN_CLASSIFIER, PROBABILITIES};
 pub use identity::{FieldChange, Identity};
-pub use manifest::{BUNDLE_FORMAT, DataFile, Manifest, SENTENCE_EMBEDDING, Source};
+pub use manifest::{BUNDLE_FORMAT, DataFile, FOREIGN_ARCHITECTURE, Manifest, SENTENCE_EMBEDDING, Source};
 pub use masked_lm::MaskedLmHead;
 pub use metadata::GraphMetadata;
 pub use quality::{F1Quality, HeadQuality, MeasuredQuality, Quality};

@@ -21,6 +21,14 @@ const OF_BERT: [&str; 3] = ["bert", "distilbert", "electra"];
 /// Padding, unknown, begin, end, mask: in the order of their usual ids.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
+/// `tokenizer.json` of a folder, and nothing in its place.
+pub(super) fn tokenizer_json(encoder: &Path) -> Result<(PathBuf, Vec<u8>), Error> {
+    let path = encoder.join(TOKENIZER);
+    let bytes = files::read_if_present(&path)?;
+    let absent = || Error::NoFile { folder: encoder.to_owned(), file: TOKENIZER, instead: None };
+    Ok((path, bytes.ok_or_else(absent)?))
+}
+
 /// The file that the tokenizer comes from, and the bytes of its `tokenizer.json`. `config` is the tokenizer's beside it.
 pub(super) fn tokenizer(
     encoder: &Path,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use offprint::cache::{self, EmbeddingCache, Key};
 use offprint::encode::Tokenizer;
-use offprint::graph::{ExportOptions, write_bundle};
+use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
 use offprint::heads::Head;
 use offprint::model::{Bundle, Checkpoint, Pooling, Recipe, Weights};
 use offprint::output::{Answer, AnswerKind, Prediction, PredictionOptions, prediction_writer};
@@ -56,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "recipe", file: "recipe.toml", prepare: recipe_file, read: recipe, memory: TOML },
     Target { name: "manifest", file: "bundle.toml", prepare: bundle_folder, read: bundle, memory: TOML },
     Target { name: "graph", file: "model.onnx", prepare: bundle_folder, read: bundle, memory: TREE },
+    Target { name: "onnx", file: "model.onnx", prepare: exported, read: import, memory: CHECKPOINT },
     Target { name: "head", file: "x.head", prepare: head_file, read: head, memory: TREE },
     Target { name: "part", file: PART, prepare: cache_folder, read: cache, memory: (16, MIB / 8) },
     Target { name: "space", file: "0123456789abcdef/space.json", prepare: cache_folder, read: cache, memory: TREE },
@@ -166,6 +167,18 @@ fn bundle(folder: &Path) -> Outcome {
     let bundle = Bundle::open(folder)?;
     bundle.fingerprint();
     Ok(bundle.verify_graph()?)
+}
+
+fn exported(folder: &Path) {
+    copy("tests/data/onnx/external-data", folder);
+    fs::copy(data("tests/data/tiny-architectures/tokenizer.json"), folder.join("tokenizer.json")).unwrap();
+}
+
+fn import(folder: &Path) -> Outcome {
+    let into = folder.join("bundle");
+    fs::create_dir_all(&into)?;
+    let options = ImportOptions { file: folder.join("model.onnx"), output: None, export: options(folder) };
+    Ok(import_onnx(&options, &into).map(drop)?)
 }
 
 fn head_file(folder: &Path) {

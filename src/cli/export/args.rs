@@ -10,6 +10,7 @@ use offprint::model::{Pooling, Precision};
 use offprint::paper::Template;
 
 use super::super::corpus_args::CorpusArgs;
+use super::super::export_onnx::FromOnnxArgs;
 use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
 use super::quality::QualityArgs;
@@ -25,8 +26,11 @@ use super::quality::QualityArgs;
 pub(crate) struct ExportArgs {
     /// Folder with config.json, tokenizer.json and weights (model.safetensors or pytorch_model.bin, also in several
     /// files), or a recipe's name, or a hub id, which is downloaded into the hub's cache (HF_HOME)
-    #[arg(short, long, alias = "model-id", value_name = "MODEL")]
-    pub model: String,
+    #[arg(short, long, alias = "model-id", value_name = "MODEL", required_unless_present = "from_onnx")]
+    pub model: Option<String>,
+
+    #[command(flatten)]
+    pub onnx: FromOnnxArgs,
 
     #[command(flatten)]
     pub hub: HubArgs,
@@ -122,9 +126,10 @@ pub(super) fn options(args: &ExportArgs) -> Result<ExportOptions> {
 /// The checkpoint, downloaded where it is on the hub, with what the recipe says of it.
 fn source(args: &ExportArgs) -> Result<ExportOptions> {
     let asked = args.recipe.as_deref().map(hub::recipe).transpose()?;
-    match hub::find(&args.model)? {
+    let model = args.onnx.model(args.model.as_deref())?;
+    match hub::find(&model)? {
         Found::Folder(folder) => {
-            args.hub.check_folder(&args.model)?;
+            args.hub.check_folder(&model)?;
             let Some(recipe) = asked.flatten() else { return Ok(ExportOptions::new(&folder)) };
             recipe.verify(&folder)?;
             Ok(ExportOptions::from_recipe(&folder, &recipe))

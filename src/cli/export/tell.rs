@@ -16,6 +16,13 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
     match outcome {
         Outcome::Published { manifest, check } => {
             bundle(output, manifest, check);
+            if !manifest.batch_invariant {
+                remark(&format!(
+                    "warning: the vectors of {} texts out of {} change with their batch, by up to {:.1e}; bundle.toml says \
+                     so (`batch_invariant = false`)",
+                    check.batch_rows, check.texts, check.batch_delta
+                ));
+            }
             manifest.quality.iter().for_each(quality);
             Status::Done
         }

@@ -55,11 +55,84 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Nodes or values that contradict each other.
+    #[error("the graph of `{path}` {problem}")]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Inputs or outputs that are not those of an encoder, or that could be understood in several ways.
+    #[error(
+        "`{path}` {problem}; expected {expected}; its inputs are {}; its outputs are {}",
+        inputs.join(", "), outputs.join(", ")
+    )]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// What can't be understood.
+        problem: String,
+        /// What would be.
+        expected: String,
+        /// The inputs, with types and shapes.
+        inputs: Box<[String]>,
+        /// The outputs, with types and shapes.
+        outputs: Box<[String]>,
+    },
+    /// Operators of an old version.
+    #[error("`{path}` uses version {got} of the standard operators, expected at least {least}")]
+    Opset {
+        /// The file.
+        path: PathBuf,
+        /// Its version; 0 where there is none.
+        got: i64,
+        /// The oldest one that nodes can be added to.
+        least: i64,
+    },
+    /// Scores that don't fit the labels.
+    #[error("config.json has {got} labels, `{output}` of `{path}` gives {expected} scores")]
+    Labels {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The output with the scores.
+        output: String,
+        /// Labels in config.json.
+        got: usize,
+        /// Scores for each text.
+        expected: usize,
+    },
+    /// The length of a vector stands neither in the file nor beside it.
+    #[error(
+        "neither `{path}` nor config.json (`hidden_size`) says how many numbers `{output}` has for a token or text"
+    )]
+    NoSize {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The output.
+        output: String,
+    },
+    /// Positions are asked for, and how to count them is not known.
+    #[error("`{path}` reads `position_ids`, and how they are counted for the `model_type` in config.json is not known")]
+    Positions {
+        /// The ONNX file.
+        path: PathBuf,
+    },
 }
 
 impl Error {
     /// The way out, where one is known to apply.
     pub fn hint(&self) -> Option<String> {
-        None
+        let text = match self {
+            Self::Layout { problem, .. } if problem.contains("several outputs") => {
+                "name the one to take with `--onnx-output`"
+            }
+            Self::Opset { .. } | Self::Positions { .. } => {
+                "export it anew, with a newer operator set and `input_ids` and `attention_mask` as inputs"
+            }
+            Self::Labels { .. } => "the file and config.json look like different models",
+            _ => return None,
+        };
+        Some(text.to_owned())
     }
 }

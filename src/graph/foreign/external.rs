@@ -57,6 +57,11 @@ impl ExternalFiles {
         Self { folder: folder.to_owned(), open: Mutex::default() }
     }
 
+    /// The files that were opened, in the order of their names.
+    pub(super) fn opened(&self) -> Vec<Bytes> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The bytes of a tensor, `expected` many; what is wrong as an end to `tensor x`.
     pub(super) fn bytes_of(&self, tensor: &TensorProto, expected: u64) -> Result<Bytes, String> {
         let place = ExternalPlace::of(tensor)?;

@@ -9,9 +9,9 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::Error;
-use super::external::ExternalFiles;
+use super::external::{ExternalFiles, ExternalPlace};
 use super::scan::{self, Problem};
-use crate::graph::onnx::{GraphProto, ModelProto, TensorProto};
+use crate::graph::onnx::{ElementType, GraphProto, ModelProto, TensorProto};
 
 /// An ONNX file of any origin, decoded.
 #[derive(Debug)]
@@ -59,11 +59,7 @@ impl OnnxFile {
     /// # Errors
     /// Bytes that don't fit shape and type, or that lie outside of the file's folder; texts, which have no such form.
     pub(crate) fn tensor_bytes(&self, tensor: &TensorProto) -> Result<Bytes, Error> {
-        let wrong = |problem: String| Error::Tensor {
-            path: self.path.clone(),
-            tensor: tensor.name.clone().unwrap_or_default(),
-            problem,
-        };
+        let wrong = |problem: String| self.wrong(tensor, problem);
         let shape = || format!("{:?} of {}", tensor.dims, element_name(tensor));
         let expected = tensor.byte_len().ok_or_else(|| wrong(format!("has shape {}, which has no size", shape())))?;
         let bytes = if tensor.is_external() {
@@ -79,9 +75,61 @@ impl OnnxFile {
         Ok(bytes)
     }
 
-    /// BLAKE3 of the whole file, in hex.
+    /// Its graph with every constant in it, those of other files too, each compared with its type and shape. Nothing is
+    /// copied: bytes stay where they are mapped.
+    ///
+    /// # Errors
+    /// As [`OnnxFile::tensor_bytes`]; ranges of other files that overlap; weights of other files inside of nodes.
+    pub(crate) fn with_weights(&self) -> Result<GraphProto, Error> {
+        let mut graph = self.graph().clone();
+        self.check_ranges(&graph)?;
+        for tensor in &mut graph.initializer {
+            if tensor.element() == Some(ElementType::Text) && !tensor.is_external() {
+                continue;
+            }
+            let bytes = self.tensor_bytes(tensor)?;
+            if tensor.is_external() {
+                tensor.raw_data = Some(bytes);
+                tensor.data_location = None;
+                tensor.external_data.clear();
+            }
+        }
+        Ok(graph)
+    }
+
+    /// Two constants may share their bytes, but not a part of them.
+    fn check_ranges(&self, graph: &GraphProto) -> Result<(), Error> {
+        let mut ranges = Vec::new();
+        for tensor in graph.initializer.iter().filter(|tensor| tensor.is_external()) {
+            let place = ExternalPlace::of(tensor).map_err(|problem| self.wrong(tensor, problem))?;
+            let length = place.length.or(tensor.byte_len()).unwrap_or(0);
+            ranges.push((place.location, place.offset, place.offset.saturating_add(length), tensor));
+        }
+        ranges.sort_by(|one, other| (&one.0, one.1, one.2).cmp(&(&other.0, other.1, other.2)));
+        for pair in ranges.windows(2) {
+            let [(file, start, end, before), (other, begin, stop, tensor)] = [&pair[0], &pair[1]];
+            if file == other && begin < end && (start, end) != (begin, stop) {
+                let name = before.name.as_deref().unwrap_or_default();
+                let problem = format!("begins at byte {begin} of `{file}`, inside `{name}`, which ends at {end}");
+                return Err(self.wrong(tensor, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// BLAKE3 of the whole file, in hex; with weights in other files, the BLAKE3 of theirs in the order of their names.
     pub fn hash(&self) -> String {
-        blake3::hash(&self.bytes).to_hex().to_string()
+        let hash = |bytes: &Bytes| blake3::hash(bytes).to_hex().to_string();
+        let others = self.external.opened();
+        if others.is_empty() {
+            return hash(&self.bytes);
+        }
+        let all: String = std::iter::once(&self.bytes).chain(&others).map(hash).collect();
+        blake3::hash(all.as_bytes()).to_hex().to_string()
+    }
+
+    fn wrong(&self, tensor: &TensorProto, problem: String) -> Error {
+        Error::Tensor { path: self.path.clone(), tensor: tensor.name.clone().unwrap_or_default(), problem }
     }
 }
 

@@ -1,12 +1,17 @@
 //! ONNX files that other programs wrote, and our own when they are changed: opening them safely, reaching their
 //! weights, and writing them again with other nodes. Nothing in such a file is trusted; nothing is run.
 
+mod adapt;
 mod error;
 mod external;
 mod file;
+mod import;
+mod layout;
+mod names;
 mod rewrite;
 mod scan;
 
 pub use error::Error;
 pub use file::OnnxFile;
+pub use import::{ImportOptions, import_onnx};
 pub(crate) use rewrite::ModelWriter;

@@ -139,7 +139,7 @@ impl Scan<'_> {
                     if (kind, number) == (Kind::Model, 7) {
                         self.graphs += 1;
                     }
-                    self.field(content, first, (field_end, depth))?;
+                    self.field(&content, first, (field_end, depth))?;
                     self.position = field_end;
                 }
                 _ => return Err(Problem::Form(format!("field {number} at byte {start} has the wire type {wire}"))),
@@ -149,9 +149,9 @@ impl Scan<'_> {
     }
 
     /// What stands in a field with a length, up to its end.
-    fn field(&mut self, content: Content, first: bool, (end, depth): (usize, usize)) -> Result<(), Problem> {
+    fn field(&mut self, content: &Content, first: bool, (end, depth): (usize, usize)) -> Result<(), Problem> {
         let length = (end - self.position) as u64;
-        match content {
+        match *content {
             Content::One(kind) => {
                 self.pay(kind.size())?;
                 self.message(kind, end, depth + 1)
@@ -312,5 +312,36 @@ fn content(kind: Kind, number: u64) -> Content {
         (Kind::Placement | Kind::Sharding, 1) => Text,
         (Kind::Entry, 1..=3) => Texts,
         _ => Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, content.len() as u8], content].concat()
+    }
+
+    #[test]
+    fn what_a_list_takes_is_paid_before_it_is_made() {
+        // Seven empty attributes of one node: room for four, then for eight.
+        let model = field(7, &field(1, &field(5, &[]).repeat(7)));
+        let mut paid = Scan { bytes: &model, position: 0, nodes: 0, graphs: 0, budget: 1 << 20, left: 1 << 20 };
+        paid.message(Kind::Model, model.len(), 0).unwrap();
+        let [graph, node, attribute] = [Kind::Graph, Kind::Node, Kind::Attribute].map(Kind::size);
+        assert_eq!((1 << 20) - paid.left, graph + 4 * node + (4 + 6 * 2) * attribute);
+        assert_eq!((paid.nodes, paid.graphs), (1, 1));
+        let mut poor = Scan { position: 0, nodes: 0, graphs: 0, left: 10 * attribute, ..paid };
+        let limit = Problem::Limit { what: "bytes of memory beside its weights", limit: 1 << 20 };
+        assert_eq!(poor.message(Kind::Model, model.len(), 0), Err(limit));
+    }
+
+    #[test]
+    fn fields_that_are_not_known_are_skipped_and_numbers_may_be_packed() {
+        let tensor = [field(7, &[1, 2, 3]), vec![0x38, 5], field(15, b"text"), vec![0x95, 0x03, 0, 0, 0, 0]].concat();
+        assert_eq!(scan(&field(7, &field(5, &tensor))), Ok(()));
+        let cut = scan(&field(7, &field(5, &[0x95, 0x03, 0, 0])));
+        assert_eq!(cut, Err(Problem::Form("a message ends at byte 8 inside a number".to_owned())));
     }
 }

@@ -202,6 +202,12 @@ impl ElementType {
         self.row().2
     }
 
+    /// Whether weights are kept in it, quantized ones too; the rest is for places, counts and masks.
+    pub(crate) fn holds_weights(self) -> bool {
+        let others = [Self::Int16, Self::Int32, Self::Int64, Self::Uint16, Self::Uint32, Self::Uint64];
+        !others.contains(&self) && self != Self::Text && self != Self::Bool
+    }
+
     fn row(self) -> &'static (Self, &'static str, Option<u8>) {
         &Self::ALL[self as usize - 1]
     }

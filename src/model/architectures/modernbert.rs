@@ -2,8 +2,8 @@
 //! biases, and attention that most layers keep within a window.
 
 use super::{
-    Activation, Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, MaskedLmNames,
-    Norms, Positions, bert,
+    Activation, Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames,
+    MaskedLmNames, Norms, Positions, bert,
 };
 
 pub(super) static MODERNBERT: Architecture = Architecture {

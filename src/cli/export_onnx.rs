@@ -1,0 +1,68 @@
+//! The flags of `offprint export --from-onnx`: an ONNX file of another program takes the place of the weights. Owns the
+//! choice of the folder whose config and tokenizer go with the file; what the file is, `graph` finds out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
+use offprint::model::Manifest;
+
+use super::export::Original;
+use super::user_error;
+
+/// The file that must lie beside an ONNX file, or one folder above it.
+const CONFIG: &str = "config.json";
+/// The folder in which sentence-transformers keeps its ONNX files.
+const ONNX_FOLDER: &str = "onnx";
+
+/// An ONNX file in the place of weights.
+#[derive(Debug, Args)]
+pub(crate) struct FromOnnxArgs {
+    /// Take this ONNX file, as optimum, sentence-transformers or torch.onnx.export wrote it, instead of weights; pooling
+    /// and normalization are added to it. --model is then the folder with its config.json and tokenizer [default: the
+    /// file's own, or the one above `onnx/`]
+    #[arg(long, value_name = "FILE")]
+    from_onnx: Option<PathBuf>,
+
+    /// Output of that file that vectors are made of [default: token states, else `sentence_embedding`, by name and shape]
+    #[arg(long, value_name = "NAME", requires = "from_onnx")]
+    onnx_output: Option<String>,
+}
+
+impl FromOnnxArgs {
+    /// The model that was asked for, else the folder that goes with the file.
+    pub(crate) fn model(&self, asked: Option<&str>) -> Result<String> {
+        match (asked, &self.from_onnx) {
+            (Some(model), _) => Ok(model.to_owned()),
+            (None, Some(file)) => Ok(companions(file)?.display().to_string()),
+            (None, None) => Err(user_error("no model was given", "`--model` names it")),
+        }
+    }
+
+    /// What such a bundle is compared with: the file's own original is not known.
+    pub(crate) fn original(&self) -> Option<Original<'static>> {
+        self.from_onnx.is_some().then_some(Original::Unknown)
+    }
+
+    /// Writes the bundle into an existing folder.
+    pub(crate) fn make(&self, export: &ExportOptions, into: &Path) -> Result<Manifest> {
+        let Some(file) = &self.from_onnx else { return Ok(write_bundle(export, into)?) };
+        let options = ImportOptions { file: file.clone(), output: self.onnx_output.clone(), export: export.clone() };
+        Ok(import_onnx(&options, into)?)
+    }
+}
+
+/// The folder of the file, or the one above it if the file lies in `onnx/` and there is no config beside it.
+fn companions(file: &Path) -> Result<PathBuf> {
+    if !file.is_file() {
+        return Err(user_error(format!("there is no file `{}`", file.display()), "`--from-onnx` takes an ONNX file"));
+    }
+    let file = file.canonicalize()?;
+    let own = file.parent().unwrap_or(Path::new("/"));
+    let above = own.parent().filter(|_| own.file_name().is_some_and(|name| name == ONNX_FOLDER));
+    let found = [Some(own), above].into_iter().flatten().find(|folder| folder.join(CONFIG).is_file());
+    // A sentence-transformers folder may keep its config in a folder of its own.
+    let found = found.or(above).unwrap_or(own);
+    Ok(found.to_owned())
+}
