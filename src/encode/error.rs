@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// The table of word embeddings cannot be read.
     #[error(transparent)]
-    Graph(#[from] graph::Error),
+    Graph(Box<graph::Error>),
     /// A word that the tokenizer makes nothing of.
     #[error("the tokenizer makes no word piece of `{word}`")]
     NoPieces {
@@ -173,5 +173,11 @@ impl Error {
             }
             _ => None,
         }
+    }
+}
+
+impl From<graph::Error> for Error {
+    fn from(source: graph::Error) -> Self {
+        Self::Graph(Box::new(source))
     }
 }

@@ -16,10 +16,10 @@ fn matrix(rows: &[&[f32]]) -> EmbeddingMatrix {
     EmbeddingMatrix { rows: rows.len(), dim: rows[0].len(), data: rows.concat() }
 }
 
-fn measure(original: EmbeddingMatrix, new: EmbeddingMatrix) -> Result<MeasuredQuality, Error> {
+fn measure(original: &EmbeddingMatrix, new: &EmbeddingMatrix) -> Result<MeasuredQuality, Error> {
     let texts: Vec<String> = (0..original.rows).map(|row| format!("text {row}")).collect();
     let mut figures = Figures::new(NEIGHBOUR_TEXTS);
-    figures.take(&texts.iter().map(String::as_str).collect::<Vec<_>>(), (&original, &new));
+    figures.take(&texts.iter().map(String::as_str).collect::<Vec<_>>(), (original, new));
     figures.finish("papers", &origin())
 }
 
@@ -36,7 +36,7 @@ fn figures_are_those_of_the_vectors() {
     // Cosines 1, 0.6, 0 and 0.8; the second vector is also twice as long, which no cosine sees.
     let original = matrix(&[&[1.0, 0.0], &[1.0, 0.0], &[0.0, 1.0], &[0.0, 1.0]]);
     let new = matrix(&[&[1.0, 0.0], &[1.2, 1.6], &[1.0, 0.0], &[0.6, 0.8]]);
-    let found = measure(original, new).unwrap();
+    let found = measure(&original, &new).unwrap();
     let close = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-7, "{got}, expected {expected}");
     close(found.cosine_min, 0.0);
     // 1 % of the way over three gaps: 0.03 of the first, from 0 to 0.6.
@@ -53,7 +53,7 @@ fn figures_are_those_of_the_vectors() {
 fn equal_bits_are_exactly_one_and_nothing_changes() {
     let rows: Vec<f32> = (0..30_u8).flat_map(|n| [f32::from(n).cos(), f32::from(n).sin(), 0.1]).collect();
     let vectors = EmbeddingMatrix { rows: 30, dim: 3, data: rows };
-    let found = measure(vectors.clone(), vectors).unwrap();
+    let found = measure(&vectors, &vectors).unwrap();
     let all = [found.cosine_min, found.cosine_1_percent, found.cosine_median, found.cosine_mean];
     assert_eq!((all, found.max_delta), ([1.0; 4], 0.0));
     assert_eq!((found.neighbours, found.neighbours_kept, found.first_neighbour_kept), (10, 1.0, 1.0));
@@ -153,7 +153,7 @@ fn figures_agree_with_numpy_and_scikit_learn() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/quality/reference.json");
     let reference: Reference = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let matrix = |rows: &[Vec<f32>]| matrix(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    let found = measure(matrix(&reference.original), matrix(&reference.new)).unwrap();
+    let found = measure(&matrix(&reference.original), &matrix(&reference.new)).unwrap();
     let found = serde_json::to_value(found).unwrap();
     assert_eq!(reference.figures.len(), 7);
     for (name, expected) in &reference.figures {

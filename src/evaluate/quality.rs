@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
 use super::error::Error;
-use crate::encode::{self, Comparison, Side, TokenBudget, WindowPair};
+use crate::encode::{Comparison, Side, TokenBudget, WindowPair};
 use crate::heads::{self, Head};
 use crate::model::{GraphHead, HeadQuality, MeasuredQuality};
 use crate::runtime::EmbeddingMatrix;
