@@ -179,7 +179,8 @@ fn writers_and_prunes_at_the_same_time_lose_no_row_of_a_run() {
                         cache.close_part().unwrap();
                         assert_held(&EmbeddingCache::open(root, &space()).unwrap(), start..start + 10);
                         cache.finish().unwrap();
-                        assert!(cache.take_warnings().is_empty(), "it was not removed under the writer");
+                        let warnings = cache.take_warnings();
+                        assert!(warnings.is_empty(), "it was not removed under the writer: {warnings:?}");
                     }
                 })
             })

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::process::Command as Process;
 
-use clap::error::ErrorKind;
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 
 use super::*;
@@ -99,18 +100,35 @@ fn look_for(variable: &str) {
     let mut met = 0;
     for (path, command) in leaves(&command_line(), &[]) {
         let Some(flag) = command.get_arguments().find(|flag| twin(flag).as_deref() == Some(variable)) else { continue };
-        let mut words = path.clone();
-        for other in command.get_arguments().filter(|other| other.is_required_set() && other.get_id() != flag.get_id())
-        {
-            words.extend(other.get_long().map(|long| format!("--{long}")));
-            words.push(value(&path, other).to_owned());
-        }
-        let matches = with_twins(command_line()).try_get_matches_from(&words);
-        let matches = matches.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let matches = parsed(&path, &command, flag);
         let leaf = path[1..].iter().fold(&matches, |matches, name| matches.subcommand_matches(name).unwrap());
         let source = leaf.value_source(flag.get_id().as_str());
         assert_eq!(source, Some(ValueSource::EnvVariable), "{variable} of {path:?}");
         met += 1;
     }
     assert!(met > 0, "{variable}");
+}
+
+/// What the command makes of its environment and the flags that it can't do without, `flag` left out.
+fn parsed(path: &[String], command: &Command, flag: &Arg) -> ArgMatches {
+    let mut words = path.to_vec();
+    let add = |words: &mut Vec<String>, argument: &Arg| {
+        words.extend(argument.get_long().map(|long| format!("--{long}")));
+        words.push(value(path, argument).to_owned());
+    };
+    for other in command.get_arguments().filter(|other| other.is_required_set() && other.get_id() != flag.get_id()) {
+        add(&mut words, other);
+    }
+    loop {
+        let error = match with_twins(command_line()).try_get_matches_from(&words) {
+            Ok(matches) => return matches,
+            Err(error) => error,
+        };
+        // Flags that only some others make dispensable are told by the message alone.
+        assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument, "{words:?}: {error}");
+        let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { panic!("{error}") };
+        let is_missing = |long: &str| missing.iter().any(|name| name.split([' ', '=']).next() == Some(long));
+        let named = |other: &&Arg| other.get_long().is_some_and(|long| is_missing(&format!("--{long}")));
+        add(&mut words, command.get_arguments().find(named).expect("clap names the command's own flags"));
+    }
 }
