@@ -77,7 +77,9 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         threads,
     };
     let check = if bundle.manifest.batch_invariant { check_encoder } else { measure_encoder };
-    Told::Checked(check(&encoder(&bundle, 1), normalized)?).say()?;
+    let heads = &bundle.manifest.heads;
+    let whole = BundleWithHeads { encoder: &encoder(&bundle, 1), heads };
+    Told::Checked(check(&whole, heads, normalized)?).say()?;
     let Some(original) = &args.original else { return Ok(Status::Done) };
 
     let original = Bundle::open(original)?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::composition::Composition;
 use super::invariance::{Meter, Subject, Threaded, differences};
 use super::texts::few_texts;
-use super::{Error, OpenEncoder, OpenedEncoder};
+use super::{Error, OpenEncoder};
 use crate::model::{GraphHead, Task};
 use crate::runtime::EmbeddingMatrix;
 
@@ -34,14 +34,14 @@ pub struct EncoderCheck {
     pub batch_rows: usize,
 }
 
-/// Runs the built-in texts.
+/// Runs the built-in texts. The rows of `encoder` hold an embedding and behind it the answers of `heads`, in their order.
 ///
 /// # Errors
 /// An encoder that cannot be opened or run, vectors of the wrong length, with NaN, with a norm that `normalized`
 /// forbids, that are all the same, or that depend on the batch; a head whose answers are no probabilities (for a
 /// regression, not finite), that don't sum to 1 where one label is right, or that depend on the batch.
-pub fn check_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<EncoderCheck, Error> {
-    let check = measure_encoder(encoder, normalized)?;
+pub fn check_encoder(encoder: &dyn OpenEncoder, heads: &[GraphHead], normalized: bool) -> Result<EncoderCheck, Error> {
+    let check = measure_encoder(encoder, heads, normalized)?;
     check_delta(check.batch_rows, check.batch_delta)?;
     Ok(check)
 }
@@ -50,14 +50,19 @@ pub fn check_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<Enco
 ///
 /// # Errors
 /// As [`check_encoder`], but for numbers that depend on the batch.
-pub fn measure_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<EncoderCheck, Error> {
+pub fn measure_encoder(
+    encoder: &dyn OpenEncoder,
+    heads: &[GraphHead],
+    normalized: bool,
+) -> Result<EncoderCheck, Error> {
     let texts = few_texts();
-    let heads = encoder.heads();
-    let (alone, together) = run_alone_and_together(&WithHeads(encoder), texts)?;
-    let vectors = columns(&alone, 0..encoder.dim());
+    let (alone, together) = run_alone_and_together(encoder, texts)?;
+    let answers: usize = heads.iter().map(|head| head.labels.len()).sum();
+    let too_few = || Error::unhealthy(format!("its rows have {} numbers, its heads {answers}", encoder.dim()));
+    let mut start = encoder.dim().checked_sub(answers).ok_or_else(too_few)?;
+    let vectors = columns(&alone, 0..start);
     let norms = check_norms(&vectors, normalized)?;
     check_variety(&vectors)?;
-    let mut start = encoder.dim();
     for head in heads {
         let own = start..start + head.labels.len();
         start = own.end;
@@ -65,19 +70,6 @@ pub fn measure_encoder(encoder: &dyn OpenEncoder, normalized: bool) -> Result<En
     }
     let (rows, batch_delta) = differences(&alone, &together);
     Ok(EncoderCheck { texts: texts.len(), norms, batch_delta, batch_rows: rows.len(), heads: heads.len() })
-}
-
-/// An encoder whose rows hold the answers of its heads behind the embedding.
-struct WithHeads<'a>(&'a dyn OpenEncoder);
-
-impl OpenEncoder for WithHeads<'_> {
-    fn dim(&self) -> usize {
-        self.0.dim() + self.0.heads().iter().map(|head| head.labels.len()).sum::<usize>()
-    }
-
-    fn open(&self) -> Result<OpenedEncoder, Error> {
-        self.0.open_with_heads()
-    }
 }
 
 /// Some of the columns of every row.
@@ -172,6 +164,7 @@ fn check_delta(rows: usize, delta: f64) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::OpenedEncoder;
     use crate::encode::StubEncoder;
     use crate::model::Classification;
     use crate::runtime::{self, Batch, RunBatch};
@@ -184,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_healthy_encoder_passes_and_norms_are_checked_only_where_promised() {
-        let check = check_encoder(&STUB, true).unwrap();
+        let check = check_encoder(&STUB, &[], true).unwrap();
         assert_eq!((check.texts, check.batch_delta, check.heads), (6, 0.0, 0));
         assert_eq!(check_norms(&vectors(&[1.0, -1.1]), false).unwrap(), (1.0, f64::from(1.1_f32)));
         let error = check_norms(&vectors(&[1.0, -1.1]), true).unwrap_err();
@@ -206,7 +199,6 @@ mod tests {
 
     /// A stub with a head for one label of two and a regression: what they answer depends on the rows of the batch.
     struct Headed {
-        heads: [GraphHead; 2],
         answers: fn(usize) -> [f32; 3],
     }
 
@@ -226,18 +218,10 @@ mod tests {
 
     impl OpenEncoder for Headed {
         fn dim(&self) -> usize {
-            STUB.dim
+            STUB.dim + 3
         }
 
         fn open(&self) -> Result<OpenedEncoder, Error> {
-            STUB.open()
-        }
-
-        fn heads(&self) -> &[GraphHead] {
-            &self.heads
-        }
-
-        fn open_with_heads(&self) -> Result<OpenedEncoder, Error> {
             let mut opened = STUB.open()?;
             let answers = self.answers;
             let wrap = |stub| Box::new(HeadedSession { stub, answers }) as Box<dyn RunBatch>;
@@ -253,7 +237,7 @@ mod tests {
         };
         let heads = [head("topic", Task::Classification, &["a", "b"]), head("year", Task::Regression, &["year"])];
         let error = |error: Error| error.to_string().replace("the encoder failed its check: ", "");
-        check_encoder(&Headed { heads, answers }, true).map_err(error)
+        check_encoder(&Headed { answers }, &heads, true).map_err(error)
     }
 
     #[test]

@@ -45,16 +45,6 @@ pub trait OpenEncoder: Sync {
 
     /// Opens it; called at most once a run.
     fn open(&self) -> Result<OpenedEncoder, Error>;
-
-    /// The heads in its graph.
-    fn heads(&self) -> &[GraphHead] {
-        &[]
-    }
-
-    /// Opens it so that a text's row holds its embedding and behind it the answers of all heads, from one pass.
-    fn open_with_heads(&self) -> Result<OpenedEncoder, Error> {
-        self.open()
-    }
 }
 
 /// Numbers that the answers of heads have together.
@@ -83,16 +73,6 @@ impl OpenEncoder for BundleEncoder {
     fn open(&self) -> Result<OpenedEncoder, Error> {
         self.open_outputs(&[SENTENCE_EMBEDDING], self.dim())
     }
-
-    fn heads(&self) -> &[GraphHead] {
-        &self.bundle.manifest.heads
-    }
-
-    fn open_with_heads(&self) -> Result<OpenedEncoder, Error> {
-        let answers = self.heads().iter().map(GraphHead::answer);
-        let outputs: Vec<&str> = [SENTENCE_EMBEDDING].into_iter().chain(answers).collect();
-        self.open_outputs(&outputs, self.dim() + answers_dim(self.heads()))
-    }
 }
 
 impl BundleEncoder {
@@ -100,7 +80,7 @@ impl BundleEncoder {
     ///
     /// # Errors
     /// A graph or tokenizer that cannot be opened, and rows of another length.
-    pub fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
+    fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };

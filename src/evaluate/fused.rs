@@ -5,9 +5,9 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::encode::{BundleEncoder, OpenEncoder, OpenedEncoder, built_in_texts, run_alone, run_alone_and_together};
+use crate::encode::{BundleEncoder, BundleWithHeads, built_in_texts, run_alone, run_alone_and_together};
 use crate::heads::{Head, most_probable};
-use crate::model::{DEFAULT_THRESHOLD, GraphHead, SENTENCE_EMBEDDING, Task};
+use crate::model::{DEFAULT_THRESHOLD, GraphHead, Task};
 use crate::runtime::EmbeddingMatrix;
 
 /// How far a probability may be off, and a number of a regression as a share of its scale.
@@ -72,7 +72,7 @@ pub fn fused_agreement(plain: &BundleEncoder, fused: &BundleEncoder, heads: &[He
     let old = &plain.bundle.manifest;
     let texts = built_in_texts(old.max_length.min(LONGEST_TEXT));
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let all_rows = |encoder| AllRows { encoder, answers: &encoder.bundle.manifest.heads };
+    let all_rows = |encoder| BundleWithHeads { encoder, heads: &encoder.bundle.manifest.heads };
     let before = run_alone(&all_rows(plain), &texts)?;
     let (alone, together) = run_alone_and_together(&all_rows(fused), &texts)?;
     let (before, after, together) = (view(&before), view(&alone), view(&together));
@@ -93,24 +93,6 @@ pub fn fused_agreement(plain: &BundleEncoder, fused: &BundleEncoder, heads: &[He
     let heads = heads.iter().zip(new).map(&mut agreement).collect::<Result<_, Error>>()?;
     let batch_rows_differ = rows_differ(after, together);
     Ok(FusedAgreement { texts: texts.len(), old_rows_differ, batch_rows_differ, heads })
-}
-
-/// A text's row: its vector, then the answers of all heads in the graph.
-struct AllRows<'b> {
-    encoder: &'b BundleEncoder,
-    answers: &'b [GraphHead],
-}
-
-impl OpenEncoder for AllRows<'_> {
-    fn dim(&self) -> usize {
-        self.encoder.dim() + self.answers.iter().map(|head| head.labels.len()).sum::<usize>()
-    }
-
-    fn open(&self) -> Result<OpenedEncoder, crate::encode::Error> {
-        let answers = self.answers.iter().map(GraphHead::answer);
-        let outputs: Vec<&str> = std::iter::once(SENTENCE_EMBEDDING).chain(answers).collect();
-        self.encoder.open_outputs(&outputs, self.dim())
-    }
 }
 
 fn view(rows: &EmbeddingMatrix) -> ArrayView2<'_, f32> {
