@@ -80,7 +80,7 @@ impl BundleEncoder {
     ///
     /// # Errors
     /// A graph or tokenizer that cannot be opened, and rows of another length.
-    fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
+    pub fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
