@@ -72,7 +72,7 @@ fn answers_are_those_of_scikit_learn_on_torchs_vectors() {
         let head = head_for(&bundle(), name);
         let kind = if head.task == Task::Regression { "logits" } else { "probabilities" };
         let output = format!("{name}_{kind}");
-        let got = Graph::open(&fused, &[&output], head.labels.len()).rows(&views(&texts), 4);
+        let got = Graph::open(&fused, &[(&output, head.labels.len())]).rows(&views(&texts), 4);
         let want = tensors.tensor(name).unwrap();
         let want = want.data().chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap()));
         let want: Vec<f64> = want.collect();
@@ -93,12 +93,12 @@ fn every_head_agrees_with_encoder_and_head_on_a_corpus() {
     let place = Workplace::new();
     let fused = fuse_all(&place);
     let texts = many_texts();
-    let rows = Graph::open(bundle().as_ref(), &["sentence_embedding"], 24).rows(&views(&texts), 16);
+    let rows = Graph::open(bundle().as_ref(), &[("sentence_embedding", 24)]).rows(&views(&texts), 16);
     for name in HEADS {
         let head = head_for(&bundle(), name);
         let kind = if head.task == Task::Regression { "logits" } else { "probabilities" };
-        let outputs = ["sentence_embedding", &format!("{name}_{kind}")];
-        let mut graph = Graph::open(&fused, &outputs, 24 + head.labels.len());
+        let answers = format!("{name}_{kind}");
+        let mut graph = Graph::open(&fused, &[("sentence_embedding", 24), (&answers, head.labels.len())]);
         let got = graph.rows(&views(&texts), 16);
         assert_eq!(bits(&got.slice(s![.., ..24]).to_owned()), bits(&rows), "{name}: another embedding");
         let answers = got.slice(s![.., 24..]).to_owned();
@@ -193,12 +193,13 @@ fn heads_are_added_to_heads_and_a_checkpoints_classifier_keeps_its_outputs() {
     assert_eq!(one.manifest.encoder_graph_hash, two.manifest.encoder_graph_hash);
     assert_eq!(one.fingerprint(), two.fingerprint());
     let texts = reference_texts();
-    let answers = |bundle: &str, outputs: &[&str], dim: usize| {
-        bits(&Graph::open(&place.path(bundle), outputs, dim).rows(&views(&texts), 3))
+    let answers = |bundle: &str, outputs: &[(&str, usize)]| {
+        bits(&Graph::open(&place.path(bundle), outputs).rows(&views(&texts), 3))
     };
-    assert_eq!(answers("plain", &["probabilities"], 3), answers("two", &["probabilities"], 3));
-    let outputs = ["probabilities", "topic_probabilities"];
-    assert_eq!(answers("one", &outputs, 8), answers("two", &outputs, 8));
+    let own = ("probabilities", 3);
+    assert_eq!(answers("plain", &[own]), answers("two", &[own]));
+    let outputs = [own, ("topic_probabilities", 5)];
+    assert_eq!(answers("one", &outputs), answers("two", &outputs));
     let taken = place.run(&["fuse", "--model", "two", "--head", "when=topic.head", "-o", "three"], 2);
     taken.expect(&["error: two heads of the bundle would be called `when`", "hint: give the head a name of its own"]);
     assert!(!place.path("three").exists());
@@ -234,7 +235,7 @@ fn vectors_that_the_encoder_computed_are_found_by_the_fused_bundle() {
 fn a_head_that_f32_is_too_coarse_for_computes_in_f64() {
     let place = Workplace::new();
     // Large coefficients, and a text for which they cancel: the labels stay about equally probable.
-    let row = Graph::open(bundle().as_ref(), &["sentence_embedding"], 24).rows(&["Offprints"], 1);
+    let row = Graph::open(bundle().as_ref(), &[("sentence_embedding", 24)]).rows(&["Offprints"], 1);
     let mut head = head_for(&bundle(), "topic");
     head.coefficients *= 500.0;
     head.intercepts = head.coefficients.dot(&row.row(0).mapv(f64::from)).mapv(|logit| 0.1 - logit).to_vec();
@@ -242,7 +243,7 @@ fn a_head_that_f32_is_too_coarse_for_computes_in_f64() {
     let said = place.run(&["fuse", "--model", &bundle(), "--head", "steep.head", "-o", "fused"], 0);
     said.expect(&["steep: computes in f64, since in f32 its answers would be off by ", "answers within "]);
     let texts = many_texts();
-    let mut graph = Graph::open(&place.path("fused"), &["sentence_embedding", "probabilities"], 29);
+    let mut graph = Graph::open(&place.path("fused"), &[("sentence_embedding", 24), ("probabilities", 5)]);
     let rows = graph.rows(&views(&texts), 8);
     let want = head.predict(rows.slice(s![.., ..24])).unwrap();
     let worst = rows.slice(s![.., 24..]).iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);

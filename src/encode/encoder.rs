@@ -47,6 +47,11 @@ pub trait OpenEncoder: Sync {
     fn open(&self) -> Result<OpenedEncoder, Error>;
 }
 
+/// The outputs with the answers of heads, and how many numbers each has.
+fn answers(heads: &[GraphHead]) -> impl Iterator<Item = (&str, usize)> {
+    heads.iter().map(|head| (head.answer(), head.labels.len()))
+}
+
 /// Numbers that the answers of heads have together.
 fn answers_dim(heads: &[GraphHead]) -> usize {
     heads.iter().map(|head| head.labels.len()).sum()
@@ -71,23 +76,26 @@ impl OpenEncoder for BundleEncoder {
     }
 
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        self.open_outputs(&[SENTENCE_EMBEDDING], self.dim())
+        self.open_outputs(&[(SENTENCE_EMBEDDING, self.dim())])
     }
 }
 
 impl BundleEncoder {
-    /// Opens the bundle for outputs of its graph, whose rows must have `dim` numbers together.
+    /// Opens the bundle for outputs of its graph, each with as many numbers a text as it must have.
     ///
     /// # Errors
     /// A graph or tokenizer that cannot be opened, and rows of another length.
-    pub fn open_outputs(&self, outputs: &[&str], dim: usize) -> Result<OpenedEncoder, Error> {
+    pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
-        let session = EncoderSession::open_outputs(&runtime, &options, outputs)?;
-        if session.dim() != dim {
-            let what = format!("the graph gives {} numbers a text, bundle.toml says {dim}", session.dim());
-            return Err(Error::unhealthy(what));
+        let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+        let session = EncoderSession::open_outputs(&runtime, &options, &names)?;
+        for ((name, expected), got) in outputs.iter().zip(session.widths()) {
+            if got != *expected {
+                let what = format!("the graph gives {got} numbers a text in `{name}`, bundle.toml says {expected}");
+                return Err(Error::unhealthy(what));
+            }
         }
         let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
         let origin = PartOrigin {
@@ -117,8 +125,7 @@ impl OpenEncoder for BundleClassifier<'_> {
 
     /// Opens the probabilities, or the numbers themselves for a regression.
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        let outputs: Vec<&str> = self.heads.iter().map(GraphHead::answer).collect();
-        self.encoder.open_outputs(&outputs, self.dim())
+        self.encoder.open_outputs(&answers(self.heads).collect::<Vec<_>>())
     }
 }
 
@@ -138,9 +145,8 @@ impl OpenEncoder for BundleWithHeads<'_> {
     }
 
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        let answers = self.heads.iter().map(GraphHead::answer);
-        let outputs: Vec<&str> = std::iter::once(SENTENCE_EMBEDDING).chain(answers).collect();
-        self.encoder.open_outputs(&outputs, self.dim())
+        let embedding = std::iter::once((SENTENCE_EMBEDDING, self.encoder.dim()));
+        self.encoder.open_outputs(&embedding.chain(answers(self.heads)).collect::<Vec<_>>())
     }
 }
 

@@ -91,14 +91,14 @@ fn write_out_gelu(graph: &mut Graph<'_>, node: &NodeProto) {
 
 fn with_axes_as_attribute(graph: &Graph<'_>, mut node: NodeProto) -> NodeProto {
     let axes = node.input.pop().unwrap_or_default();
-    let constant = graph.constants.iter().find(|constant| constant.name == axes);
-    if let Some(Constant { values: Values::Bytes(bytes), .. }) = constant {
-        let axes: Vec<i64> = bytes
-            .chunks_exact(8)
-            .map(|word| i64::from_le_bytes(word.try_into().expect("eight bytes are a word")))
-            .collect();
-        node.attribute.push(AttributeProto::ints("axes", &axes));
-    }
+    let bytes = |constant: &'_ Constant<'_>| match &constant.values {
+        Values::Bytes(bytes) if constant.name == axes => Some(bytes.clone()),
+        _ => None,
+    };
+    let bytes = graph.constants.iter().find_map(bytes).expect("the builder makes axes as small constants");
+    let words = bytes.chunks_exact(8).map(|word| word.try_into().expect("eight bytes are a word"));
+    let axes: Vec<i64> = words.map(i64::from_le_bytes).collect();
+    node.attribute.push(AttributeProto::ints("axes", &axes));
     node
 }
 

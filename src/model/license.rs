@@ -33,10 +33,12 @@ fn parse(readme: &str) -> Option<String> {
     if lines.next() != Some("---") {
         return None;
     }
-    let head: Vec<&str> = lines.take_while(|line| *line != "---").collect();
-    let license = value_of(&head, "license")?;
+    let lines: Vec<&str> = lines.collect();
+    // A rule that nothing closes is no head.
+    let head = &lines[..lines.iter().position(|line| *line == "---")?];
+    let license = value_of(head, "license")?;
     if license == "other" {
-        return value_of(&head, "license_name").or(Some(license));
+        return value_of(head, "license_name").or(Some(license));
     }
     Some(license)
 }
@@ -44,17 +46,26 @@ fn parse(readme: &str) -> Option<String> {
 /// The value of a field at the outermost level: behind its colon, or the list below it.
 fn value_of(head: &[&str], field: &str) -> Option<String> {
     let at = head.iter().position(|line| line.strip_prefix(field).is_some_and(|rest| rest.starts_with(':')))?;
-    let inline = head[at][field.len() + 1..].trim();
+    let inline = without_comment(&head[at][field.len() + 1..]);
     let names: Vec<&str> = match inline.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
         Some(list) => list.split(',').collect(),
         None if inline.is_empty() => {
-            head[at + 1..].iter().map_while(|line| line.trim_start().strip_prefix("- ")).collect()
+            head[at + 1..].iter().map_while(|line| without_comment(line).strip_prefix("- ")).collect()
         }
         None => vec![inline],
     };
     let plain = |name: &str| name.trim().trim_matches(['"', '\'']).trim().to_owned();
     let names: Vec<String> = names.into_iter().map(plain).filter(|name| !name.is_empty()).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// A value without the comment behind it.
+fn without_comment(value: &str) -> &str {
+    let value = value.trim();
+    if value.starts_with(['"', '\'', '#']) {
+        return if value.starts_with('#') { "" } else { value };
+    }
+    value.split_once(" #").map_or(value, |(value, _)| value.trim_end())
 }
 
 #[cfg(test)]
@@ -73,12 +84,15 @@ mod tests {
         assert_eq!(card("license: other"), named("other"));
         assert_eq!(card("license_link: here\nmodel:\n  license: inner"), None);
         assert_eq!(card("license:"), None);
+        assert_eq!(card("license: apache-2.0  # see LICENSE"), named("apache-2.0"));
+        assert_eq!(card("license: # none yet"), None);
     }
 
     #[test]
     fn a_readme_without_a_head_names_none() {
         assert_eq!(parse("# A model\n---\nlicense: mit\n---\n"), None);
         assert_eq!(parse(""), None);
+        assert_eq!(parse("---\n\nMy model\n\nlicense: ask Bob first\n"), None);
         assert_eq!(parse("---\r\nlicense: mit\r\n---\r\n"), Some("mit".to_owned()));
     }
 

@@ -7,7 +7,7 @@ use ort::value::TensorRef;
 use super::EmbeddingMatrix;
 use super::error::Error;
 use super::library::OnnxRuntime;
-use super::session::{ATTENTION_MASK, INPUT_IDS, SessionOptions, check_finite, settings};
+use super::session::{ATTENTION_MASK, INPUT_IDS, SessionOptions, check_finite, open_session};
 use crate::model::{LOGITS, MASK_PLACES};
 
 /// A masked-LM graph ready to run.
@@ -20,18 +20,9 @@ impl MaskedLmSession {
     /// Opens a graph that [`crate::graph::write_masked_lm`] wrote.
     ///
     /// # Errors
-    /// No threads, no such file, a file that ONNX Runtime cannot open.
+    /// No threads, no such file, a provider that is not there, a file that ONNX Runtime cannot open.
     pub fn open(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Self, Error> {
-        if options.threads == 0 {
-            return Err(Error::Threads { threads: options.threads });
-        }
-        if !options.graph.is_file() {
-            return Err(Error::GraphMissing { path: options.graph.clone() });
-        }
-        let unloadable = |source| Error::GraphUnloadable { path: options.graph.clone(), source };
-        let mut builder = settings(runtime, options).map_err(unloadable)?;
-        let session = builder.commit_from_file(&options.graph).map_err(unloadable)?;
-        Ok(Self { session })
+        Ok(Self { session: open_session(runtime, options)? })
     }
 
     /// The logits of every word piece at each of `places` in the text with these token ids: a row for each place.

@@ -64,26 +64,14 @@ impl EncoderSession {
     /// # Errors
     /// As [`EncoderSession::open`], with each of `outputs` in the place of `sentence_embedding`.
     pub fn open_outputs(runtime: &OnnxRuntime, options: &SessionOptions, outputs: &[&str]) -> Result<Self, Error> {
-        if options.threads == 0 {
-            return Err(Error::Threads { threads: options.threads });
-        }
-        if !options.graph.is_file() {
-            return Err(Error::GraphMissing { path: options.graph.clone() });
-        }
-        let provider = options.provider.resolve();
-        if !runtime.providers().iter().any(|built_in| built_in == provider) {
-            return Err(Error::ProviderMissing { provider, library: runtime.path().to_owned() });
-        }
-        let unloadable = |source| refusal(options, source);
-        let mut builder = settings(runtime, options).map_err(unloadable)?;
-        let session = builder.commit_from_file(&options.graph).map_err(unloadable)?;
+        let session = open_session(runtime, options)?;
         check_inputs(&session, &options.graph)?;
         let output = |name: &&str| {
             let dim = row_length(&session, &options.graph, name)?;
             Ok(Output { name: (*name).to_owned(), dim })
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
-        Ok(Self { session, provider, outputs })
+        Ok(Self { session, provider: options.provider.resolve(), outputs })
     }
 
     /// ONNX Runtime's name of the provider that runs the graph.
@@ -91,10 +79,32 @@ impl EncoderSession {
         self.provider
     }
 
+    /// Numbers that a text gets in each output, in their order.
+    pub fn widths(&self) -> impl Iterator<Item = usize> {
+        self.outputs.iter().map(|output| output.dim)
+    }
+
     /// Numbers that a text gets: the length of an embedding, or how many labels the heads have together.
     pub fn dim(&self) -> usize {
-        self.outputs.iter().map(|output| output.dim).sum()
+        self.widths().sum()
     }
+}
+
+/// A session for a graph, whatever its inputs and outputs.
+pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Session, Error> {
+    if options.threads == 0 {
+        return Err(Error::Threads { threads: options.threads });
+    }
+    if !options.graph.is_file() {
+        return Err(Error::GraphMissing { path: options.graph.clone() });
+    }
+    let provider = options.provider.resolve();
+    if !runtime.providers().iter().any(|built_in| built_in == provider) {
+        return Err(Error::ProviderMissing { provider, library: runtime.path().to_owned() });
+    }
+    let unloadable = |source| refusal(options, source);
+    let mut builder = settings(runtime, options).map_err(unloadable)?;
+    builder.commit_from_file(&options.graph).map_err(unloadable)
 }
 
 /// The settings of every session, each for a reason:
@@ -107,7 +117,7 @@ impl EncoderSession {
 /// * denormal numbers are left as they are: flushing them would change bits;
 /// * another provider than the CPU's must take the whole graph: what falls back would run there silently. The CPU
 ///   provider needs no such ban; ONNX Runtime refuses the two together.
-pub(super) fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
+fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_inter_threads(1)?

@@ -47,10 +47,11 @@ pub struct Graph {
 }
 
 impl Graph {
-    pub fn open(bundle: &Path, outputs: &[&str], dim: usize) -> Self {
+    pub fn open(bundle: &Path, outputs: &[(&str, usize)]) -> Self {
         let bundle = Bundle::open(bundle).unwrap();
         let encoder = BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, threads: 2 };
-        Self { opened: encoder.open_outputs(outputs, dim).unwrap(), dim }
+        let dim = outputs.iter().map(|(_, width)| width).sum();
+        Self { opened: encoder.open_outputs(outputs).unwrap(), dim }
     }
 
     /// A row for each text, in batches of `size` texts.
