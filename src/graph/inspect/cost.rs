@@ -64,7 +64,8 @@ impl CostLaw {
             u128::from(per_text) + u128::from(per_token) * n + u128::from(per_pair) * n * n
         };
         u128::from(at.linear) == sum(self.linear_per_text, self.linear_per_token, 0)
-            && u128::from(at.attention) == sum(self.attention_per_text, self.attention_per_token, self.attention_per_pair)
+            && u128::from(at.attention)
+                == sum(self.attention_per_text, self.attention_per_token, self.attention_per_pair)
     }
 }
 
@@ -220,8 +221,7 @@ fn function_name(node: &NodeProto) -> (String, String) {
 /// The law that three samples follow, if it has whole coefficients and nothing is left over.
 fn law(samples: [Flops; 3]) -> Option<CostLaw> {
     let [linear_per_text, linear_per_token, 0] = parabola(samples.map(|flops| flops.linear))? else { return None };
-    let [attention_per_text, attention_per_token, attention_per_pair] =
-        parabola(samples.map(|flops| flops.attention))?;
+    let [attention_per_text, attention_per_token, attention_per_pair] = parabola(samples.map(|flops| flops.attention))?;
     let any = samples.iter().any(|flops| flops.linear > 0 || flops.attention > 0);
     any.then_some(CostLaw {
         linear_per_token,
