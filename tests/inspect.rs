@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
+#[path = "common/fused.rs"]
+mod fused;
 
 use std::fs;
 use std::path::Path;
 
 use common::{Said, Workplace};
+use offprint::graph::{ExportOptions, write_bundle};
+use offprint::model::{BUNDLE_FILES, Pooling};
 use serde_json::{Value, json};
 
 fn graph_of(said: &Said) -> Value {
@@ -17,8 +21,8 @@ fn graph_of(said: &Said) -> Value {
 /// The files of a bundle in a folder that may be damaged.
 fn copy(bundle: &str, into: &Path) {
     fs::create_dir_all(into).unwrap();
-    for name in ["model.onnx", "tokenizer.json", "bundle.toml"] {
-        fs::copy(Path::new(bundle).join(name), into.join(name)).unwrap();
+    for name in BUNDLE_FILES.map(|name| Path::new(bundle).join(name)).into_iter().filter(|path| path.is_file()) {
+        fs::copy(&name, into.join(name.file_name().unwrap())).unwrap();
     }
 }
 
@@ -35,8 +39,11 @@ fn the_cost_of_a_bundle_follows_from_its_sizes() {
     for at in graph["cost"]["lengths"].as_array().unwrap() {
         let n = at["length"].as_u64().unwrap();
         assert_eq!(at["linear"], linear * n);
-        assert!(at["attention"].as_u64().unwrap() >= layers * 4 * hidden * n * n, "{at}");
+        // Attention of each layer, the sums of mean pooling in two columns, and the vector's length.
+        assert_eq!(at["attention"], layers * 4 * hidden * n * n + 2 * 2 * hidden * n + 2 * hidden, "{at}");
     }
+    let terms = ["attention_per_pair", "attention_per_token", "attention_per_text"].map(|term| law[term].clone());
+    assert_eq!(terms, [layers * 4 * hidden, 4 * hidden, 2 * hidden].map(Value::from));
     let names: Vec<&str> =
         graph["inputs"].as_array().unwrap().iter().map(|port| port["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["input_ids", "attention_mask"]);
@@ -45,6 +52,95 @@ fn the_cost_of_a_bundle_follows_from_its_sizes() {
         graph["outputs"][0],
         json!({"name": "sentence_embedding", "element": "float32", "shape": ["batch", "24"]})
     );
+}
+
+/// The law of every architecture gives the cost at each length, with and without a cut last layer.
+#[test]
+fn the_cost_of_every_architecture_follows_a_law() {
+    let place = Workplace::new();
+    let folder = common::root().join("tests/data/tiny-architectures");
+    let tokenizer = folder.join("tokenizer.json");
+    let mut seen = 0;
+    for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().into_string().unwrap();
+        fs::create_dir(place.path(&name)).unwrap();
+        fs::copy(&tokenizer, place.path(&name).join("tokenizer.json")).unwrap();
+        for file in fs::read_dir(entry.path()).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), place.path(&name).join(file.file_name())).unwrap();
+        }
+        let said = place.run(&["inspect", &name, "--json"], 0).json();
+        let cost = &said["checkpoint"]["graph"]["cost"];
+        assert_eq!(cost["not_counted"], json!([]), "{name}");
+        let term = |term: &str| cost["law"][term].as_u64().unwrap_or_else(|| panic!("{name}: {cost}"));
+        for at in cost["lengths"].as_array().unwrap() {
+            let n = at["length"].as_u64().unwrap();
+            assert_eq!(at["linear"], term("linear_per_token") * n + term("linear_per_text"), "{name}");
+            let pairs = term("attention_per_pair") * n * n;
+            let attention = pairs + term("attention_per_token") * n + term("attention_per_text");
+            assert_eq!(at["attention"], attention, "{name}");
+        }
+        seen += 1;
+    }
+    assert!(seen >= 16, "{seen}");
+}
+
+#[test]
+fn a_bundle_with_its_weights_beside_the_graph_is_inspected_and_verified() {
+    let place = Workplace::new();
+    fs::create_dir(place.path("apart")).unwrap();
+    let options = ExportOptions {
+        pooling: Some(Pooling::Mean),
+        largest_graph: 20_000,
+        license: Some("CC0-1.0".to_owned()),
+        plain: true,
+        ..ExportOptions::new(common::tiny_checkpoint())
+    };
+    write_bundle(&options, &place.path("apart")).unwrap();
+    copy(place.path("apart").to_str().unwrap(), &place.path("b"));
+    let said = place.run(&["inspect", "b", "--verify"], 0).stdout;
+    for part in [
+        "model.onnx.data  ",
+        "license          CC0-1.0",
+        "operators        plain: of opset 17 alone",
+        "vectors          the same bits in any batch",
+        "lie in model.onnx.data",
+    ] {
+        assert!(said.contains(part), "expected {part:?} in:\n{said}");
+    }
+    assert_eq!(said.matches(", compared with the file").count(), 2, "{said}");
+    let data = place.path("b/model.onnx.data");
+    let mut bytes = fs::read(&data).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&data, &bytes).unwrap();
+    place.run(&["inspect", "b"], 0);
+    let said = place.run(&["inspect", "b", "--verify"], 1);
+    said.expect(&["error: `b/model.onnx.data` has BLAKE3 "]);
+    assert!(said.stdout.contains("the file or the weights beside it DIFFER"), "{}", said.stdout);
+    fs::write(&data, &bytes[1..]).unwrap();
+    place.run(&["inspect", "b"], 1).expect(&["model.onnx.data` has "]);
+}
+
+#[test]
+fn quality_and_heads_stand_on_the_page() {
+    let place = Workplace::new();
+    let checkpoint = common::tiny_checkpoint();
+    let export = ["export", "--model", checkpoint.to_str().unwrap(), "--pooling", "mean", "-o"];
+    place.run(&[&export[..], &["old"]].concat(), 0);
+    place.run(&[&export[..], &["new", "--against", "old"]].concat(), 0);
+    let page = place.run(&["inspect", "new"], 0).stdout;
+    for part in ["\nquality beside ", "texts        ", "cosine       least 1.0", " nearest kept, 100.00 % of the first"]
+    {
+        assert!(page.contains(part), "expected {part:?} in:\n{page}");
+    }
+    let bundle = fused::bundle();
+    fused::save_heads(&place);
+    place.run(&["fuse", "--model", &bundle, "-o", "fused", "--head", "tags.head", "--head", "topic.head"], 0);
+    let page = place.run(&["inspect", "fused"], 0).stdout;
+    for part in
+        ["\nhead tags: several labels, 3 columns", "    survey  from 0.35\n", "\nhead topic: one label", "fused into"]
+    {
+        assert!(page.contains(part), "expected {part:?} in:\n{page}");
+    }
 }
 
 #[test]

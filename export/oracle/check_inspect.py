@@ -5,7 +5,7 @@
 For each file: free sizes of the inputs are set to one text of each length, onnx's own shape inference (with data
 propagation) gives the shapes of all values, and the products are counted from them: 2 * rows * inner * columns of every
 MatMul and Gemm, 2 * result * window of every Conv. Parameters are the numbers of all float and 8-bit initializers that
-have dimensions. Both must be equal to the digit; where onnx loses the shapes on its way, parameters alone are compared. Needs onnx and numpy.
+have dimensions. Both must be equal to the digit, and what the program's law says of each length to the count; where onnx loses the shapes on its way, parameters alone are compared. Needs onnx and numpy.
 """
 
 import argparse
@@ -79,6 +79,11 @@ def check(offprint, path):
         listed = sum(entry["count"] for entry in said["cost"]["not_counted"])
         lines.append(f"{at['length']}: {at['total']} FLOPs ({listed} nodes not counted), onnx {expected} ({unknown} not known)")
         partly |= unknown > 0
+        law = said["cost"].get("law")
+        if law:
+            n = at["length"]
+            told = law["linear_per_text"] + law["attention_per_text"] + (law["linear_per_token"] + law["attention_per_token"]) * n
+            passed &= unknown > 0 or told + law["attention_per_pair"] * n * n == expected
         passed &= unknown > 0 or at["total"] == expected
     print(f"{path}: {('parameters alone compared' if partly else 'passed') if passed else 'FAILED'}\n  " + "\n  ".join(lines))
     return passed

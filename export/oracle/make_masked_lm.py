@@ -21,7 +21,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from make_tiny_architectures import TYPES, make_config
+from make_tiny_architectures import ROPE, TYPES, make_config
 from make_tiny_bert import make_tokenizer, write_json
 
 TEXTS = [
@@ -41,6 +41,8 @@ CHECKPOINTS = [
     ("electra", "electra", "f16", "as saved", dict(embedding_size=10, hidden_act="relu")),
     ("mpnet", "mpnet", "bf16", "as saved", dict()),
     ("albert", "albert", "f16", "as saved", dict(embedding_size=10, num_hidden_layers=3)),
+    ("modernbert", "modernbert", "f16", "as saved", dict(num_hidden_layers=4, local_attention=6, rope_parameters=ROPE)),
+    ("modernbert-untied", "modernbert", "bf16", "all", dict(tie_word_embeddings=False, num_hidden_layers=3, local_attention=4, rope_parameters=ROPE, norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True, hidden_activation="silu", classifier_activation="relu")),
 ]
 
 

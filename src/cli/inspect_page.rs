@@ -4,21 +4,21 @@ use std::fmt::Write;
 
 use indicatif::HumanCount;
 use offprint::graph::{CheckpointInspection, Cost, Inspection, Layer, Port, TypeShare};
-use offprint::model::{Manifest, Task};
 
 use super::inspect::Found;
+use super::inspect_manifest;
 use super::table::layout;
 
 /// Characters of a cell.
 const WIDEST: usize = 60;
 /// Metadata values and labels that are shown.
-const SHOWN: usize = 12;
+pub(super) const SHOWN: usize = 12;
 
 /// The whole page.
 pub(crate) fn page(found: &Found) -> String {
     let mut page = format!("{}: {}\n", found.path.display(), kind(found));
     if let Some(manifest) = &found.manifest {
-        page += &of_manifest(manifest, found);
+        page += &inspect_manifest::describe(manifest, found);
     }
     if let Some(checkpoint) = &found.checkpoint {
         page += &of_checkpoint(checkpoint);
@@ -48,56 +48,6 @@ fn kind(found: &Found) -> String {
         ("onnx", _) => "ONNX file".to_owned(),
         (kind, _) => kind.to_owned(),
     }
-}
-
-fn of_manifest(manifest: &Manifest, found: &Found) -> String {
-    let source = &manifest.source;
-    let revision = source.revision.as_ref().map_or(String::new(), |revision| format!(" @ {revision}"));
-    let graph = match found.graph_verified {
-        Some(true) => "compared with the file",
-        Some(false) => "DIFFERS from the file",
-        None => "not compared (`--verify`)",
-    };
-    let facts = [
-        (
-            "encoder",
-            format!(
-                "{}, {} dimensions, {}, {}",
-                manifest.architecture,
-                manifest.dim,
-                manifest.precision,
-                if manifest.normalize { "normalized" } else { "not normalized" }
-            ),
-        ),
-        ("pooling", manifest.pooling.to_string()),
-        ("max length", format!("{} tokens", manifest.max_length)),
-        ("template", format!("{}, separator `{}`", manifest.template, manifest.sep_token)),
-        ("source", format!("{}{revision}", source.name)),
-        ("weights", source.weights_hash.clone()),
-        ("config", source.config_hash.clone()),
-        ("tokenizer", manifest.tokenizer_hash.clone()),
-        ("graph", format!("{}, {graph}", manifest.graph_hash)),
-        ("fingerprint", manifest.fingerprint().hash()),
-    ];
-    let mut text = list(&facts);
-    for head in &manifest.heads {
-        let task = match head.task {
-            Task::Classification => "one label",
-            Task::Multilabel => "several labels",
-            Task::Regression => "numbers",
-        };
-        let origin = head.file_hash.as_ref().map_or(String::new(), |hash| format!(", from the head file {hash}"));
-        let _ = writeln!(text, "\nhead {}: {task}, {} columns{origin}", head.name, head.labels.len());
-        for (column, label) in head.labels.iter().take(SHOWN).enumerate() {
-            let threshold = match head.task {
-                Task::Multilabel => format!("  from {}", head.threshold(column)),
-                Task::Classification | Task::Regression => String::new(),
-            };
-            let _ = writeln!(text, "  {}{threshold}", one_line(label));
-        }
-        text += &more(head.labels.len());
-    }
-    text
 }
 
 fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {
@@ -227,24 +177,18 @@ fn cost(cost: &Cost) -> String {
             vec![length, millions(at.linear), millions(at.attention), millions(at.total), per_token]
         })
         .collect();
-    text += &indented(&layout(&["tokens", "with weights", "attention", "together", "a token"], &rows, WIDEST));
+    text += &indented(&layout(&["tokens", "with weights", "without", "together", "a token"], &rows, WIDEST));
     if let Some(law) = &cost.law {
-        let _ = writeln!(
-            text,
-            "  n tokens: {} n with weights, {} n² attention{}{}",
-            count(law.linear_per_token),
-            count(law.attention_per_pair),
-            if law.attention_per_token > 0 {
-                format!(", {} n attention of few rows", count(law.attention_per_token))
-            } else {
-                String::new()
-            },
-            if law.linear_per_text > 0 {
-                format!(", {} once with weights", count(law.linear_per_text))
-            } else {
-                String::new()
-            },
-        );
+        let terms = [
+            (law.linear_per_token, " n with weights"),
+            (law.linear_per_text, " once with weights"),
+            (law.attention_per_pair, " n² attention"),
+            (law.attention_per_token, " n attention of few rows, and pooling"),
+            (law.attention_per_text, " once for the vector's length"),
+        ];
+        let terms = terms.iter().filter(|(factor, _)| *factor > 0);
+        let terms: Vec<String> = terms.map(|(factor, of)| format!("{}{of}", count(*factor))).collect();
+        let _ = writeln!(text, "  n tokens: {}", terms.join(" + "));
     }
     if let Some(cut) = &cost.cut {
         let shares: Vec<String> = cut
@@ -275,12 +219,12 @@ fn metadata(graph: &Inspection, is_bundle: bool) -> String {
     format!("\nmetadata\n{}{}", aligned(&others[..others.len().min(SHOWN)]), more(others.len()))
 }
 
-fn more(count: usize) -> String {
+pub(super) fn more(count: usize) -> String {
     if count > SHOWN { format!("  .. and {} more (`--json` has all)\n", count - SHOWN) } else { String::new() }
 }
 
 /// Names and values, aligned.
-fn list(facts: &[(&str, String)]) -> String {
+pub(super) fn list(facts: &[(&str, String)]) -> String {
     aligned(&facts.iter().map(|(name, value)| vec![(*name).to_owned(), one_line(value)]).collect::<Vec<_>>())
 }
 
@@ -301,7 +245,7 @@ fn indented(table: &str) -> String {
     table.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -325,6 +269,6 @@ fn millions(number: u64) -> String {
 }
 
 /// `90.3 MB`, powers of 1,000.
-fn bytes_of(bytes: u64) -> String {
+pub(super) fn bytes_of(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use offprint::encode::{FilledMask, Filling, NearestWords, Tokenizer, WordPiece, fill_masks, nearest_words};
 use offprint::graph::foreign::OnnxFile;
-use offprint::graph::{WordTable, write_masked_lm};
+use offprint::graph::{MAX_GRAPH_BYTES, WordTable, write_masked_lm};
 use offprint::model::{Bundle, Checkpoint, GRAPH_FILE, TOKENIZER_FILE};
 use offprint::runtime::{MaskedLmSession, OnnxRuntime, ProviderChoice, SessionOptions, default_threads};
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) fn fill(args: &InspectArgs, subject: &Subject, text: &str) -> Result<
     let (workshop, tokenizer) = unpacked_tokenizer(&checkpoint)?;
     let tokenizer = Tokenizer::open(&tokenizer, checkpoint.max_length(None)?)?;
     let graph = workshop.path().join("masked-lm.onnx");
-    write_masked_lm(&checkpoint, &graph)?;
+    write_masked_lm(&checkpoint, &graph, MAX_GRAPH_BYTES)?;
     let options = SessionOptions { graph, provider: ProviderChoice::Cpu, threads: default_threads() };
     let mut session = MaskedLmSession::open(&runtime, &options)?;
     let masks = fill_masks(&mut session, &tokenizer, text, args.top.into())?;

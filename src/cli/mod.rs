@@ -20,6 +20,7 @@ mod fuse;
 mod hub;
 mod hub_progress;
 mod inspect;
+mod inspect_manifest;
 mod inspect_page;
 mod inspect_words;
 mod man;

@@ -19,7 +19,7 @@ use super::plain::plain;
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
-pub(super) const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
+pub const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,8 +122,8 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let license = checkpoint.license(options.license.as_deref())?;
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
-    let writer = writer(&graph, options)?;
-    let data = write_data(&writer, into)?;
+    let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
+    let data = write_data(&writer, &into.join(DATA_FILE))?;
     let graph_path = into.join(GRAPH_FILE);
     let mut file = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
     let graph_hash = writer.write_graph(&mut file).map_err(|problem| stopped(problem, &graph_path))?;
@@ -160,30 +160,34 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     Ok(manifest)
 }
 
-/// The graph in one file, or its weights in another where one is too small.
-fn writer<'g, 'a>(graph: &'g Graph<'a>, options: &ExportOptions) -> Result<GraphWriter<'g, 'a>, Error> {
+/// The graph in one file, or its weights in `data_file` beside it where more than `largest` bytes would lie in one. The
+/// checkpoint's folder is named in the error.
+pub(super) fn writer<'g, 'a>(
+    graph: &'g Graph<'a>,
+    data_file: &str,
+    (largest, checkpoint): (u64, &Path),
+) -> Result<GraphWriter<'g, 'a>, Error> {
     let whole = GraphWriter::new(graph);
-    if whole.len() <= options.largest_graph {
+    if whole.len() <= largest {
         return Ok(whole);
     }
-    let apart = GraphWriter::with_data_file(graph, DATA_FILE);
+    let apart = GraphWriter::with_data_file(graph, data_file);
     // What stays with the nodes is small: no encoder comes near this.
     if apart.len() > MAX_GRAPH_BYTES {
-        let folder = options.checkpoint.clone();
+        let folder = checkpoint.to_owned();
         return Err(Error::TooLarge { folder, bytes: apart.len(), limit: MAX_GRAPH_BYTES });
     }
     Ok(apart)
 }
 
 /// The data file, where the graph has one.
-fn write_data(writer: &GraphWriter<'_, '_>, into: &Path) -> Result<Option<DataFile>, Error> {
+pub(super) fn write_data(writer: &GraphWriter<'_, '_>, path: &Path) -> Result<Option<DataFile>, Error> {
     if writer.data_len() == 0 {
         return Ok(None);
     }
-    let path = into.join(DATA_FILE);
-    let mut file = PendingFile::create(&path).map_err(failed(&path))?;
-    let hash = writer.write_data(&mut file).map_err(|problem| stopped(problem, &path))?;
-    file.publish().map_err(failed(&path))?;
+    let mut file = PendingFile::create(path).map_err(failed(path))?;
+    let hash = writer.write_data(&mut file).map_err(|problem| stopped(problem, path))?;
+    file.publish().map_err(failed(path))?;
     Ok(Some(DataFile { bytes: writer.data_len(), hash }))
 }
 
@@ -192,7 +196,7 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Write { path, source }
 }
 
-fn stopped(problem: Problem, path: &Path) -> Error {
+pub(super) fn stopped(problem: Problem, path: &Path) -> Error {
     match problem {
         Problem::Weights(error) => Error::Model(error),
         Problem::Io(source) => failed(path)(source),

@@ -8,30 +8,24 @@ use crate::model::{Checkpoint, EncoderConfig, LOGITS, MASK_PLACES, MaskedLmHead,
 
 use super::Error;
 use super::builder::{Graph, Linear, Norm};
-use super::constants::Problem;
-use super::encoder;
-use super::export::MAX_GRAPH_BYTES;
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
-use super::writer::GraphWriter;
+use super::{encoder, export};
 
 /// Writes the graph of a checkpoint with a masked-LM head: `input_ids` and `attention_mask`, [batch, sequence], and
-/// `mask_places`, int64 [masks], counted through all rows; gives `logits`, float32 [masks, vocabulary].
+/// `mask_places`, int64 [masks], counted through all rows; gives `logits`, float32 [masks, vocabulary]. Weights that would
+/// make the file larger than `largest_graph` bytes lie beside it, in a file with `.data` behind its name.
 ///
 /// # Errors
-/// The checkpoint has no such head, tensors of it are missing, or the file cannot be written.
-pub fn write_masked_lm(checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
+/// The checkpoint has no such head, tensors of it are missing, or a file cannot be written.
+pub fn write_masked_lm(checkpoint: &Checkpoint, path: &Path, largest_graph: u64) -> Result<(), Error> {
     let graph = build(checkpoint.config(), checkpoint.weights())?;
-    let writer = GraphWriter::new(&graph);
-    if writer.len() > MAX_GRAPH_BYTES {
-        let folder = checkpoint.folder().to_owned();
-        return Err(Error::TooLarge { folder, bytes: writer.len(), limit: MAX_GRAPH_BYTES });
-    }
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let data_file = format!("{name}.data");
+    let writer = export::writer(&graph, &data_file, (largest_graph, checkpoint.folder()))?;
+    export::write_data(&writer, &path.with_file_name(&data_file))?;
     let failed = |source| Error::Write { path: path.to_owned(), source };
     let mut file = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
-    writer.write_graph(&mut file).map_err(|problem| match problem {
-        Problem::Weights(error) => Error::Model(error),
-        Problem::Io(source) => failed(source),
-    })?;
+    writer.write_graph(&mut file).map_err(|problem| export::stopped(problem, path))?;
     file.into_inner().map_err(|error| failed(error.into_error()))?;
     Ok(())
 }

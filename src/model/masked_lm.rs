@@ -39,7 +39,11 @@ impl MaskedLmHead {
         let bias = names.bias.iter().find(|name| stored(name)).or(names.bias.first()).copied().unwrap_or_default();
         Ok(Self {
             dense,
-            activation: names.activation.unwrap_or(config.activation),
+            activation: names.activation.unwrap_or(match config.architecture.fields.classifier {
+                // The head of a classifier and this one have the same function then.
+                Some(_) => config.head_activation,
+                None => config.activation,
+            }),
             norm: format!("{beside}{}", names.norm),
             decoder,
             bias: format!("{beside}{bias}"),

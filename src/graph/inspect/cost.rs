@@ -34,13 +34,14 @@ pub struct CostAt {
     pub length: Option<u64>,
     /// Products with weights.
     pub linear: u64,
-    /// Products between tokens.
+    /// Products without: attention, and the sums of pooling and normalization.
     pub attention: u64,
     /// Both.
     pub total: u64,
 }
 
-/// A text of n tokens costs `per_token · n + per_text + per_pair · n² + per_row · n`.
+/// A text of n tokens costs `linear_per_token · n + linear_per_text + attention_per_pair · n² + attention_per_token · n +
+/// attention_per_text`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CostLaw {
     /// Products with weights that every token passes.
@@ -49,8 +50,23 @@ pub struct CostLaw {
     pub linear_per_text: u64,
     /// Attention of each token to each.
     pub attention_per_pair: u64,
-    /// Attention of a few rows to each token.
+    /// Attention of a few rows to each token, and the sum over the tokens in mean pooling.
     pub attention_per_token: u64,
+    /// Products of a text's vector with itself, which give its length.
+    pub attention_per_text: u64,
+}
+
+impl CostLaw {
+    /// Whether it gives the cost at that length.
+    fn holds(&self, at: &CostAt) -> bool {
+        let n = u128::from(at.length.unwrap_or_default());
+        let sum = |per_text: u64, per_token: u64, per_pair: u64| {
+            u128::from(per_text) + u128::from(per_token) * n + u128::from(per_pair) * n * n
+        };
+        u128::from(at.linear) == sum(self.linear_per_text, self.linear_per_token, 0)
+            && u128::from(at.attention)
+                == sum(self.attention_per_text, self.attention_per_token, self.attention_per_pair)
+    }
 }
 
 /// The last layer, where it computes fewer rows than the one before it.
@@ -120,6 +136,8 @@ pub(super) fn cost(model: &ModelProto, graph: &GraphProto, scopes: &[String], le
     }
     let free = fixed.is_none() && lengths.iter().all(Option::is_some);
     let law = free.then(|| law(SAMPLES.map(|length| run(Some(length)).flops))).flatten();
+    // A parabola goes through any three samples; a law holds for every length.
+    let law = law.filter(|law| costs.iter().all(|at| law.holds(at)));
     let unknown = passes.into_iter().next().map(|pass| pass.unknown).unwrap_or_default();
     let not_counted: Vec<NotCounted> = unknown
         .into_iter()
@@ -202,15 +220,16 @@ fn function_name(node: &NodeProto) -> (String, String) {
 
 /// The law that three samples follow, if it has whole coefficients and nothing is left over.
 fn law(samples: [Flops; 3]) -> Option<CostLaw> {
-    let [[linear_per_text, linear_per_token, 0], [0, attention_per_token, attention_per_pair]] =
-        [samples.map(|flops| flops.linear), samples.map(|flops| flops.attention)]
-            .map(parabola)
-            .map(Option::unwrap_or_default)
-    else {
-        return None;
-    };
+    let [linear_per_text, linear_per_token, 0] = parabola(samples.map(|flops| flops.linear))? else { return None };
+    let [attention_per_text, attention_per_token, attention_per_pair] = parabola(samples.map(|flops| flops.attention))?;
     let any = samples.iter().any(|flops| flops.linear > 0 || flops.attention > 0);
-    any.then_some(CostLaw { linear_per_token, linear_per_text, attention_per_pair, attention_per_token })
+    any.then_some(CostLaw {
+        linear_per_token,
+        linear_per_text,
+        attention_per_pair,
+        attention_per_token,
+        attention_per_text,
+    })
 }
 
 /// The whole numbers c, b, a of c + b·n + a·n² through the samples; `None` where there are none.

@@ -5,10 +5,14 @@ mod checkpoint;
 mod cost;
 mod integers;
 mod layers;
+#[cfg(test)]
+mod operator_tests;
 mod products;
 mod rules;
 mod shapes;
 mod words;
+#[cfg(test)]
+mod words_tests;
 
 use std::collections::BTreeMap;
 

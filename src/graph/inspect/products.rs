@@ -10,7 +10,7 @@ use super::shapes::{Known, Shapes, is, product};
 pub(super) struct Flops {
     /// Products with weights.
     pub linear: u64,
-    /// Products of what two values of the same text are made of.
+    /// Products of values that both come from the text: attention, and the sums of pooling and normalization.
     pub attention: u64,
 }
 

@@ -207,7 +207,7 @@ pub struct HeadNames {
 pub struct MaskedLmNames {
     /// The first linear layer.
     pub dense: &'static str,
-    /// The function; that of the feed-forward blocks if `None`.
+    /// The function; if `None`, that of the classifier's head where the config names it, else of the feed-forward blocks.
     pub activation: Option<Activation>,
     /// The layer normalization.
     pub norm: &'static str,

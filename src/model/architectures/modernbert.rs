@@ -47,7 +47,7 @@ pub(super) static MODERNBERT: Architecture = Architecture {
     },
     masked_lm: MaskedLmNames {
         dense: "head.dense",
-        activation: Some(Activation::Gelu),
+        activation: None,
         norm: "head.norm",
         decoder: "decoder.weight",
         bias: &["decoder.bias"],
