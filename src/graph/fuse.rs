@@ -56,17 +56,25 @@ impl LinearHead {
 /// A damaged bundle, a head for vectors of another length or with values that are not finite, and names that are taken;
 /// each found before anything is written.
 pub fn fuse(bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manifest, Error> {
+    fuse_within(MAX_GRAPH_BYTES, bundle, heads, into)
+}
+
+/// The new graph may have up to `largest` bytes; weights of a larger one go into a data file, unless they lie in one.
+fn fuse_within(largest: u64, bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manifest, Error> {
     bundle.verify_graph()?;
     let file = OnnxFile::open(&bundle.graph_path())?;
     let mut manifest = with_heads(&bundle.manifest, heads)?;
-    let mut graph = file.graph().clone();
+    let old_data = bundle.manifest.data.is_some();
+    let mut graph = if old_data { file.graph().clone() } else { file.with_weights()? };
     for (head, described) in heads.iter().zip(&manifest.heads[bundle.manifest.heads.len()..]) {
         append(&mut graph, head, described)?;
     }
-    let writer = ModelWriter::new(file.model(), &graph);
-    if writer.len() > MAX_GRAPH_BYTES {
-        return Err(Error::TooLarge { folder: bundle.dir.clone(), bytes: writer.len(), limit: MAX_GRAPH_BYTES });
-    }
+    let writer = if old_data {
+        ModelWriter::new(file.model(), &graph).within_limit(&bundle.dir)?
+    } else {
+        ModelWriter::fitting(file.model(), &graph, (largest, &bundle.dir))?
+    };
+    manifest.data = writer.publish_data(into)?.or(manifest.data);
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -76,7 +84,7 @@ pub fn fuse(bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manife
     manifest.graph_hash = writer.write_graph(&mut pending).map_err(failed(&graph_path))?;
     let metadata = write_metadata(manifest.metadata(), &mut pending);
     metadata.and_then(|()| pending.publish()).map_err(failed(&graph_path))?;
-    for file in [Some(TOKENIZER_FILE), manifest.data.as_ref().map(|_| DATA_FILE)].into_iter().flatten() {
+    for file in [Some(TOKENIZER_FILE), old_data.then_some(DATA_FILE)].into_iter().flatten() {
         let path = into.join(file);
         std::fs::copy(bundle.dir.join(file), &path).map_err(failed(&path))?;
     }
