@@ -162,3 +162,59 @@ fn has_value(graph: &GraphProto, name: &str) -> bool {
         || graph.initializer.iter().any(|tensor| is(&tensor.name))
         || graph.input.iter().chain(&graph.output).any(|value| is(&value.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{ExportOptions, write_bundle};
+    use crate::model::Pooling;
+
+    fn head(name: &str, dim: usize) -> LinearHead {
+        LinearHead {
+            name: name.to_owned(),
+            task: Task::Regression,
+            labels: vec!["a".to_owned()],
+            thresholds: None,
+            weights: vec![0.5; dim],
+            bias: vec![1.0],
+            file_hash: None,
+            trained_with: "text".to_owned(),
+            license: None,
+            wide: false,
+        }
+    }
+
+    #[test]
+    fn a_graph_that_one_file_cannot_hold_gets_a_data_file_and_keeps_it() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = place.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-bert/cls");
+        let options = ExportOptions { pooling: Some(Pooling::Mean), ..ExportOptions::new(checkpoint) };
+        let [old, apart, again] = ["old", "apart", "again"].map(folder);
+        write_bundle(&options, &old).unwrap();
+        let old = Bundle::open(&old).unwrap();
+        let dim = old.manifest.dim;
+        let manifest = fuse_within(20_000, &old, &[head("one", dim)], &apart).unwrap();
+        assert!(manifest.data.is_some());
+        let apart = Bundle::open(&apart).unwrap();
+        apart.verify_graph().unwrap();
+        let again_manifest = fuse_within(20_000, &apart, &[head("two", dim)], &again).unwrap();
+        assert_eq!(again_manifest.data, manifest.data);
+        let again = Bundle::open(&again).unwrap();
+        again.verify_graph().unwrap();
+        assert_eq!(again.fingerprint(), apart.fingerprint());
+
+        let constants = |bundle: &Bundle| {
+            let graph = OnnxFile::open(&bundle.graph_path()).unwrap().with_weights().unwrap();
+            graph.initializer.into_iter().map(|tensor| (tensor.name, tensor.raw_data)).collect::<Vec<_>>()
+        };
+        let before = constants(&old);
+        for bundle in [apart, again] {
+            assert_eq!(constants(&bundle)[..before.len()], before);
+        }
+    }
+}

@@ -106,11 +106,7 @@ impl NewBundle<'_> {
 
     /// The original that lies beside the new graph as weights; where there can be none, says why, and that is an error if
     /// something was asked that only a comparison answers.
-    fn exportable(
-        &self,
-        make: &MakeFor<'_>,
-        (folder, new): (&Path, &Manifest),
-    ) -> Result<Option<(String, Bundle)>> {
+    fn exportable(&self, make: &MakeFor<'_>, (folder, new): (&Path, &Manifest)) -> Result<Option<(String, Bundle)>> {
         let why = match make(folder, new) {
             Ok(made) if made.dim == new.dim => return Ok(Some((FP32.to_owned(), Bundle::open(folder)?))),
             Ok(made) => format!("they give vectors of {} numbers, the new graph of {}", made.dim, new.dim),

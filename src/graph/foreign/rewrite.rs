@@ -81,9 +81,8 @@ impl<'m> ModelWriter<'m> {
             ..ModelProto::default()
         };
         let nodes = graph.node.iter().map(|node| framed_len(GRAPH_NODE, node.encoded_len() as u64));
-        let tensors = constants
-            .iter()
-            .map(|placed| framed_len(GRAPH_INITIALIZER, placed.message().encoded_len() as u64));
+        let tensors =
+            constants.iter().map(|placed| framed_len(GRAPH_INITIALIZER, placed.message().encoded_len() as u64));
         let graph_len = nodes.sum::<u64>() + shell(graph).encoded_len() as u64 + tensors.sum::<u64>();
         let mut opening = head.encode_to_vec();
         open_field(MODEL_GRAPH, graph_len, &mut opening);
@@ -248,10 +247,10 @@ fn put_tensor(tensor: &TensorProto, put: &mut dyn FnMut(&[u8]) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use prost::bytes::Bytes;
 
     use crate::graph::foreign::OnnxFile;
-    use crate::graph::onnx::TensorProto;
+    use crate::graph::foreign::external::ExternalPlace;
     use crate::graph::{ExportOptions, write_bundle};
     use crate::model::{GRAPH_FILE, Pooling};
 
@@ -290,5 +289,61 @@ mod tests {
         let again = ModelProto::decode(bytes.as_slice()).unwrap();
         assert_eq!(again.graph.as_ref(), Some(&graph));
         assert_eq!(again.opset_import, file.model().opset_import);
+    }
+
+    #[test]
+    fn large_constants_lie_in_the_data_file_where_their_message_says() {
+        let raw = Bytes::from((0..=u8::MAX).cycle().take(5_000).collect::<Vec<u8>>());
+        let float = |name: &str, raw: &Bytes| {
+            TensorProto::of_bytes(name, ElementType::Float, &[raw.len() as i64 / 4], raw.clone())
+        };
+        let typed = TensorProto {
+            name: Some("typed".into()),
+            dims: vec![2_000],
+            data_type: Some(ElementType::Int64 as i32),
+            int64_data: (0..2_000).collect(),
+            ..TensorProto::default()
+        };
+        let text = TensorProto {
+            name: Some("text".into()),
+            dims: vec![1],
+            data_type: Some(ElementType::Text as i32),
+            string_data: vec![vec![b'a'; 5_000].into()],
+            ..TensorProto::default()
+        };
+        let own = Bytes::from(raw.to_vec());
+        let small = float("small", &raw.slice(..4_092));
+        let tensors =
+            vec![float("one", &raw), small.clone(), float("same", &raw), typed, text.clone(), float("own", &own)];
+        let graph = GraphProto { initializer: tensors, ..GraphProto::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let writer = ModelWriter::fitting(&ModelProto::default(), &graph, (20_000, folder.path())).unwrap();
+        let data = writer.publish_data(folder.path()).unwrap().unwrap();
+        let mut bytes = Vec::new();
+        let hash = writer.write_graph(&mut bytes).unwrap();
+        assert_eq!((bytes.len() as u64, hash), (writer.len(), blake3::hash(&bytes).to_hex().to_string()));
+        let written = std::fs::read(folder.path().join(DATA_FILE)).unwrap();
+        assert_eq!((data.bytes, data.hash), (written.len() as u64, blake3::hash(&written).to_hex().to_string()));
+        // Shared bytes are written once, and each constant begins on a page.
+        assert_eq!(data.bytes, 2 * 4_096 + 4 * 4_096 + 5_000);
+
+        let path = folder.path().join(GRAPH_FILE);
+        std::fs::write(&path, bytes).unwrap();
+        let file = OnnxFile::open(&path).unwrap();
+        let places: Vec<u64> = file
+            .graph()
+            .initializer
+            .iter()
+            .filter(|tensor| tensor.is_external())
+            .map(|tensor| ExternalPlace::of(tensor).unwrap().offset)
+            .collect();
+        assert_eq!(places, [0, 0, 8_192, 24_576]);
+        assert_eq!((&file.graph().initializer[1], &file.graph().initializer[4]), (&small, &text));
+        for (tensor, expected) in
+            file.graph().initializer.iter().zip(&graph.initializer).filter(|(got, _)| got.is_external())
+        {
+            let expected = expected.raw_data.clone().unwrap_or_else(|| expected.typed_bytes().into());
+            assert_eq!(file.tensor_bytes(tensor).unwrap(), expected, "{:?}", tensor.name);
+        }
     }
 }
