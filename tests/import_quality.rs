@@ -203,12 +203,19 @@ fn weights_that_are_no_original_are_named() {
 
     let work = with_weights("optimum-states", "states.safetensors");
     work.write("source/config.json", config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"));
-    refuse(&work, &mean, "source/model.safetensors` has no ");
+    refuse(&work, &mean, "source/model.safetensors` holds 2 layers, config.json asks for 3");
 
     let work = with_weights("optimum-states", "states.safetensors");
     let whole = fs::read(work.path("source/model.safetensors")).unwrap();
     work.write("source/model.safetensors", &whole[..whole.len() / 2]);
     refuse(&work, &mean, "source/model.safetensors` ");
+
+    let work = with_weights("optimum-states", "states.safetensors");
+    let mut bytes = fs::read(work.path("source/model.safetensors")).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 5).filter(|&at| bytes[at..].starts_with(b"\"F32\"")).collect();
+    places.into_iter().for_each(|at| bytes[at + 1] = b'I');
+    work.write("source/model.safetensors", bytes);
+    refuse(&work, &mean, "I32");
 
     let work = onnx_source("optimum-states");
     work.write("source/tf_model.h5", "weights of another program");
