@@ -110,7 +110,10 @@ impl NewBundle<'_> {
         let why = match make(folder, new) {
             Ok(made) if made.dim == new.dim => return Ok(Some((FP32.to_owned(), Bundle::open(folder)?))),
             Ok(made) => format!("they give vectors of {} numbers, the new graph of {}", made.dim, new.dim),
-            Err(graph::Error::Model(error)) => with_sources(&error),
+            Err(graph::Error::Model(error)) => {
+                let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+                with_sources(&error) + &hint
+            }
             Err(error) => return Err(error.into()),
         };
         remark(&format!("warning: the weights beside the config are no original to compare with\n  cause: {why}"));
