@@ -7,8 +7,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Workplace, tiny_bundle, tiny_checkpoint};
-use offprint::graph::{ExportOptions, write_bundle};
+use common::{Workplace, onnx_source, tiny_bundle, tiny_checkpoint};
+use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
 use offprint::model::{Bundle, DATA_FILE, Pooling};
 
 /// The tiny bundle, its weights beside the graph.
@@ -47,6 +47,44 @@ fn vectors_are_the_same_with_the_weights_beside_the_graph() {
     assert_eq!(place.read("apart.jsonl"), place.read("whole.jsonl"));
     place.run(&["export", "--model", tiny_checkpoint().to_str().unwrap(), "-o", "bundle", "--pooling", "mean"], 0);
     assert!(!place.path("bundle").join(DATA_FILE).exists(), "the older bundle was not replaced as a whole");
+}
+
+/// The ONNX file of a layout as a bundle with a graph of up to `largest_graph` bytes.
+fn imported(work: &Workplace, into: &str, largest_graph: u64) -> Bundle {
+    fs::create_dir(work.path(into)).unwrap();
+    let export =
+        ExportOptions { pooling: Some(Pooling::Mean), largest_graph, ..ExportOptions::new(work.path("source")) };
+    let file = work.path("source/model.onnx");
+    import_onnx(&ImportOptions { file, output: None, export }, &work.path(into)).unwrap();
+    Bundle::open(&work.path(into)).unwrap()
+}
+
+#[test]
+fn an_imported_graph_has_its_weights_beside_it_where_they_are_too_many() {
+    for layout in ["optimum-states", "external-data"] {
+        let work = onnx_source(layout);
+        work.write(
+            "papers.jsonl",
+            "{\"id\": \"a\", \"title\": \"coral reefs\"}\n{\"id\": \"b\", \"title\": \"steel\"}\n",
+        );
+        let (whole, apart) = (imported(&work, "whole", u64::MAX), imported(&work, "apart", 20_000));
+        apart.verify_graph().unwrap();
+        assert_eq!((whole.manifest.data.as_ref(), whole.dir.join(DATA_FILE).exists()), (None, false));
+        let data = apart.manifest.data.clone().unwrap();
+        let bytes = fs::read(apart.dir.join(DATA_FILE)).unwrap();
+        assert_eq!((data.bytes, data.hash), (bytes.len() as u64, blake3::hash(&bytes).to_hex().to_string()));
+        let size = |bundle: &Bundle| fs::metadata(bundle.graph_path()).unwrap().len();
+        // The table of words, 105 rows of 16; nothing else fills a page.
+        assert_eq!(data.bytes, 105 * 16 * 4, "{layout}");
+        assert!(size(&apart) < size(&whole) - 6_000, "{layout}");
+        assert_eq!(apart.identity(), whole.identity());
+        assert_eq!(apart.manifest.parameters, whole.manifest.parameters);
+        for bundle in ["whole", "apart"] {
+            let out = format!("{bundle}.jsonl");
+            work.run(&["embed", "--model", bundle, "papers.jsonl", "-o", &out], 0);
+        }
+        assert_eq!(work.read("apart.jsonl"), work.read("whole.jsonl"), "{layout}");
+    }
 }
 
 #[test]

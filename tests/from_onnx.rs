@@ -9,34 +9,12 @@ mod common;
 mod wire;
 
 use std::fs;
-use std::path::Path;
 
-use common::Workplace;
+use common::{Workplace, onnx_source};
 use offprint::model::{Bundle, LOGITS, PROBABILITIES, Precision, SENTENCE_EMBEDDING};
 use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
 use serde_json::Value;
 use wire::{Size, encoder, model, node, value};
-
-fn copy(from: &Path, into: &Path) {
-    fs::create_dir_all(into).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = into.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-/// A layout in a folder `source`, with the tokenizer that all of them share.
-fn place(name: &str) -> Workplace {
-    let work = Workplace::new();
-    let data = common::root().join("tests/data");
-    copy(&data.join("onnx").join(name), &work.path("source"));
-    fs::copy(data.join("tiny-architectures/tokenizer.json"), work.path("source/tokenizer.json")).unwrap();
-    work
-}
 
 fn export(work: &Workplace, file: &str, args: &[&str], status: i32) -> common::Said {
     let file = format!("source/{file}");
@@ -120,7 +98,7 @@ fn each_layout_gives_the_values_of_the_file_and_of_transformers() {
     }
     for case in CASES {
         let Case { name, file, args, tolerance } = case;
-        let work = place(name);
+        let work = onnx_source(name);
         let said = export(&work, file, args, 0);
         let bundle = Bundle::open(&work.path("bundle")).unwrap();
         bundle.verify_graph().unwrap();
@@ -163,7 +141,7 @@ fn scores_become_probabilities_as_the_config_says() {
         return println!("skipped: {error}");
     }
     for (problem, softmax) in [("multi_label_classification", false), ("single_label_classification", true)] {
-        let work = place("optimum-classifier");
+        let work = onnx_source("optimum-classifier");
         let config = work.read("source/config.json").replace("multi_label_classification", problem);
         work.write("source/config.json", config);
         export(&work, "model.onnx", &["--pooling", "cls"], 0)
@@ -181,7 +159,7 @@ fn scores_become_probabilities_as_the_config_says() {
         let said = work.run(&["classify", "--model", "bundle", "papers.jsonl", "-o", "out.jsonl"], 0);
         assert!(work.path("out.jsonl").is_file(), "{}", said.stderr);
     }
-    let work = place("optimum-classifier");
+    let work = onnx_source("optimum-classifier");
     let config = work.read("source/config.json").replace("\"2\": \"c\"", "\"2\": \"c\", \"3\": \"d\"");
     work.write("source/config.json", config);
     export(&work, "model.onnx", &["--pooling", "cls"], 2)
@@ -193,7 +171,7 @@ fn the_output_that_was_named_is_taken() {
     if let Err(error @ offprint::runtime::Error::LibraryNotFound { .. }) = OnnxRuntime::load(None) {
         return println!("skipped: {error}");
     }
-    let work = place("optimum-sentence");
+    let work = onnx_source("optimum-sentence");
     let hash = |args: &[&str]| {
         export(&work, "model.onnx", args, 0);
         let bundle = Bundle::open(&work.path("bundle")).unwrap();
@@ -215,7 +193,7 @@ fn the_output_that_was_named_is_taken() {
 
 /// What export says about a file with this graph, whose companions are those of a layout.
 fn refusal(graph: &[u8], opset: i64, args: &[&str]) -> String {
-    let work = place("optimum-states");
+    let work = onnx_source("optimum-states");
     work.write("source/model.onnx", model(graph, opset));
     let said = export(&work, "model.onnx", args, 2);
     assert!(!work.path("bundle").exists());
@@ -251,7 +229,7 @@ fn what_cannot_be_understood_lists_what_was_seen() {
     );
     let mut graph = encoder();
     graph.inputs.push(value("position_ids", 7, &free()));
-    let work = place("optimum-states");
+    let work = onnx_source("optimum-states");
     work.write("source/model.onnx", model(&graph.bytes(), 17));
     work.write("source/config.json", work.read("source/config.json").replace("\"bert\"", "\"unheard-of\""));
     export(&work, "model.onnx", MEAN, 2)
@@ -284,7 +262,7 @@ fn what_cannot_be_understood_lists_what_was_seen() {
 
 #[test]
 fn fixed_sizes_and_missing_companions_are_named() {
-    let work = place("torch-fixed");
+    let work = onnx_source("torch-fixed");
     export(&work, "encoder.onnx", MEAN, 2).expect(&[
         "reads `input_ids` as int64 [2, 9]; expected int64 or int32 of shape [batch, sequence], both free",
         "its outputs are `last_hidden_state`: float32 [2, 9, 16]",
@@ -296,6 +274,36 @@ fn fixed_sizes_and_missing_companions_are_named() {
     export(&work, "encoder.onnx", MEAN, 2).expect(&["config.json"]);
     work.run(&["export", "-o", "bundle"], 2).expect(&["--model"]);
     work.run(&["export", "--model", "source", "--onnx-output", "x", "-o", "bundle"], 2).expect(&["--from-onnx"]);
+}
+
+#[test]
+fn a_length_or_a_size_that_nothing_says_is_named() {
+    let work = onnx_source("optimum-states");
+    let mut graph = encoder();
+    graph.outputs[0] = value("states", 1, &["batch", "sequence", "width"].map(Size::Named));
+    work.write("source/model.onnx", model(&graph.bytes(), 17));
+    let config = work.read("source/config.json");
+    work.write("source/config.json", config.replace("hidden_size", "width"));
+    export(&work, "model.onnx", MEAN, 2).expect(&[
+        "error: neither `source/model.onnx` nor config.json (`hidden_size`) says how many numbers `states` has for a token or \
+         text",
+    ]);
+    assert!(!work.path("bundle").exists());
+    let positions = config.replace("max_position_embeddings", "positions");
+    work.write("source/config.json", positions);
+    let tokenizer = work.read("source/tokenizer_config.json").replace("model_max_length", "length");
+    work.write("source/tokenizer_config.json", tokenizer);
+    export(&work, "model.onnx", MEAN, 2).expect(&[
+        "error: no file in `",
+        "source` says how many tokens an input may have\n",
+        "hint: name the longest input that the model was made for: `--max-length N`",
+    ]);
+    if let Err(error) = OnnxRuntime::load(None) {
+        return println!("skipped: {error}");
+    }
+    export(&work, "model.onnx", &["--pooling", "mean", "--max-length", "20"], 0);
+    let manifest = Bundle::open(&work.path("bundle")).unwrap().manifest;
+    assert_eq!((manifest.max_length, manifest.dim), (20, 16));
 }
 
 #[test]
@@ -326,7 +334,7 @@ fn positions_and_token_types_are_made_of_the_mask() {
     graph.nodes.splice(3..3, added);
     graph.inputs.push(value("position_ids", 6, &free()));
     graph.inputs.push(value("token_type_ids", 7, &free()));
-    let work = place("optimum-states");
+    let work = onnx_source("optimum-states");
     work.write("source/model.onnx", model(&graph.bytes(), 17));
     export(&work, "model.onnx", &["--pooling", "mean"], 0);
     let bundle = Bundle::open(&work.path("bundle")).unwrap();

@@ -6,6 +6,7 @@ mod common;
 mod wire;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use offprint::graph::foreign::{Error, OnnxFile};
@@ -214,4 +215,37 @@ fn weights_of_other_files_lie_in_the_folder_and_inside_the_file() {
         std::os::unix::fs::symlink(outside.path(), folder.path().join("deep")).unwrap();
         assert!(import(folder.path()).unwrap().contains("lies in `deep/secret`, a link out of the folder"));
     }
+}
+
+#[test]
+fn nodes_that_no_file_can_hold_are_refused_before_anything_is_written() {
+    const HOLE: u64 = 1_950_000_000;
+    // A constant inside a node can't lie in a data file. Its numbers are a hole in the file: nothing is on the disk.
+    let open = |number: u64, length: u64| [varint(number << 3 | 2), varint(length)].concat();
+    let head = [number(1, HOLE as i64 / 4), number(2, 1), field(8, "hole"), open(9, HOLE)].concat();
+    let name = [field(1, "value"), number(20, 4)].concat();
+    let tensor = head.len() as u64 + HOLE;
+    let attribute = [name, open(5, tensor)].concat();
+    let length = attribute.len() as u64 + tensor;
+    let constant = [node("Constant", &[], &["hole"]), open(5, length)].concat();
+    let length = constant.len() as u64 + length;
+    let hollow = [open(1, length), constant, attribute, head].concat();
+    let mut graph = encoder();
+    // What the output is made of stays in the graph.
+    graph.nodes[4] = node("MatMul", &["column", "hole"], &["states"]);
+    let after = graph.bytes();
+    let length = hollow.len() as u64 + HOLE + after.len() as u64;
+    let before = [number(1, 8), field(8, number(2, 17)), open(7, length), hollow].concat();
+
+    let folder = folder(&before);
+    let mut file = fs::OpenOptions::new().write(true).open(folder.path().join("model.onnx")).unwrap();
+    file.seek(SeekFrom::Start(before.len() as u64 + HOLE)).unwrap();
+    file.write_all(&after).unwrap();
+    let text = import(folder.path()).unwrap();
+    assert!(
+        text.starts_with("the graph of `DIR/model.onnx` would take 19500")
+            && text.ends_with(" bytes, one ONNX file holds at most 1900000000"),
+        "{text}"
+    );
+    assert_eq!(fs::read_dir(folder.path().join("bundle")).unwrap().count(), 0);
 }

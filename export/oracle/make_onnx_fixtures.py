@@ -6,7 +6,8 @@ Seeded; needs torch, transformers, optimum with optimum-onnx, sentence-transform
 folder for each layout: the ONNX file where its exporter puts it, config.json and what else lies beside it, and
 `reference.json` with rows of token ids and, for each row alone, the values that onnxruntime computes from the file as it
 is (pooled and scaled by numpy in f64) and those that transformers computes from the checkpoint. All of them share
-`tests/data/tiny-architectures/tokenizer.json`, which tests put in its place.
+`tests/data/tiny-architectures/tokenizer.json`, which tests put in its place. `weights/` holds the checkpoints' weights:
+`states.safetensors` those of `optimum-states` and `half`, `classifier.safetensors` those of `optimum-classifier`.
 """
 
 import argparse
@@ -158,6 +159,10 @@ def make(into, tokenizer, scratch):
     optimum(source, folder, "feature-extraction", library_name="transformers")
     finish(folder, "model.onnx", model)
 
+    weights = into / "weights"
+    weights.mkdir()
+    shutil.copyfile(source / "model.safetensors", weights / "states.safetensors")
+
     # The same file, its weights in another one.
     split = into / "external-data"
     shutil.copytree(folder, split)
@@ -184,6 +189,7 @@ def make(into, tokenizer, scratch):
     folder, source, model = fresh("optimum-classifier", transformers.BertForSequenceClassification, **labels)
     optimum(source, folder, "text-classification", library_name="transformers")
     finish(folder, "model.onnx", model, pooling="cls")
+    shutil.copyfile(source / "model.safetensors", weights / "classifier.safetensors")
 
     folder, source, model = fresh("torch-traced-int32", transformers.RobertaModel, pad_token_id=1, type_vocab_size=1)
     copy_small(source, folder)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
-use offprint::model::Manifest;
+use offprint::model::{Checkpoint, Manifest, Precision};
 
 use super::export::Original;
 use super::user_error;
@@ -40,9 +40,28 @@ impl FromOnnxArgs {
         }
     }
 
-    /// What such a bundle is compared with: the file's own original is not known.
-    pub(crate) fn original(&self) -> Option<Original<'static>> {
-        self.from_onnx.is_some().then_some(Original::Unknown)
+    /// Whether a file takes the place of the weights.
+    pub(crate) fn is_given(&self) -> bool {
+        self.from_onnx.is_some()
+    }
+
+    /// What the file's bundle is compared with: the fp32 graph of the weights that lie beside its config, if there are
+    /// any, with the choices that the bundle has in the end.
+    pub(crate) fn original<'a>(&self, export: &'a ExportOptions) -> Result<Original<'a>> {
+        if !Checkpoint::has_weights(&export.checkpoint)? {
+            return Ok(Original::Unknown);
+        }
+        Ok(Original::IfExportable(Box::new(|folder, new| {
+            let fp32 = ExportOptions {
+                pooling: Some(new.pooling),
+                normalize: Some(new.normalize),
+                max_length: Some(new.max_length),
+                precision: Precision::Fp32,
+                plain: false,
+                ..export.clone()
+            };
+            write_bundle(&fp32, folder)
+        })))
     }
 
     /// Writes the bundle into an existing folder.

@@ -56,17 +56,25 @@ impl LinearHead {
 /// A damaged bundle, a head for vectors of another length or with values that are not finite, and names that are taken;
 /// each found before anything is written.
 pub fn fuse(bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manifest, Error> {
+    fuse_within(MAX_GRAPH_BYTES, bundle, heads, into)
+}
+
+/// The new graph may have up to `largest` bytes; weights of a larger one go into a data file, unless they lie in one.
+fn fuse_within(largest: u64, bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manifest, Error> {
     bundle.verify_graph()?;
     let file = OnnxFile::open(&bundle.graph_path())?;
     let mut manifest = with_heads(&bundle.manifest, heads)?;
-    let mut graph = file.graph().clone();
+    let old_data = bundle.manifest.data.is_some();
+    let mut graph = if old_data { file.graph().clone() } else { file.with_weights()? };
     for (head, described) in heads.iter().zip(&manifest.heads[bundle.manifest.heads.len()..]) {
         append(&mut graph, head, described)?;
     }
-    let writer = ModelWriter::new(file.model(), &graph);
-    if writer.len() > MAX_GRAPH_BYTES {
-        return Err(Error::TooLarge { folder: bundle.dir.clone(), bytes: writer.len(), limit: MAX_GRAPH_BYTES });
-    }
+    let writer = if old_data {
+        ModelWriter::new(file.model(), &graph).within_limit(&bundle.dir)?
+    } else {
+        ModelWriter::fitting(file.model(), &graph, (largest, &bundle.dir))?
+    };
+    manifest.data = writer.publish_data(into)?.or(manifest.data);
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -76,7 +84,7 @@ pub fn fuse(bundle: &Bundle, heads: &[LinearHead], into: &Path) -> Result<Manife
     manifest.graph_hash = writer.write_graph(&mut pending).map_err(failed(&graph_path))?;
     let metadata = write_metadata(manifest.metadata(), &mut pending);
     metadata.and_then(|()| pending.publish()).map_err(failed(&graph_path))?;
-    for file in [Some(TOKENIZER_FILE), manifest.data.as_ref().map(|_| DATA_FILE)].into_iter().flatten() {
+    for file in [Some(TOKENIZER_FILE), old_data.then_some(DATA_FILE)].into_iter().flatten() {
         let path = into.join(file);
         std::fs::copy(bundle.dir.join(file), &path).map_err(failed(&path))?;
     }
@@ -153,4 +161,60 @@ fn has_value(graph: &GraphProto, name: &str) -> bool {
     graph.node.iter().any(|node| node.output.iter().any(|output| output == name))
         || graph.initializer.iter().any(|tensor| is(&tensor.name))
         || graph.input.iter().chain(&graph.output).any(|value| is(&value.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{ExportOptions, write_bundle};
+    use crate::model::Pooling;
+
+    fn head(name: &str, dim: usize) -> LinearHead {
+        LinearHead {
+            name: name.to_owned(),
+            task: Task::Regression,
+            labels: vec!["a".to_owned()],
+            thresholds: None,
+            weights: vec![0.5; dim],
+            bias: vec![1.0],
+            file_hash: None,
+            trained_with: "text".to_owned(),
+            license: None,
+            wide: false,
+        }
+    }
+
+    #[test]
+    fn a_graph_that_one_file_cannot_hold_gets_a_data_file_and_keeps_it() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = place.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-bert/cls");
+        let options = ExportOptions { pooling: Some(Pooling::Mean), ..ExportOptions::new(checkpoint) };
+        let [old, apart, again] = ["old", "apart", "again"].map(folder);
+        write_bundle(&options, &old).unwrap();
+        let old = Bundle::open(&old).unwrap();
+        let dim = old.manifest.dim;
+        let manifest = fuse_within(20_000, &old, &[head("one", dim)], &apart).unwrap();
+        assert!(manifest.data.is_some());
+        let apart = Bundle::open(&apart).unwrap();
+        apart.verify_graph().unwrap();
+        let again_manifest = fuse_within(20_000, &apart, &[head("two", dim)], &again).unwrap();
+        assert_eq!(again_manifest.data, manifest.data);
+        let again = Bundle::open(&again).unwrap();
+        again.verify_graph().unwrap();
+        assert_eq!(again.fingerprint(), apart.fingerprint());
+
+        let constants = |bundle: &Bundle| {
+            let graph = OnnxFile::open(&bundle.graph_path()).unwrap().with_weights().unwrap();
+            graph.initializer.into_iter().map(|tensor| (tensor.name, tensor.raw_data)).collect::<Vec<_>>()
+        };
+        let before = constants(&old);
+        for bundle in [apart, again] {
+            assert_eq!(constants(&bundle)[..before.len()], before);
+        }
+    }
 }

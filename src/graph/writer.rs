@@ -16,7 +16,7 @@ pub(super) const GRAPH_INITIALIZER: u32 = 5;
 pub(super) const TENSOR_RAW_DATA: u32 = 9;
 
 /// Constants of this size on go into a data file, where there is one: ONNX Runtime maps it, page by page.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// The file format that belongs to an operator set.
 fn ir_version(opset: i64) -> i64 {
@@ -170,11 +170,14 @@ fn tensor_head(constant: &Constant<'_>, place: Option<(&str, u64)>) -> Vec<u8> {
         ..TensorProto::default()
     };
     let Some((file, offset)) = place else { return head.encode_to_vec() };
-    let entry = |(key, value): (&str, String)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) };
-    let place =
-        [("location", file.to_owned()), ("offset", offset.to_string()), ("length", constant.byte_len().to_string())];
-    let external_data = place.map(entry).to_vec();
+    let external_data = external_place(file, offset, constant.byte_len());
     TensorProto { external_data, data_location: Some(EXTERNAL), ..head }.encode_to_vec()
+}
+
+/// What a tensor says of its bytes in another file.
+pub(super) fn external_place(file: &str, offset: u64, len: u64) -> Vec<StringStringEntryProto> {
+    let entry = |(key, value): (&str, String)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) };
+    [("location", file.to_owned()), ("offset", offset.to_string()), ("length", len.to_string())].map(entry).to_vec()
 }
 
 /// Bytes of a length-delimited field with `len` bytes of content.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::sentence::{SentenceConfig, SentenceModules};
 use super::tokenizer_config::TokenizerConfig;
-use super::{EncoderConfig, Error, Pooling, Weights, files, license, vocabulary};
+use super::{EncoderConfig, Error, Pooling, WEIGHTS_FILES, Weights, files, license, vocabulary};
 
 /// Weights in formats that are not read.
 const OTHER_WEIGHTS: [&str; 3] = ["tf_model.h5", "flax_model.msgpack", "model.ckpt.index"];
@@ -47,6 +47,12 @@ impl Checkpoint {
     /// Whether [`Checkpoint::open`] would take all files of a folder but the weights, which need not be there yet.
     pub fn check_without_weights(folder: &Path) -> Result<(), Error> {
         SmallFiles::open(folder).map(|_| ())
+    }
+
+    /// Whether there are weights in a folder, in a format that is read or not.
+    pub fn has_weights(folder: &Path) -> Result<bool, Error> {
+        let encoder = SentenceModules::open(folder)?.encoder;
+        Ok(WEIGHTS_FILES.iter().chain(&OTHER_WEIGHTS).any(|name| encoder.join(name).is_file()))
     }
 
     /// The folder that was opened.

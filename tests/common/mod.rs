@@ -97,6 +97,26 @@ impl Workplace {
     }
 }
 
+/// A layout of `tests/data/onnx` in a folder `source`, with the tokenizer that all of them share.
+pub fn onnx_source(name: &str) -> Workplace {
+    fn copy(from: &Path, into: &Path) {
+        fs::create_dir_all(into).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let target = into.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &target);
+            } else {
+                fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+    let work = Workplace::new();
+    let data = root().join("tests/data");
+    copy(&data.join("onnx").join(name), &work.path("source"));
+    fs::copy(data.join("tiny-architectures/tokenizer.json"), work.path("source/tokenizer.json")).unwrap();
+    work
+}
+
 /// What a run printed.
 #[derive(Debug)]
 pub struct Said {

@@ -27,14 +27,18 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
     let asked = Asked::new(&args.quality, &args.corpus)?;
-    asked.check_comparable(&args.onnx.original().unwrap_or_else(|| original(&args.numbers())))?;
+    if !args.onnx.is_given() {
+        asked.check_comparable(&original(&args.numbers()))?;
+    }
     let options = args::options(args)?;
+    let original = if args.onnx.is_given() { args.onnx.original(&options)? } else { original(&options) };
+    asked.check_comparable(&original)?;
     let stop = Stop::on_signals()?;
     let new = NewBundle {
         output: &args.output,
         ort_lib: args.ort_lib.as_deref(),
         make: &|folder| args.onnx.make(&options, folder),
-        original: args.onnx.original().unwrap_or_else(|| original(&options)),
+        original,
         asked: &asked,
         stop: Some(&stop),
     };

@@ -8,14 +8,18 @@ use anyhow::{Context, Result};
 use indicatif::HumanCount;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
-use offprint::graph::rewrite_manifest;
+use offprint::graph::{self, rewrite_manifest};
 use offprint::model::{BUNDLE_FILES, Bundle, Manifest, Quality};
 
 use super::super::progress::Display;
+use super::super::say::remark;
 use super::super::signals::Stop;
 use super::super::user_error;
 use super::child::{Child, Comparing, SelfChecked};
-use super::quality::{Asked, Original, Read, Texts};
+use super::quality::{Asked, MakeFor, Original, Read, Texts};
+
+/// What an original that was made for the comparison is called.
+const FP32: &str = "fp32 graph of the same checkpoint";
 
 /// A bundle to be made, and where it goes.
 pub(crate) struct NewBundle<'a> {
@@ -62,8 +66,9 @@ impl NewBundle<'_> {
             (None, Original::Made(make)) => {
                 let original = folder("original")?;
                 make(&original)?;
-                Some(("fp32 graph of the same checkpoint".to_owned(), Bundle::open(&original)?))
+                Some((FP32.to_owned(), Bundle::open(&original)?))
             }
+            (None, Original::IfExportable(make)) => self.exportable(make, (&folder("original")?, &manifest))?,
             (None, Original::Itself | Original::Unknown) => None,
         };
         let checked = self.check(&built, &manifest, original.as_ref().map(|(_, bundle)| bundle));
@@ -78,7 +83,7 @@ impl NewBundle<'_> {
                 measured: Some(measured),
                 heads,
             });
-        } else if matches!(self.original, Original::Unknown) {
+        } else if !matches!(self.original, Original::Itself) {
             manifest.quality = Some(Quality::without_original());
         }
         if let Some(quality) = &manifest.quality {
@@ -97,6 +102,23 @@ impl NewBundle<'_> {
         durable::replace_folder(&built, self.output)
             .with_context(|| format!("could not put the bundle in place as `{}`", self.output.display()))?;
         Ok(Outcome::Published { manifest: Box::new(manifest), check })
+    }
+
+    /// The original that lies beside the new graph as weights; where there can be none, says why, and that is an error if
+    /// something was asked that only a comparison answers.
+    fn exportable(&self, make: &MakeFor<'_>, (folder, new): (&Path, &Manifest)) -> Result<Option<(String, Bundle)>> {
+        let why = match make(folder, new) {
+            Ok(made) if made.dim == new.dim => return Ok(Some((FP32.to_owned(), Bundle::open(folder)?))),
+            Ok(made) => format!("they give vectors of {} numbers, the new graph of {}", made.dim, new.dim),
+            Err(graph::Error::Model(error)) => {
+                let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+                with_sources(&error) + &hint
+            }
+            Err(error) => return Err(error.into()),
+        };
+        remark(&format!("warning: the weights beside the config are no original to compare with\n  cause: {why}"));
+        self.asked.check_comparable(&Original::Unknown)?;
+        Ok(None)
     }
 
     fn check(&self, built: &Path, manifest: &Manifest, original: Option<&Bundle>) -> Result<SelfChecked> {
@@ -119,6 +141,12 @@ impl NewBundle<'_> {
         asked.warn(&read);
         checked
     }
+}
+
+/// An error and what is behind it, in a line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn check_dimensions(new: &Manifest, original: &Bundle) -> Result<()> {

@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::HumanCount;
 use offprint::encode::comparison_texts;
 use offprint::evaluate::LabelledText;
+use offprint::graph;
 use offprint::heads::Head;
 use offprint::model::{Bundle, Manifest, Quality, Task};
 use offprint::paper::{Corpus, LABEL_SEPARATOR, Label, LabelKind, Row, Template};
@@ -67,6 +68,9 @@ pub(crate) struct QualityArgs {
 /// Writes a bundle into an existing empty folder.
 pub(crate) type Make<'a> = Box<dyn Fn(&Path) -> Result<Manifest> + 'a>;
 
+/// Writes what belongs to a bundle that is there already into an existing empty folder.
+pub(crate) type MakeFor<'a> = Box<dyn Fn(&Path, &Manifest) -> Result<Manifest, graph::Error> + 'a>;
+
 /// What a new bundle is compared with.
 pub(crate) enum Original<'a> {
     /// Nothing: its numbers are those that others are compared with.
@@ -75,6 +79,8 @@ pub(crate) enum Original<'a> {
     Unknown,
     /// The fp32 graph of the same checkpoint, written for the comparison.
     Made(Make<'a>),
+    /// The fp32 graph of weights that lie beside the new graph, if they can be read and fit it.
+    IfExportable(MakeFor<'a>),
 }
 
 /// What was asked, checked as far as that goes before anything is downloaded or built; by default nothing.
@@ -143,7 +149,7 @@ impl<'a> Asked<'a> {
     pub(crate) fn check_comparable(&self, original: &Original<'_>) -> Result<()> {
         let what = match original {
             _ if self.against.is_some() => return Ok(()),
-            Original::Made(_) => return Ok(()),
+            Original::Made(_) | Original::IfExportable(_) => return Ok(()),
             Original::Itself => "an fp32 graph is itself what others are compared with",
             Original::Unknown => "nothing is known that the new graph could be compared with",
         };

@@ -10,7 +10,7 @@ use super::layout::{self, Layout, Row, Source as Embedding};
 use super::{Error, ModelWriter, OnnxFile, names};
 use crate::durable::{PendingFile, replace_file};
 use crate::graph::encoder::Ending;
-use crate::graph::export::{MAX_GRAPH_BYTES, write_manifest};
+use crate::graph::export::write_manifest;
 use crate::graph::onnx::{ElementType, GraphProto, ModelProto};
 use crate::graph::{Error as GraphError, ExportOptions, writer};
 use crate::model::{
@@ -32,12 +32,12 @@ pub struct ImportOptions {
     pub export: ExportOptions,
 }
 
-/// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`. The manifest does not
-/// promise the same bits in any batch: whoever has measured it may.
+/// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`, and before them
+/// `model.onnx.data` where one file can't hold the weights. The manifest does not promise the same bits in any batch: whoever has measured it may.
 ///
 /// # Errors
 /// A file that is broken or laid out in another way than is understood, companions that are missing or contradict it,
-/// more weights than one file holds.
+/// more nodes than one file holds.
 pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, GraphError> {
     let companion = Companion::open(&options.export.checkpoint)?;
     let export = &options.export;
@@ -49,11 +49,8 @@ pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, Gra
     let file = OnnxFile::open(&options.file)?;
     let imported = import(&file, options, (&companion, ending))?;
     let head = ModelProto { graph: None, training_info: Vec::new(), ..file.model().clone() };
-    let writer = ModelWriter::new(&head, &imported.graph);
-    if writer.len() > MAX_GRAPH_BYTES {
-        let (folder, bytes) = (options.file.clone(), writer.len());
-        return Err(GraphError::TooLarge { folder, bytes, limit: MAX_GRAPH_BYTES });
-    }
+    let writer = ModelWriter::fitting(&head, &imported.graph, (export.largest_graph, &options.file))?;
+    let data = writer.publish_data(into)?;
     let path = into.join(GRAPH_FILE);
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -81,7 +78,7 @@ pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, Gra
         encoder_graph_hash: None,
         license,
         plain: false,
-        data: None,
+        data,
         source: source_of(options, &file, &imported.source),
         quality: None,
         heads: imported.classification.iter().map(GraphHead::of_checkpoint).collect(),
