@@ -15,7 +15,7 @@ use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
 use super::quality::QualityArgs;
 
-/// Make a bundle (graph, tokenizer, manifest) from a Hugging Face or sentence-transformers folder
+/// Make a bundle (graph, tokenizer, manifest) from a checkpoint (a folder or a hub id) or an ONNX file
 ///
 /// What shapes a vector is chosen here and kept in the bundle: pooling, normalization, maximum length, template. The new
 /// graph is run on built-in texts before it takes its place; nothing is left behind if it fails.
@@ -91,7 +91,7 @@ pub(crate) struct ExportArgs {
     pub corpus: CorpusArgs,
 
     /// Folder with lock.toml, which pins what was downloaded [default: offprint in the user's cache folder]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Hub")]
     pub cache_dir: Option<PathBuf>,
 }
 
