@@ -10,9 +10,9 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use offprint::graph::foreign::{Error, OnnxFile};
-use offprint::graph::{ExportOptions, ImportOptions, import_onnx};
+use offprint::graph::{ExportOptions, ImportOptions, InspectOptions, import_onnx, inspect};
 use offprint::model::Pooling;
-use wire::{Graph, encoder, external, field, model, node, number, tensor, varint};
+use wire::{Graph, Size, encoder, external, field, model, node, number, tensor, value, varint};
 
 /// A folder with the companions of a file, which is written as `model.onnx`.
 fn folder(bytes: &[u8]) -> tempfile::TempDir {
@@ -248,4 +248,45 @@ fn nodes_that_no_file_can_hold_are_refused_before_anything_is_written() {
         "{text}"
     );
     assert_eq!(fs::read_dir(folder.path().join("bundle")).unwrap().count(), 0);
+}
+
+#[test]
+fn weights_of_other_files_inside_of_nodes_are_refused() {
+    for location in ["data", "../data"] {
+        let mut graph = encoder();
+        let values = external("hidden", &[1, 16], &[("location", location)]);
+        let attribute = field(5, [field(1, "value"), field(5, values), number(20, 4)].concat());
+        graph.nodes.insert(0, [node("Constant", &[], &["hidden"]), attribute].concat());
+        let text = refusal(&model(&graph.bytes(), 17));
+        assert!(text.contains("`hidden`") && text.contains("no plain constant of the graph"), "{text}");
+    }
+}
+
+#[test]
+fn sizes_that_no_tensor_has_end_no_inspection() {
+    let list = |name: &str, values: &[i64]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        [number(1, values.len() as i64), number(2, 7), field(8, name), field(9, bytes)].concat()
+    };
+    for size in [-7, 0, i64::MIN, i64::MAX] {
+        for step in [1, -1] {
+            let shape = || [Size::Fixed(size), Size::Fixed(3)];
+            let graph = Graph {
+                nodes: vec![
+                    node("Slice", &["x", "starts", "ends", "axes", "steps"], &["cut"]),
+                    node("Split", &["x"], &["left", "right"]),
+                    node("Conv", &["image", "kernel"], &["seen"]),
+                ],
+                tensors: vec![list("starts", &[0]), list("ends", &[2]), list("axes", &[0]), list("steps", &[step])],
+                inputs: vec![
+                    value("x", 1, &shape()),
+                    value("image", 1, &[Size::Fixed(1), Size::Fixed(1), Size::Fixed(9)]),
+                    value("kernel", 1, &[Size::Fixed(1), Size::Fixed(1), Size::Fixed(size)]),
+                ],
+                outputs: vec![value("cut", 1, &shape())],
+            };
+            let file = open(&model(&graph.bytes(), 17)).unwrap();
+            assert_eq!(inspect(&file, &InspectOptions::default()).operators.len(), 3, "{size} {step}");
+        }
+    }
 }

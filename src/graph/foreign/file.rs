@@ -10,8 +10,9 @@ use prost::bytes::Bytes;
 
 use super::Error;
 use super::external::{ExternalFiles, ExternalPlace};
+use super::names;
 use super::scan::{self, Problem};
-use crate::graph::onnx::{ElementType, GraphProto, ModelProto, TensorProto};
+use crate::graph::onnx::{ElementType, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// An ONNX file of any origin, decoded.
 #[derive(Debug)]
@@ -83,6 +84,15 @@ impl OnnxFile {
     pub(crate) fn with_weights(&self) -> Result<GraphProto, Error> {
         let mut graph = self.graph().clone();
         self.check_ranges(&graph)?;
+        let model = self.model();
+        let functions = model.functions.iter().flat_map(|function| &function.node);
+        let hidden = graph.node.iter().chain(functions).find_map(external_in_node);
+        let sparse = graph.sparse_initializer.iter().find_map(external_in_sparse);
+        if let Some(tensor) = hidden.or(sparse) {
+            return Err(
+                self.wrong(tensor, "lies in another file, though it is no plain constant of the graph".to_owned())
+            );
+        }
         for tensor in &mut graph.initializer {
             if tensor.element() == Some(ElementType::Text) && !tensor.is_external() {
                 continue;
@@ -147,4 +157,28 @@ pub(super) fn map(path: &Path) -> Result<Bytes, Error> {
     #[expect(unsafe_code, reason = "the map is read only; a file that shrinks under it is outside the contract")]
     let map = unsafe { Mmap::map(&file) }.map_err(read)?;
     Ok(Bytes::from_owner(map))
+}
+
+/// A tensor inside of a node, or of the graphs in it, whose values lie in another file.
+fn external_in_node(node: &NodeProto) -> Option<&TensorProto> {
+    let mut own =
+        node.attribute.iter().flat_map(|attribute| attribute.t.as_deref().into_iter().chain(&attribute.tensors));
+    let mut sparse = node
+        .attribute
+        .iter()
+        .flat_map(|attribute| attribute.sparse_tensor.as_deref().into_iter().chain(&attribute.sparse_tensors));
+    own.find(|tensor| tensor.is_external())
+        .or_else(|| sparse.find_map(external_in_sparse))
+        .or_else(|| names::subgraphs(node).find_map(external_in_graph))
+}
+
+/// The same in a graph inside of a node, its constants included.
+fn external_in_graph(graph: &GraphProto) -> Option<&TensorProto> {
+    let dense = graph.initializer.iter().find(|tensor| tensor.is_external());
+    let sparse = || graph.sparse_initializer.iter().find_map(external_in_sparse);
+    dense.or_else(sparse).or_else(|| graph.node.iter().find_map(external_in_node))
+}
+
+fn external_in_sparse(tensor: &SparseTensorProto) -> Option<&TensorProto> {
+    tensor.values.iter().chain(&tensor.indices).find(|tensor| tensor.is_external())
 }

@@ -74,7 +74,7 @@ fn constants(graph: &GraphProto) -> impl Iterator<Item = &str> {
     dense.chain(values.map(|tensor| tensor.name.as_deref().unwrap_or_default()))
 }
 
-fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+pub(super) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 

@@ -54,7 +54,7 @@ const OTHERS: [&str; 22] = [
 /// What one run of a node costs.
 pub(super) fn count(node: &NodeProto, shapes: &Shapes<'_>) -> Counted {
     let operator = node.op_type.as_deref().unwrap_or_default();
-    let inputs: Vec<Known> = (0..node.input.len()).map(|index| shapes.input_of(node, index)).collect();
+    let inputs = shapes.inputs_of(node);
     let counted = if let Some((left, right)) = matrix_inputs(node) {
         of_matrices(node, inputs.get(left), inputs.get(right))
     } else if is(node, "Conv") {

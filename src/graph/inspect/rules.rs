@@ -248,6 +248,8 @@ fn slice(node: &NodeProto, inputs: &[Known]) -> Shape {
         let (start, end) = (bound(*starts.get(place)?), bound(*ends.get(place)?));
         shape[axis] = if step > 0 {
             range_len(start.clamp(0, size), end.clamp(0, size), step)?
+        } else if size == 0 {
+            0
         } else {
             range_len(start.clamp(0, size - 1), end.clamp(-1, size - 1), step)?
         };
@@ -264,7 +266,7 @@ fn split(node: &NodeProto, inputs: &[Known]) -> Vec<Known> {
             Some(known) => Some(known.ints.clone()?),
             None => ints(node, "split").map(<[i64]>::to_vec),
         };
-        let even = (shape[axis] + parts - 1).checked_div(parts)?;
+        let even = shape[axis].checked_add(parts - 1)?.checked_div(parts)?;
         let sizes = listed.unwrap_or_else(|| {
             (0..parts).map(|part| if part + 1 < parts { even } else { shape[axis] - even * (parts - 1) }).collect()
         });
@@ -304,7 +306,7 @@ fn convolution(node: &NodeProto, data: &[i64], kernel: &[i64]) -> Shape {
     for (place, (size, window)) in sizes.iter().zip(window).enumerate() {
         let padded =
             size.checked_add(option("pads", place, 0)?)?.checked_add(option("pads", place + sizes.len(), 0)?)?;
-        let reach = option("dilations", place, 1)?.checked_mul(window - 1)?.checked_add(1)?;
+        let reach = option("dilations", place, 1)?.checked_mul(window.checked_sub(1)?)?.checked_add(1)?;
         shape.push(padded.checked_sub(reach)?.checked_div(option("strides", place, 1)?)?.checked_add(1)?);
     }
     shape.iter().all(|size| *size >= 0).then_some(shape)

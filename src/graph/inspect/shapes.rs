@@ -9,6 +9,8 @@ use super::{STANDARD, integers, rules};
 
 /// No operator of an encoder has more dimensions.
 const MAX_RANK: usize = 16;
+/// A node with more inputs is not followed: what is known of each is held while it is looked at.
+const MAX_INPUTS: usize = 1_000;
 /// Integers that are followed through shape arithmetic.
 const MAX_INTS: usize = 64;
 
@@ -77,6 +79,12 @@ impl<'m> Shapes<'m> {
         node.input.get(index).and_then(|name| self.known.get(name.as_str())).cloned().unwrap_or_default()
     }
 
+    /// What is known of all inputs of a node; nothing of those of a node with more than [`MAX_INPUTS`].
+    pub(super) fn inputs_of(&self, node: &NodeProto) -> Vec<Known> {
+        let count = if node.input.len() > MAX_INPUTS { 0 } else { node.input.len() };
+        (0..count).map(|index| self.input_of(node, index)).collect()
+    }
+
     /// What is known of a value.
     pub(super) fn get(&self, name: &str) -> Option<&Known> {
         self.known.get(name)
@@ -90,7 +98,7 @@ impl<'m> Shapes<'m> {
         for (place, dimension) in shape.dim.iter().enumerate() {
             let free = if place == 0 { Some(1) } else { length };
             sizes.push(match &dimension.value {
-                Some(Dimension::Fixed(size)) => Some(*size),
+                Some(Dimension::Fixed(size)) => Some(*size).filter(|size| *size >= 0),
                 Some(Dimension::Named(name)) if !name.is_empty() => {
                     let known = self.sizes.get(name.as_str()).copied().or(free);
                     if let Some(size) = known {
@@ -105,7 +113,7 @@ impl<'m> Shapes<'m> {
     }
 
     fn node(&mut self, node: &'m NodeProto) {
-        let inputs: Vec<Known> = (0..node.input.len()).map(|index| self.input_of(node, index)).collect();
+        let inputs = self.inputs_of(node);
         let constant = !inputs.is_empty()
             && node.input.iter().zip(&inputs).all(|(name, known)| name.is_empty() || known.constant)
             || is(node, "Constant");
@@ -128,7 +136,7 @@ impl<'m> Shapes<'m> {
     fn declared(&self, name: &str) -> Option<Vec<i64>> {
         let shape = self.declared.get(name)?.shape.as_ref().filter(|shape| shape.dim.len() <= MAX_RANK)?;
         let size = |dimension: &Option<Dimension>| match dimension {
-            Some(Dimension::Fixed(size)) => Some(*size),
+            Some(Dimension::Fixed(size)) => Some(*size).filter(|size| *size >= 0),
             Some(Dimension::Named(name)) => self.sizes.get(name.as_str()).copied(),
             None => None,
         };
