@@ -60,6 +60,8 @@ pub(crate) struct QualityArgs {
     pub min_cosine: Option<f64>,
 
     /// Exit with status 1 and write nothing if the head's macro-F1 falls by more than X (0.01 is one point)
+    ///
+    /// It is the mean over the labels that are right for some text of the corpus, the same ones for both bundles.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub max_f1_drop: Option<f64>,
 }
@@ -171,7 +173,7 @@ impl<'a> Asked<'a> {
                 let what = format!("`--label {label}` is given, and the graphs have {} heads in common", common.len());
                 return Err(user_error(what, "give the head by `--head`"));
             }
-            return label_kind(&self.args, common[0].task, "the graph's head").map(Some);
+            return label_kind(&self.args, common[0].1.task, "the graph's head").map(Some);
         };
         head.check_identity(original.identity().fields())?;
         let source = text_source_of(corpus, &new.template);
