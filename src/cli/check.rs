@@ -123,7 +123,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     } else {
         say(&describe(args, &source, &measured))?;
         if !bundle.manifest.batch_invariant {
-            say("bundle.toml promises nothing else (`batch_invariant = false`): the graph is that of another program")?;
+            say("bundle.toml promises nothing (`batch_invariant = false`): the graph is that of another program")?;
         }
     }
     if let Some(folder) = &args.report {

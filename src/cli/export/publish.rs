@@ -87,10 +87,7 @@ impl NewBundle<'_> {
                 return Ok(Outcome::Worse { quality: Box::new(quality.clone()), failures });
             }
         }
-        // The graph of another program makes no promise that was not seen to be kept.
-        let promised = !manifest.batch_invariant && check.batch_rows == 0;
-        manifest.batch_invariant |= promised;
-        if promised || manifest.quality.is_some() {
+        if manifest.quality.is_some() {
             rewrite_manifest(&manifest, &built)?;
             Bundle::open(&built)?;
         }
