@@ -104,7 +104,7 @@ impl NewBundle<'_> {
         check_dimensions(manifest, original)?;
         let read = Read::default();
         let texts = Texts { new: manifest, kind: asked.check_heads(&original.manifest, manifest)?, read: &read };
-        let feed = |into: &mut dyn std::io::Write| asked.feed(&texts, &stopped, into);
+        let feed = |into: &mut dyn std::io::Write, over: &dyn Fn() -> bool| asked.feed(&texts, over, into);
         let comparing = Comparing { original: &original.dir, flags: asked.flags(), feed: &feed };
         let mut display = Display::new();
         let mut watch = |texts: u64| {

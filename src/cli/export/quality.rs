@@ -5,15 +5,19 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use indicatif::HumanCount;
 use offprint::encode::comparison_texts;
 use offprint::evaluate::LabelledText;
 use offprint::heads::Head;
 use offprint::model::{Bundle, Manifest, Quality, Task};
-use offprint::paper::{Corpus, LABEL_SEPARATOR, Label, LabelKind, Row, Template};
+use offprint::paper::{self, Corpus, LABEL_SEPARATOR, Label, LabelKind, Rejection, Row, Template};
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::say::remark;
@@ -26,6 +30,12 @@ const BUILT_IN: &str = "built-in texts";
 
 /// F1 values are quotients of whole numbers: differences below this are rounding, not loss.
 const ROUNDING: f64 = 1e-12;
+
+/// How long the end of a comparison may go unnoticed while the next row of the corpus is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Few, for a row may be large.
+const ROWS_AHEAD: usize = 4;
 
 /// The corpus, which other commands take without a flag.
 pub(crate) fn as_flag(corpus: clap::Arg) -> clap::Arg {
@@ -104,6 +114,14 @@ pub(crate) struct Read {
     bytes: AtomicU64,
     texts: AtomicU64,
     rejected: AtomicU64,
+    first_rejected: Mutex<Option<Rejection>>,
+}
+
+impl Read {
+    fn reject(&self, rejection: Rejection) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        self.first_rejected.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(rejection);
+    }
 }
 
 impl<'a> Asked<'a> {
@@ -208,8 +226,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Writes the texts as the child reads them, until all are written or `stopped`.
-    pub(crate) fn feed(&self, texts: &Texts<'_>, stopped: &dyn Fn() -> bool, into: &mut dyn Write) -> Result<()> {
+    /// Writes the texts as the child reads them, until all are written or it is `over`.
+    pub(crate) fn feed(&self, texts: &Texts<'_>, over: &dyn Fn() -> bool, into: &mut dyn Write) -> Result<()> {
         let Texts { new, read, .. } = texts;
         let mut put = |text: String, labels: Option<Vec<String>>| -> Result<()> {
             serde_json::to_writer(&mut *into, &LabelledText { text, labels }).map_err(std::io::Error::from)?;
@@ -221,22 +239,24 @@ impl<'a> Asked<'a> {
             return comparison_texts(new.max_length).into_iter().try_for_each(|text| put(text, None));
         };
         let template: Template = new.template.parse()?;
-        let rows = corpus.clone().with_label_kinds(texts.kind.iter().cloned().collect()).rows();
-        let bytes = rows.progress();
-        for row in rows {
-            if stopped() {
-                break;
-            }
+        let (rows, reader) = read_ahead(corpus.clone().with_label_kinds(texts.kind.iter().cloned().collect()));
+        while !over() {
+            let (row, bytes) = match rows.recv_timeout(LOOK_EVERY) {
+                Ok(next) => next,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => {
+                    reader.join().map_err(|_| anyhow!("the reading of the corpus ended in a panic"))?;
+                    break;
+                }
+            };
             match row? {
                 Row::Paper(paper) => {
                     let text = template.render(&paper.text, &new.sep_token).text;
                     put(text, paper.labels.into_iter().next().flatten().and_then(texts_of))?;
                 }
-                Row::Rejected(_) => {
-                    read.rejected.fetch_add(1, Ordering::Relaxed);
-                }
+                Row::Rejected(rejection) => read.reject(rejection),
             }
-            read.bytes.store(bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+            read.bytes.store(bytes, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -258,8 +278,12 @@ impl<'a> Asked<'a> {
             remark(&format!("warning: {warning}"));
         }
         let rejected = read.rejected.load(Ordering::Relaxed);
-        if rejected > 0 {
-            remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(rejected)));
+        let first = read.first_rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Rejection { origin, reason, .. }) = &*first {
+            let rows = HumanCount(rejected);
+            remark(&format!(
+                "warning: {rows} rows cannot be used and were passed over, the first of them {origin}: {reason}"
+            ));
         }
     }
 
@@ -285,6 +309,22 @@ impl<'a> Asked<'a> {
         }
         failures
     }
+}
+
+/// The rows, each with the bytes that were read up to it. A thread reads them that nobody waits for: a pipe may stay open
+/// for ever without another row.
+fn read_ahead(corpus: Corpus) -> (Receiver<(Result<Row, paper::Error>, u64)>, JoinHandle<()>) {
+    let (give, rows) = sync_channel(ROWS_AHEAD);
+    let reader = thread::spawn(move || {
+        let rows = corpus.rows();
+        let bytes = rows.progress();
+        for row in rows {
+            if give.send((row, bytes.load(Ordering::Relaxed))).is_err() {
+                return;
+            }
+        }
+    });
+    (rows, reader)
 }
 
 /// The label or labels; numbers are none.
