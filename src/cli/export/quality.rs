@@ -149,6 +149,7 @@ impl<'a> Asked<'a> {
                 return Err(user_error(what, "macro-F1 is measured with `--check CORPUS --label FIELD`"));
             }
         }
+        corpus_args.refuse_without_corpus("`--check` names one")?;
         let head = args.head.as_deref().map(Head::load).transpose()?;
         if let Some(head) = &head {
             label_kind(args, head.task, "the head")?;
