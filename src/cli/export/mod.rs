@@ -29,6 +29,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let asked = Asked::new(&args.quality, &args.corpus)?;
     asked.check_comparable(&args.onnx.original().unwrap_or_else(|| original(&args.numbers())))?;
     let options = args::options(args)?;
+    if let Some(against) = &asked.against {
+        // Before a graph is built; its separator is only known afterwards.
+        asked.check_rendering(against, (&options.template, None))?;
+    }
     let stop = Stop::on_signals()?;
     let new = NewBundle {
         output: &args.output,

@@ -102,6 +102,7 @@ impl NewBundle<'_> {
         let stopped = move || stop.is_some_and(|stop| stop.signal().is_some());
         let Some(original) = original else { return child.run(None, &stopped, &mut |_| ()) };
         check_dimensions(manifest, original)?;
+        asked.check_rendering(original, (&manifest.template, Some(&manifest.sep_token)))?;
         let read = Read::default();
         let texts = Texts { new: manifest, kind: asked.check_heads(&original.manifest, manifest)?, read: &read };
         let feed = |into: &mut dyn std::io::Write, over: &dyn Fn() -> bool| asked.feed(&texts, over, into);

@@ -156,6 +156,9 @@ impl<'a> Asked<'a> {
         }
         let corpus = has_corpus.then(|| corpus_args.open(args.label.as_deref(), &[])).transpose()?;
         let against = args.against.as_deref().map(Bundle::open).transpose()?;
+        if let Some(against) = &against {
+            check_against(args, head.as_ref(), &against.manifest)?;
+        }
         let corpus_args = has_corpus.then_some(corpus_args);
         Ok(Self { args: args.clone(), corpus_args, corpus, head, against })
     }
@@ -189,8 +192,7 @@ impl<'a> Asked<'a> {
         let Some(head) = &self.head else {
             let common = common_heads(original, new);
             if common.len() != 1 {
-                let what = format!("`--label {label}` is given, and the graphs have {} heads in common", common.len());
-                return Err(user_error(what, "give the head by `--head`"));
+                return Err(no_one_head(label, common.len()));
             }
             return label_kind(&self.args, common[0].1.task, "the graph's head").map(Some);
         };
@@ -201,6 +203,25 @@ impl<'a> Asked<'a> {
             remark(&format!("warning: head `{file}` was trained with {}, now {source}", head.template_or_field));
         }
         label_kind(&self.args, head.task, "the head").map(Some)
+    }
+
+    /// An error where the corpus would be rendered for the new bundle in another way than for the original: both get the
+    /// same texts, so that the loss would not show.
+    pub(crate) fn check_rendering(&self, original: &Bundle, (template, sep): (&str, Option<&str>)) -> Result<()> {
+        if self.corpus_args.is_none_or(|corpus| corpus.text_field.is_some()) {
+            return Ok(());
+        }
+        let theirs = &original.manifest;
+        let (what, old, new) = match sep {
+            _ if theirs.template != template => ("template", theirs.template.as_str(), template),
+            Some(sep) if theirs.sep_token != sep => ("separator", theirs.sep_token.as_str(), sep),
+            _ => return Ok(()),
+        };
+        let what = format!(
+            "`{}` has the {what} `{old}`, the new bundle `{new}`, and a corpus is rendered in one way",
+            original.dir.display()
+        );
+        Err(user_error(what, "compare bundles of the same template, or texts as they are by `--text-field`"))
     }
 
     /// The flags of the child's command that say what it compares on.
@@ -310,6 +331,20 @@ impl<'a> Asked<'a> {
         }
         failures
     }
+}
+
+/// What the bundle to compare with says of the flags before there is a new one.
+fn check_against(args: &QualityArgs, head: Option<&Head>, original: &Manifest) -> Result<()> {
+    match (head, &args.label) {
+        (Some(head), _) => Ok(head.check_identity(original.identity().fields())?),
+        (None, Some(label)) if original.heads.is_empty() => Err(no_one_head(label, 0)),
+        (None, _) => Ok(()),
+    }
+}
+
+fn no_one_head(label: &str, common: usize) -> anyhow::Error {
+    let what = format!("`--label {label}` is given, and the graphs have {common} heads in common");
+    user_error(what, "give the head by `--head`")
 }
 
 /// The rows, each with the bytes that were read up to it. A thread reads them that nobody waits for: a pipe may stay open
