@@ -126,6 +126,10 @@ fn what_cannot_be_checked_says_why() {
     said.expect(&["error: `--max-batch-tokens 4` is below the longest input"]);
     place.run(&["check", "--model", "nowhere"], 2).expect(&["error: model `nowhere` not found"]);
     place.run(&["check"], 2).expect(&["--model <BUNDLE>"]);
+    for flag in ["--limit", "--sample"] {
+        let said = place.run(&["check", "--model", tiny_bundle(), flag, "3"], 2);
+        said.expect(&[&format!("error: `{flag}` is given without a corpus"), "hint: name the corpus behind the flags"]);
+    }
     place.run(&["check", "--model", tiny_bundle(), "--sample", "1"], 2).expect(&["invalid value '1' for '--sample"]);
     place.run(&["check", "--model", tiny_bundle(), "--ort-lib", "no.so"], 2).expect(&["error: ", "no.so"]);
 }

@@ -135,6 +135,23 @@ fn each_layout_gives_the_values_of_the_file_and_of_transformers() {
     }
 }
 
+/// Few texts can't show what many do: `check` is the one that measures.
+#[test]
+fn no_promise_is_made_of_a_graph_that_another_program_wrote() {
+    if let Err(error) = OnnxRuntime::load(None) {
+        return println!("skipped: {error}");
+    }
+    for (name, status) in [("half", 1), ("optimum-states", 0)] {
+        let work = place(name);
+        let file = if name == "half" { "encoder.onnx" } else { "model.onnx" };
+        let said = export(&work, file, MEAN, 0);
+        said.expect(&["warning: the graph is that of another program", " texts of 6 changed with their batch"]);
+        assert!(work.read("bundle/bundle.toml").contains("\nbatch_invariant = false\n"), "{name}");
+        let said = work.run(&["check", "--model", "bundle", "--threads", "1"], status);
+        assert!(said.stdout.contains("bundle.toml promises nothing (`batch_invariant = false`)"), "{}", said.stdout);
+    }
+}
+
 #[test]
 fn scores_become_probabilities_as_the_config_says() {
     if let Err(error @ offprint::runtime::Error::LibraryNotFound { .. }) = OnnxRuntime::load(None) {

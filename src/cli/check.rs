@@ -63,10 +63,9 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     corpus: CorpusArgs,
 
-    /// Texts taken from the corpus, chosen by the hash of the id
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=10_000),
-          help_heading = "Corpus")]
-    sample: u16,
+    /// Texts taken from the corpus, chosen by the hash of the id [default: 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=10_000), help_heading = "Corpus")]
+    sample: Option<u16>,
 
     /// Write report.json and report.html into this folder
     #[arg(long, value_name = "DIR", help_heading = "Output")]
@@ -76,6 +75,11 @@ pub(crate) struct CheckArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
+
+/// Texts of a corpus that are taken.
+const DEFAULT_SAMPLE: u16 = 200;
+
+const WHERE_CORPUS: &str = "name the corpus behind the flags";
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -89,6 +93,7 @@ struct Account<'a> {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
+    args.corpus.refuse_without_corpus(WHERE_CORPUS)?;
     let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
     let provider: ProviderChoice = args.provider.parse()?;
     let max_length = bundle.manifest.max_length;
@@ -123,7 +128,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     } else {
         say(&describe(args, &source, &measured))?;
         if !bundle.manifest.batch_invariant {
-            say("bundle.toml promises nothing else (`batch_invariant = false`): the graph is that of another program")?;
+            say("bundle.toml promises nothing (`batch_invariant = false`): the graph is that of another program")?;
         }
     }
     if let Some(folder) = &args.report {
@@ -137,12 +142,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
 fn texts(args: &CheckArgs, bundle: &Bundle) -> Result<(String, Vec<String>)> {
     let manifest = &bundle.manifest;
     if args.corpus.corpus.is_empty() {
+        if args.sample.is_some() {
+            return Err(user_error("`--sample` is given without a corpus".to_owned(), WHERE_CORPUS));
+        }
         let texts = built_in_texts(manifest.max_length);
         return Ok((format!("{} built-in texts", texts.len()), texts));
     }
     let corpus = args.corpus.open(None, &[])?;
     let template: Template = manifest.template.parse()?;
-    let sample = sample_texts(&corpus, &template, &manifest.sep_token, args.sample.into())?;
+    let sample = sample_texts(&corpus, &template, &manifest.sep_token, args.sample.unwrap_or(DEFAULT_SAMPLE).into())?;
     if sample.rejected > 0 {
         remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(sample.rejected)));
     }

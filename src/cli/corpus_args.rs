@@ -1,7 +1,10 @@
 //! Flags that say what a corpus is and which of its fields mean what; the same on every command that reads one.
 
+use anyhow::Result;
 use clap::Args;
-use offprint::paper::{Corpus, CorpusOptions, Error, FieldMap, InputFormat, Schema, Shard};
+use offprint::paper::{self, Corpus, CorpusOptions, FieldMap, InputFormat, Schema, Shard};
+
+use super::user_error;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Corpus")]
@@ -75,8 +78,33 @@ The dump that the corpus is, whose fields are then known; the flags below win ov
 A label of these is named like a field (--schema arxiv --label category); so is every field of the dump itself.";
 
 impl CorpusArgs {
+    /// An error where there is no corpus, and a flag that says something of one.
+    pub(crate) fn refuse_without_corpus(&self, hint: &str) -> Result<()> {
+        let flags = [
+            ("--schema", self.schema.is_some()),
+            ("--input-format", self.input_format.is_some()),
+            ("--id-field", self.id_field.is_some()),
+            ("--title-field", self.title_field.is_some()),
+            ("--abstract-field", self.abstract_field.is_some()),
+            ("--text-field", self.text_field.is_some()),
+            ("--split-field", self.split_field.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--shard", self.shard.is_some()),
+        ];
+        match flags.iter().find(|(_, given)| *given) {
+            Some((flag, _)) if self.corpus.is_empty() => {
+                Err(user_error(format!("`{flag}` is given without a corpus"), hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the corpus; `labels` and `keep` are fields that the command itself asks for.
-    pub(crate) fn open<'l>(&self, labels: impl IntoIterator<Item = &'l str>, keep: &[String]) -> Result<Corpus, Error> {
+    pub(crate) fn open<'l>(
+        &self,
+        labels: impl IntoIterator<Item = &'l str>,
+        keep: &[String],
+    ) -> Result<Corpus, paper::Error> {
         let fields = FieldMap {
             id: self.id_field.clone(),
             title: self.title_field.clone(),

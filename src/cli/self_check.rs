@@ -85,9 +85,11 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let original = Bundle::open(original)?;
     let head = args.head.as_deref().map(Head::load).transpose()?;
     let heads = common_heads(&original.manifest, &bundle.manifest);
+    // Outputs may be called otherwise in each graph.
+    let (their_heads, own_heads): (Vec<GraphHead>, Vec<GraphHead>) = heads.iter().cloned().unzip();
     let (on_original, on_new) = (encoder(&original, threads), encoder(&bundle, threads));
-    let on_original = BundleWithHeads { encoder: &on_original, heads: &heads };
-    let on_new = BundleWithHeads { encoder: &on_new, heads: &heads };
+    let on_original = BundleWithHeads { encoder: &on_original, heads: &their_heads };
+    let on_new = BundleWithHeads { encoder: &on_new, heads: &own_heads };
     let longest = original.manifest.max_length.max(bundle.manifest.max_length);
     let side =
         |encoder, manifest: &Manifest| Side { encoder, dim: manifest.dim, normalized: manifest.normalize, threads };
@@ -113,13 +115,16 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// The heads of the new graph that the original has, too: of the same name, with the same labels.
-pub(crate) fn common_heads(original: &Manifest, new: &Manifest) -> Vec<GraphHead> {
+/// The heads that both graphs have, of the same name and with the same labels: the original's, and the new one's.
+pub(crate) fn common_heads(original: &Manifest, new: &Manifest) -> Vec<(GraphHead, GraphHead)> {
     let same = |one: &GraphHead, other: &GraphHead| {
         (&one.name, one.task, &one.labels) == (&other.name, other.task, &other.labels)
     };
-    let known = |head: &&GraphHead| original.heads.iter().any(|other| same(head, other));
-    new.heads.iter().filter(known).cloned().collect()
+    let pair = |head: &GraphHead| {
+        let theirs = original.heads.iter().find(|other| same(head, other))?;
+        Some((theirs.clone(), head.clone()))
+    };
+    new.heads.iter().filter_map(pair).collect()
 }
 
 fn labelled_text(line: io::Result<String>) -> io::Result<LabelledText> {

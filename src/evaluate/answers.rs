@@ -1,9 +1,11 @@
 //! One head's answers on two sides: how many change, by how much, and how often each side is right. Knows no encoder:
-//! numbers come in, row by row. Memory: counts by label. Invariant: both sides are counted on the same texts.
+//! numbers come in, row by row. Memory: counts by label. Invariant: both sides are counted on the same texts, and their F1
+//! averaged over the same labels.
 
 use ndarray::ArrayView2;
 
 use super::error::Error;
+use super::metrics::ClassFigures;
 use super::tally::{LabelTally, SeveralTally};
 use crate::heads::{Head, most_probable};
 use crate::model::{DEFAULT_THRESHOLD, F1Quality, GraphHead, HeadQuality, Task};
@@ -13,8 +15,8 @@ pub(super) struct Answers {
     name: String,
     task: Task,
     labels: Vec<String>,
-    /// As f32, which is what probabilities are written as.
-    thresholds: Vec<f32>,
+    /// Of the original and of the new bundle; as f32, which is what probabilities are written as.
+    thresholds: [Vec<f32>; 2],
     max_delta: f64,
     changed: u64,
     truth: Option<Truth>,
@@ -39,21 +41,18 @@ impl Answers {
         let file = head.file().and_then(|file| file.file_name());
         let name = file.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let threshold = |label: usize| head.thresholds.as_ref().map_or(DEFAULT_THRESHOLD, |own| own[label]);
-        Self::new(name, (head.task, &head.labels), (0..head.labels.len()).map(threshold), field)
+        let thresholds: Vec<f32> = (0..head.labels.len()).map(|label| threshold(label) as f32).collect();
+        Self::new(name, (head.task, &head.labels), [thresholds.clone(), thresholds], field)
     }
 
-    /// Of a head in the graph, likewise.
-    pub(super) fn of_graph(head: &GraphHead, field: Option<&str>) -> Self {
-        let thresholds = (0..head.labels.len()).map(|label| head.threshold(label));
-        Self::new(head.name.clone(), (head.task, &head.labels), thresholds, field)
+    /// Of a head that is in both graphs, the original's first, likewise. Each has its own thresholds.
+    pub(super) fn of_graph((original, new): &(GraphHead, GraphHead), field: Option<&str>) -> Self {
+        let thresholds = [original, new]
+            .map(|head| (0..head.labels.len()).map(|label| head.threshold(label) as f32).collect::<Vec<f32>>());
+        Self::new(new.name.clone(), (new.task, &new.labels), thresholds, field)
     }
 
-    fn new(
-        name: String,
-        (task, labels): (Task, &[String]),
-        thresholds: impl Iterator<Item = f64>,
-        field: Option<&str>,
-    ) -> Self {
+    fn new(name: String, (task, labels): (Task, &[String]), thresholds: [Vec<f32>; 2], field: Option<&str>) -> Self {
         let truth = field.map(|field| Truth {
             field: field.to_owned(),
             original: Tally::new(task, labels),
@@ -63,7 +62,6 @@ impl Answers {
             known: false,
             unknown: None,
         });
-        let thresholds = thresholds.map(|threshold| threshold as f32).collect();
         Self { name, task, labels: labels.to_vec(), thresholds, max_delta: 0.0, changed: 0, truth }
     }
 
@@ -79,7 +77,7 @@ impl Answers {
         if self.task == Task::Regression {
             return;
         }
-        let (original, new) = (self.given(original), self.given(new));
+        let (original, new) = (self.given(original, &self.thresholds[0]), self.given(new, &self.thresholds[1]));
         for ((original, new), truth) in original.iter().zip(&new).zip(truths) {
             self.changed += u64::from(original != new);
             if let Some(counted) = &mut self.truth {
@@ -89,11 +87,11 @@ impl Answers {
     }
 
     /// The numbers of the labels that are given for these rows.
-    fn given(&self, rows: ArrayView2<'_, f32>) -> Vec<Vec<usize>> {
+    fn given(&self, rows: ArrayView2<'_, f32>, thresholds: &[f32]) -> Vec<Vec<usize>> {
         if self.task == Task::Classification {
             return most_probable(rows).into_iter().map(|label| vec![label]).collect();
         }
-        let reached = |row: &[f32]| (0..row.len()).filter(|&label| row[label] >= self.thresholds[label]).collect();
+        let reached = |row: &[f32]| (0..row.len()).filter(|&label| row[label] >= thresholds[label]).collect();
         rows.rows().into_iter().map(|row| reached(&row.to_vec())).collect()
     }
 
@@ -179,18 +177,29 @@ impl Tally {
         Ok(match self {
             Self::One(tally) => {
                 let report = tally.finish()?;
-                Tallied { f1_macro: report.f1_macro, f1_micro: None, unknown_labels: report.unknown_labels as u64 }
+                Tallied {
+                    f1_macro: supported_f1(&report.per_class),
+                    f1_micro: None,
+                    unknown_labels: report.unknown_labels as u64,
+                }
             }
             Self::Several(tally) => {
                 let report = tally.finish()?;
                 Tallied {
-                    f1_macro: report.f1_macro,
+                    f1_macro: supported_f1(&report.per_class),
                     f1_micro: Some(report.f1_micro),
                     unknown_labels: report.unknown_labels,
                 }
             }
         })
     }
+}
+
+/// Mean F1 of the labels that are right for some text. One that is only predicted would count on one side alone, and a
+/// single stray prediction move that side's mean; so it counts by what it takes from the label that was right.
+fn supported_f1(labels: &[ClassFigures]) -> f64 {
+    let supported: Vec<f64> = labels.iter().filter(|label| label.support > 0).map(|label| label.f1).collect();
+    supported.iter().sum::<f64>() / supported.len().max(1) as f64
 }
 
 #[cfg(test)]

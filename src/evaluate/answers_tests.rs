@@ -5,9 +5,10 @@ use ndarray::{Array2, array};
 use super::*;
 use crate::model::Classification;
 
-fn head(task: Task, labels: &[&str], thresholds: Option<Vec<f64>>) -> GraphHead {
+fn head(task: Task, labels: &[&str], thresholds: Option<Vec<f64>>) -> (GraphHead, GraphHead) {
     let labels = labels.iter().map(|&label| label.to_owned()).collect();
-    GraphHead { thresholds, ..GraphHead::of_checkpoint(&Classification { task, labels }) }
+    let head = GraphHead { thresholds, ..GraphHead::of_checkpoint(&Classification { task, labels }) };
+    (head.clone(), head)
 }
 
 /// Takes answers with what is right about each text, labels parted by blanks.
@@ -59,6 +60,37 @@ fn a_head_for_several_labels_gives_each_by_its_own_threshold() {
     assert_eq!((f1.macro_new, f1.micro, f1.macro_drop), (0.25, Some(0.4), 0.25));
 }
 
+/// Values are those of scikit-learn's `f1_score(right, given, labels=["a", "b"], average="macro", zero_division=0)`.
+#[test]
+fn a_stray_label_counts_by_what_it_takes_from_the_right_one() {
+    let one = |given: &[usize]| Array2::from_shape_fn((4, 3), |(row, label)| f32::from(u8::from(given[row] == label)));
+    let right = [Some("a"), Some("a"), Some("b"), Some("b")];
+    let abc = || Answers::of_graph(&head(Task::Classification, &["a", "b", "c"], None), Some("field"));
+    let f1 = |original: &[usize], new: &[usize]| {
+        let f1 = measure(abc(), &one(original), &one(new), &right).unwrap().f1.unwrap();
+        (f1.macro_original, f1.macro_new, f1.macro_drop)
+    };
+    let (all, without_one) = (1.0, (1.0 + 2.0 / 3.0) / 2.0);
+    assert_eq!(f1(&[0, 0, 1, 1], &[0, 0, 1, 2]), (all, without_one, all - without_one));
+    // A side that gives `c` once isn't the better one where the other has lost two right answers.
+    assert_eq!(f1(&[0, 0, 1, 2], &[1, 0, 0, 1]), (without_one, 0.5, without_one - 0.5));
+    let several = || Answers::of_graph(&head(Task::Multilabel, &["a", "b", "c"], None), Some("field"));
+    let found = measure(several(), &one(&[0, 0, 1, 1]), &one(&[0, 0, 1, 2]), &right).unwrap().f1.unwrap();
+    assert_eq!((found.macro_new, found.micro), (without_one, Some(0.75)));
+}
+
+#[test]
+fn each_side_gives_labels_by_its_own_thresholds() {
+    let (mut original, new) = head(Task::Multilabel, &["east", "north"], Some(vec![0.5, 0.5]));
+    original.thresholds = Some(vec![0.75, 0.5]);
+    let same = array![[0.6, 0.2], [0.8, 0.2]];
+    let right = [Some("east"), Some("east")];
+    let found = measure(Answers::of_graph(&(original, new), Some("field")), &same, &same, &right).unwrap();
+    assert_eq!((found.max_delta, found.answers_changed), (0.0, Some(1)));
+    let f1 = found.f1.unwrap();
+    assert_eq!((f1.macro_original, f1.macro_new), (2.0 / 3.0, 1.0));
+}
+
 #[test]
 fn numbers_change_by_an_amount_and_have_no_labels() {
     let answers = Answers::of_graph(&head(Task::Regression, &["year"], None), None);
@@ -72,8 +104,8 @@ fn labels_that_the_head_does_not_know_count_as_missed() {
     let right = [Some("up"), Some("left")];
     let f1 = measure(answers, &directions(&[0.9, 0.9]), &directions(&[0.9, 0.1]), &right).unwrap().f1.unwrap();
     assert_eq!((f1.texts, f1.unknown_labels), (2, 1));
-    // up: 2/3 and left: 0 on the original; up: 1, down: 0 and left: 0 on the new one.
-    assert_eq!((f1.macro_original, f1.macro_new), (1.0 / 3.0, 1.0 / 3.0));
+    // up: 2/3 and left: 0 on the original; up: 1 and left: 0 on the new one.
+    assert_eq!((f1.macro_original, f1.macro_new), (1.0 / 3.0, 0.5));
 }
 
 #[test]

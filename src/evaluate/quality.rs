@@ -37,8 +37,9 @@ pub struct QualityJob<'a> {
     pub budget: TokenBudget,
     /// What the texts are called.
     pub corpus: &'a str,
-    /// The heads whose answers stand behind the vectors of both, in their order.
-    pub graph_heads: &'a [GraphHead],
+    /// The heads whose answers stand behind the vectors of both, in their order: as the original has them, and as the new
+    /// bundle has them.
+    pub graph_heads: &'a [(GraphHead, GraphHead)],
     /// A head of the original that gives labels.
     pub head: Option<&'a Head>,
     /// The field that the texts' labels come from: they are right for `head`, else for the first of `graph_heads`.
@@ -88,7 +89,7 @@ impl<'a> AllAnswers<'a> {
         Self {
             of_file: job.head.map(|head| (head, Answers::of_file(head, job.label))),
             of_graph: (0..).zip(job.graph_heads).map(|(at, head)| Answers::of_graph(head, own(at))).collect(),
-            widths: job.graph_heads.iter().map(|head| head.labels.len()).collect(),
+            widths: job.graph_heads.iter().map(|(_, head)| head.labels.len()).collect(),
         }
     }
 

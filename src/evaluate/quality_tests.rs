@@ -59,7 +59,8 @@ fn a_head_in_a_file_answers_on_the_vectors_of_both() {
 fn heads_in_the_graph_answer_behind_the_vectors() {
     let head = |task, labels: &[&str]| {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
-        GraphHead::of_checkpoint(&Classification { task, labels })
+        let head = GraphHead::of_checkpoint(&Classification { task, labels });
+        (head.clone(), head)
     };
     let heads = [head(Task::Classification, &["down", "up"]), head(Task::Regression, &["year"])];
     let with = |label| QualityJob { graph_heads: &heads, label, ..job(side(&STUB, 2), side(&OTHER, 2)) };

@@ -51,8 +51,8 @@ pub struct Manifest {
     pub sep_token: String,
     /// The numbers that the graph computes in.
     pub precision: Precision,
-    /// Whether a text gets the same bits whatever else is in its batch. False only for the graph of another program
-    /// that was seen to do otherwise.
+    /// Whether a text is promised the same bits whatever else is in its batch. False for the graph of another program,
+    /// whatever it was seen to do: a few texts can't show what others would.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub batch_invariant: bool,
     /// Weights in the graph, those of a classifier's head included (numbers, not bytes).

@@ -73,7 +73,8 @@ pub struct HeadQuality {
     pub f1: Option<F1Quality>,
 }
 
-/// A head's F1 on the original and on the new bundle, over the labels that are right or given somewhere.
+/// A head's F1 on the original and on the new bundle. Macro-F1 is the mean over the labels that are right for some text,
+/// on either side: scikit-learn's `f1_score` with these as `labels`. Micro-F1 counts every label that is right or given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct F1Quality {

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -23,8 +24,9 @@ pub(super) struct SelfChecked {
     pub measured: Option<(MeasuredQuality, Vec<HeadQuality>)>,
 }
 
-/// Writes the texts of a comparison, one line of JSON each, until all are written or nobody reads them any more.
-pub(super) type Feed<'a> = &'a (dyn Fn(&mut dyn Write) -> Result<()> + Sync);
+/// Writes the texts of a comparison, one line of JSON each, until all are written or the function says that nobody reads
+/// them any more. It returns soon after that, also where the next text is long in coming.
+pub(super) type Feed<'a> = &'a (dyn Fn(&mut dyn Write, &dyn Fn() -> bool) -> Result<()> + Sync);
 
 /// A comparison that the child is to make.
 pub(super) struct Comparing<'a> {
@@ -60,7 +62,7 @@ impl Child {
     pub(super) fn run(
         mut self,
         comparing: Option<&Comparing<'_>>,
-        stopped: &dyn Fn() -> bool,
+        stopped: &(dyn Fn() -> bool + Sync),
         watch: &mut dyn FnMut(u64),
     ) -> Result<SelfChecked> {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
@@ -71,9 +73,11 @@ impl Child {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let mut heard = Heard::default();
         let (tell, told) = channel();
+        let ended = AtomicBool::new(false);
+        let over = || ended.load(Ordering::Relaxed) || stopped();
         let (said, fed) = thread::scope(|scope| {
             let said = scope.spawn(|| read(stderr));
-            let fed = comparing.zip(stdin).map(|(comparing, stdin)| scope.spawn(|| feed(comparing.feed, stdin)));
+            let fed = comparing.zip(stdin).map(|(comparing, stdin)| scope.spawn(|| feed(comparing.feed, stdin, &over)));
             scope.spawn(move || send_lines(stdout, &tell));
             loop {
                 match told.recv_timeout(LOOK_EVERY) {
@@ -84,6 +88,7 @@ impl Child {
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
+            ended.store(true, Ordering::Relaxed);
             let fed =
                 fed.map_or(Ok(()), |fed| fed.join().unwrap_or_else(|_| Err(anyhow!("the texts ended in a panic"))));
             (said.join().unwrap_or_default(), fed)
@@ -118,9 +123,9 @@ fn send_lines(stdout: Option<impl Read>, tell: &Sender<String>) {
 }
 
 /// The texts, and then their end.
-fn feed(feed: Feed<'_>, stdin: ChildStdin) -> Result<()> {
+fn feed(feed: Feed<'_>, stdin: ChildStdin, over: &dyn Fn() -> bool) -> Result<()> {
     let mut stdin = std::io::BufWriter::with_capacity(1 << 16, stdin);
-    let written = feed(&mut stdin).and_then(|()| Ok(stdin.flush()?));
+    let written = feed(&mut stdin, over).and_then(|()| Ok(stdin.flush()?));
     match written {
         // The child is gone: it says itself why.
         Err(error) if is_broken_pipe(&error) => Ok(()),

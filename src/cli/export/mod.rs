@@ -33,6 +33,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let options = args::options(args)?;
     let original = if args.onnx.is_given() { args.onnx.original(&options)? } else { original(&options) };
     asked.check_comparable(&original)?;
+    if let Some(against) = &asked.against {
+        // Before a graph is built; its separator is only known afterwards.
+        asked.check_rendering(against, (&options.template, None))?;
+    }
     let stop = Stop::on_signals()?;
     let new = NewBundle {
         output: &args.output,

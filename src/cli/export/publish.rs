@@ -92,10 +92,7 @@ impl NewBundle<'_> {
                 return Ok(Outcome::Worse { quality: Box::new(quality.clone()), failures });
             }
         }
-        // The graph of another program makes no promise that was not seen to be kept.
-        let promised = !manifest.batch_invariant && check.batch_rows == 0;
-        manifest.batch_invariant |= promised;
-        if promised || manifest.quality.is_some() {
+        if manifest.quality.is_some() {
             rewrite_manifest(&manifest, &built)?;
             Bundle::open(&built)?;
         }
@@ -127,9 +124,10 @@ impl NewBundle<'_> {
         let stopped = move || stop.is_some_and(|stop| stop.signal().is_some());
         let Some(original) = original else { return child.run(None, &stopped, &mut |_| ()) };
         check_dimensions(manifest, original)?;
+        asked.check_rendering(original, (&manifest.template, Some(&manifest.sep_token)))?;
         let read = Read::default();
         let texts = Texts { new: manifest, kind: asked.check_heads(&original.manifest, manifest)?, read: &read };
-        let feed = |into: &mut dyn std::io::Write| asked.feed(&texts, &stopped, into);
+        let feed = |into: &mut dyn std::io::Write, over: &dyn Fn() -> bool| asked.feed(&texts, over, into);
         let comparing = Comparing { original: &original.dir, flags: asked.flags(), feed: &feed };
         let mut display = Display::new();
         let mut watch = |texts: u64| {

@@ -5,8 +5,12 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use indicatif::HumanCount;
 use offprint::encode::comparison_texts;
@@ -14,7 +18,7 @@ use offprint::evaluate::LabelledText;
 use offprint::graph;
 use offprint::heads::Head;
 use offprint::model::{Bundle, Manifest, Quality, Task};
-use offprint::paper::{Corpus, LABEL_SEPARATOR, Label, LabelKind, Row, Template};
+use offprint::paper::{self, Corpus, LABEL_SEPARATOR, Label, LabelKind, Rejection, Row, Template};
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::say::remark;
@@ -27,6 +31,12 @@ const BUILT_IN: &str = "built-in texts";
 
 /// F1 values are quotients of whole numbers: differences below this are rounding, not loss.
 const ROUNDING: f64 = 1e-12;
+
+/// How long the end of a comparison may go unnoticed while the next row of the corpus is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Few, for a row may be large.
+const ROWS_AHEAD: usize = 4;
 
 /// The corpus, which other commands take without a flag.
 pub(crate) fn as_flag(corpus: clap::Arg) -> clap::Arg {
@@ -61,6 +71,8 @@ pub(crate) struct QualityArgs {
     pub min_cosine: Option<f64>,
 
     /// Exit with status 1 and write nothing if the head's macro-F1 falls by more than X (0.01 is one point)
+    ///
+    /// It is the mean over the labels that are right for some text of the corpus, the same ones for both bundles.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub max_f1_drop: Option<f64>,
 }
@@ -108,6 +120,14 @@ pub(crate) struct Read {
     bytes: AtomicU64,
     texts: AtomicU64,
     rejected: AtomicU64,
+    first_rejected: Mutex<Option<Rejection>>,
+}
+
+impl Read {
+    fn reject(&self, rejection: Rejection) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        self.first_rejected.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(rejection);
+    }
 }
 
 impl<'a> Asked<'a> {
@@ -135,12 +155,16 @@ impl<'a> Asked<'a> {
                 return Err(user_error(what, "macro-F1 is measured with `--check CORPUS --label FIELD`"));
             }
         }
+        corpus_args.refuse_without_corpus("`--check` names one")?;
         let head = args.head.as_deref().map(Head::load).transpose()?;
         if let Some(head) = &head {
             label_kind(args, head.task, "the head")?;
         }
         let corpus = has_corpus.then(|| corpus_args.open(args.label.as_deref(), &[])).transpose()?;
         let against = args.against.as_deref().map(Bundle::open).transpose()?;
+        if let Some(against) = &against {
+            check_against(args, head.as_ref(), &against.manifest)?;
+        }
         let corpus_args = has_corpus.then_some(corpus_args);
         Ok(Self { args: args.clone(), corpus_args, corpus, head, against })
     }
@@ -174,10 +198,9 @@ impl<'a> Asked<'a> {
         let Some(head) = &self.head else {
             let common = common_heads(original, new);
             if common.len() != 1 {
-                let what = format!("`--label {label}` is given, and the graphs have {} heads in common", common.len());
-                return Err(user_error(what, "give the head by `--head`"));
+                return Err(no_one_head(label, common.len()));
             }
-            return label_kind(&self.args, common[0].task, "the graph's head").map(Some);
+            return label_kind(&self.args, common[0].1.task, "the graph's head").map(Some);
         };
         head.check_identity(original.identity().fields())?;
         let source = text_source_of(corpus, &new.template);
@@ -186,6 +209,25 @@ impl<'a> Asked<'a> {
             remark(&format!("warning: head `{file}` was trained with {}, now {source}", head.template_or_field));
         }
         label_kind(&self.args, head.task, "the head").map(Some)
+    }
+
+    /// An error where the corpus would be rendered for the new bundle in another way than for the original: both get the
+    /// same texts, so that the loss would not show.
+    pub(crate) fn check_rendering(&self, original: &Bundle, (template, sep): (&str, Option<&str>)) -> Result<()> {
+        if self.corpus_args.is_none_or(|corpus| corpus.text_field.is_some()) {
+            return Ok(());
+        }
+        let theirs = &original.manifest;
+        let (what, old, new) = match sep {
+            _ if theirs.template != template => ("template", theirs.template.as_str(), template),
+            Some(sep) if theirs.sep_token != sep => ("separator", theirs.sep_token.as_str(), sep),
+            _ => return Ok(()),
+        };
+        let what = format!(
+            "`{}` has the {what} `{old}`, the new bundle `{new}`, and a corpus is rendered in one way",
+            original.dir.display()
+        );
+        Err(user_error(what, "compare bundles of the same template, or texts as they are by `--text-field`"))
     }
 
     /// The flags of the child's command that say what it compares on.
@@ -212,8 +254,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Writes the texts as the child reads them, until all are written or `stopped`.
-    pub(crate) fn feed(&self, texts: &Texts<'_>, stopped: &dyn Fn() -> bool, into: &mut dyn Write) -> Result<()> {
+    /// Writes the texts as the child reads them, until all are written or it is `over`.
+    pub(crate) fn feed(&self, texts: &Texts<'_>, over: &dyn Fn() -> bool, into: &mut dyn Write) -> Result<()> {
         let Texts { new, read, .. } = texts;
         let mut put = |text: String, labels: Option<Vec<String>>| -> Result<()> {
             serde_json::to_writer(&mut *into, &LabelledText { text, labels }).map_err(std::io::Error::from)?;
@@ -225,22 +267,24 @@ impl<'a> Asked<'a> {
             return comparison_texts(new.max_length).into_iter().try_for_each(|text| put(text, None));
         };
         let template: Template = new.template.parse()?;
-        let rows = corpus.clone().with_label_kinds(texts.kind.iter().cloned().collect()).rows();
-        let bytes = rows.progress();
-        for row in rows {
-            if stopped() {
-                break;
-            }
+        let (rows, reader) = read_ahead(corpus.clone().with_label_kinds(texts.kind.iter().cloned().collect()));
+        while !over() {
+            let (row, bytes) = match rows.recv_timeout(LOOK_EVERY) {
+                Ok(next) => next,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => {
+                    reader.join().map_err(|_| anyhow!("the reading of the corpus ended in a panic"))?;
+                    break;
+                }
+            };
             match row? {
                 Row::Paper(paper) => {
                     let text = template.render(&paper.text, &new.sep_token).text;
                     put(text, paper.labels.into_iter().next().flatten().and_then(texts_of))?;
                 }
-                Row::Rejected(_) => {
-                    read.rejected.fetch_add(1, Ordering::Relaxed);
-                }
+                Row::Rejected(rejection) => read.reject(rejection),
             }
-            read.bytes.store(bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+            read.bytes.store(bytes, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -262,8 +306,12 @@ impl<'a> Asked<'a> {
             remark(&format!("warning: {warning}"));
         }
         let rejected = read.rejected.load(Ordering::Relaxed);
-        if rejected > 0 {
-            remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(rejected)));
+        let first = read.first_rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Rejection { origin, reason, .. }) = &*first {
+            let rows = HumanCount(rejected);
+            remark(&format!(
+                "warning: {rows} rows cannot be used and were passed over, the first of them {origin}: {reason}"
+            ));
         }
     }
 
@@ -289,6 +337,36 @@ impl<'a> Asked<'a> {
         }
         failures
     }
+}
+
+/// What the bundle to compare with says of the flags before there is a new one.
+fn check_against(args: &QualityArgs, head: Option<&Head>, original: &Manifest) -> Result<()> {
+    match (head, &args.label) {
+        (Some(head), _) => Ok(head.check_identity(original.identity().fields())?),
+        (None, Some(label)) if original.heads.is_empty() => Err(no_one_head(label, 0)),
+        (None, _) => Ok(()),
+    }
+}
+
+fn no_one_head(label: &str, common: usize) -> anyhow::Error {
+    let what = format!("`--label {label}` is given, and the graphs have {common} heads in common");
+    user_error(what, "give the head by `--head`")
+}
+
+/// The rows, each with the bytes that were read up to it. A thread reads them that nobody waits for: a pipe may stay open
+/// for ever without another row.
+fn read_ahead(corpus: Corpus) -> (Receiver<(Result<Row, paper::Error>, u64)>, JoinHandle<()>) {
+    let (give, rows) = sync_channel(ROWS_AHEAD);
+    let reader = thread::spawn(move || {
+        let rows = corpus.rows();
+        let bytes = rows.progress();
+        for row in rows {
+            if give.send((row, bytes.load(Ordering::Relaxed))).is_err() {
+                return;
+            }
+        }
+    });
+    (rows, reader)
 }
 
 /// The label or labels; numbers are none.

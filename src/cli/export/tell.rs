@@ -18,8 +18,9 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
             bundle(output, manifest, check);
             if !manifest.batch_invariant {
                 remark(&format!(
-                    "warning: the vectors of {} texts out of {} change with their batch, by up to {:.1e}; bundle.toml says \
-                     so (`batch_invariant = false`)",
+                    "warning: the graph is that of another program: no promise that a vector depends on its text alone, and \
+                     bundle.toml says so (`batch_invariant = false`); in this check {} texts of {} changed with their \
+                     batch, by up to {:.1e}",
                     check.batch_rows, check.texts, check.batch_delta
                 ));
             }
