@@ -39,8 +39,8 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "head", help_heading = "Head")]
     pub(super) head_name: Option<String>,
 
-    /// Use a head that was trained on another encoder
-    #[arg(long, help_heading = "Head")]
+    /// Use a head file that was trained on another encoder
+    #[arg(long, requires = "head", help_heading = "Head")]
     pub(super) allow_encoder_change: bool,
 
     /// Where predictions go, in the order of the corpus: .jsonl or .csv (each also with .gz or .zst) or .parquet
