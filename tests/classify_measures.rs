@@ -146,6 +146,18 @@ fn rank_correlation_counts_every_pair() {
 }
 
 #[test]
+fn zeros_of_both_signs_are_equal() {
+    let tau = |truth: &[f64], predicted: &[f32]| regression(truth, predicted).unwrap().kendalltau.unwrap();
+    // scipy.stats.kendalltau
+    let expected = 0.816_496_580_927_726;
+    for (truth, predicted) in [([-0.0, 0.0, 1.0], [2.0, 1.0, 3.0]), ([0.0, -0.0, 1.0], [1.0, 2.0, 3.0])] {
+        assert!(close(tau(&truth, &predicted), expected), "{}", tau(&truth, &predicted));
+        let (a, b) = (predicted.map(f64::from), truth.map(|value: f64| value as f32));
+        assert!(close(tau(&a, &b), expected), "{}", tau(&a, &b));
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     let text = |error: Error| error.to_string();
     assert_eq!(text(LabelTally::new(&["a"]).finish().unwrap_err()), "no predictions to measure");

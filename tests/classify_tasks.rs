@@ -245,6 +245,8 @@ fn several_heads_answer_in_one_pass() {
     for name in [
         "topic_papers_by_predicted_label",
         "topic_quality",
+        "topic_classes_in_labelled_papers",
+        "topic_confusion_in_labelled_papers",
         "strength_papers_by_predicted_value_of_x",
         "strength_quality",
     ] {

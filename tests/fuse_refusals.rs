@@ -45,7 +45,18 @@ fn a_head_of_another_encoder_is_refused_with_the_fields_that_differ() {
         "hint: train it again on this bundle, or `--allow-encoder-change`",
     ]);
     let args = ["fuse", "--model", &bundle(), "--head", "topic.head", "--allow-encoder-change", "-o", "fused"];
-    place.run(&args, 0).expect(&["warning: head `topic.head` was trained on another encoder"]);
+    place.run(&args, 0).expect(&["warning: head `topic.head` was trained on another encoder: pooling: mean -> cls"]);
+    assert!(Bundle::open(&place.path("fused")).unwrap().manifest.heads[0].encoder_changed);
+    let metadata = GraphMetadata::read(&place.path("fused/model.onnx")).unwrap().entries;
+    assert_eq!(metadata["offprint.head.0.encoder_changed"], "true");
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"graph\"}\n");
+    let classify = ["classify", "--model", "fused", "papers.jsonl", "--no-cache", "--part-seconds", "9"];
+    place.run(&classify, 0).expect(&[
+        "warning: head `topic` was trained on another encoder than the bundle's",
+        "note: `--no-cache` changes nothing: heads in the bundle's graph answer without the cache",
+        "note: `--part-seconds` changes nothing",
+    ]);
+    place.run(&[&classify[..], &["--allow-encoder-change"]].concat(), 2).expect(&["--head <FILE>"]);
 }
 
 #[test]
@@ -55,11 +66,11 @@ fn vectors_of_another_length_fit_no_head() {
     head.coefficients = head.coefficients.slice(ndarray::s![.., ..20]).to_owned();
     save(&place, &head, "same");
     let said = refuse(&place, &["--head", "same.head"], 2);
-    said.expect(&["error: head `same` has 100 weights and 5 biases, 5 labels on 24 dimensions ask for 120 and 5"]);
+    said.expect(&["error: head `same.head` is for vectors of 20 numbers, the encoder gives 24"]);
     head.identity.insert("pooling".into(), "mean".into());
     save(&place, &head, "other");
     let said = refuse(&place, &["--head", "other.head", "--allow-encoder-change"], 2);
-    said.expect(&["error: head `other.head` was trained on another encoder"]);
+    said.expect(&["error: head `other.head` is for vectors of 20 numbers, the encoder gives 24"]);
 }
 
 #[test]
@@ -68,13 +79,16 @@ fn another_way_of_making_texts_is_a_warning() {
     let mut head = head_for(&bundle(), "topic");
     head.template_or_field = "text-field body".into();
     save(&place, &head, "topic");
-    place.run(&["fuse", "--model", &bundle(), "--head", "topic.head", "-o", "fused"], 0).expect(&[
-        "warning: head `topic.head` was trained with text-field body, the bundle makes texts with template model-card",
-    ]);
+    place
+        .run(&["fuse", "--model", &bundle(), "--head", "topic.head", "-o", "fused"], 0)
+        .expect(&["warning: head `topic.head` was trained with text-field body, now template model-card"]);
     assert_eq!(
         Bundle::open(&place.path("fused")).unwrap().manifest.heads[0].trained_with.as_deref(),
         Some("text-field body")
     );
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"graph\"}\n");
+    let said = place.run(&["classify", "--model", "fused", "papers.jsonl"], 0);
+    said.expect(&["warning: head `topic` was trained with text-field body, now template model-card"]);
 }
 
 #[test]

@@ -318,7 +318,10 @@ fn another_encoder_is_refused_with_every_difference() {
     }
     assert!(chain[0].starts_with("head `") && chain[0].ends_with("x.head` was trained on another encoder"));
     assert_eq!(chain[1..], ["adapter: (none) -> proximity", "pooling: mean -> cls", "weights: ab12 -> (none)"]);
-    assert_eq!(error.hint().unwrap(), "train it again on this bundle, or `--allow-encoder-change`");
+    assert_eq!(error.hint().unwrap(), "train it again on this bundle");
+    let length = head.check_dim(3).unwrap_err();
+    assert!(length.to_string().ends_with("x.head` is for vectors of 2 numbers, the encoder gives 3"), "{length}");
+    assert_eq!(length.hint(), None);
     let unsaved = sample().check_identity(&other).unwrap_err();
     assert_eq!(unsaved.to_string(), "the head was trained on another encoder");
 }

@@ -225,5 +225,9 @@ fn the_nearest_words_are_the_nearest_rows_of_the_table() {
         .expect(&["error: there is no tokenizer.json beside", "hint: name it with `--tokenizer FILE`"]);
     let named = ["inspect", "far/away/from/model.onnx", "--word", "cell", "--tokenizer", "bert/tokenizer.json"];
     assert!(place.run(&named, 0).stdout.starts_with("nearest to `cell`"));
+    let unknown = place.run(&["inspect", "bundle", "--word", "\u{2603} \u{2603}"], 2);
+    unknown.expect(&["error: `\u{2603} \u{2603}` is not in the vocabulary, the tokenizer makes `[UNK] [UNK]` of it"]);
+    let twice = place.run(&["inspect", "bundle", "--word", "galaxy galaxy", "--json"], 0).json();
+    assert_eq!(twice["words"][0]["pieces"].as_array().unwrap().len(), 1);
     place.run(&["inspect", "bundle", "--word", ""], 2).expect(&["error: the tokenizer makes no word piece of ``"]);
 }

@@ -95,3 +95,27 @@ fn a_signal_during_a_fit_ends_the_program_at_once() {
         assert!(!place.path("a.head").exists(), "half a head stands under its name");
     }
 }
+
+#[test]
+fn a_signal_during_a_fusion_leaves_nothing() {
+    let head = common::root().join("tests/data/heads/topic.head");
+    for (signal, status) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
+        let place = Workplace::new();
+        let bundle = common::tiny_reference_bundle("cls");
+        let name = format!("topic={}", head.display());
+        let args = ["fuse", "--model", &bundle, "--head", &name, "--allow-encoder-change", "-o", "new/fused"];
+        let child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let entries = || std::fs::read_dir(place.path("new")).map_or(0, |entries| entries.count());
+        // The workshop is there: the bundle is being made or checked.
+        let asked = Instant::now();
+        while entries() == 0 && asked.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        #[expect(unsafe_code, reason = "std cannot send a signal; the child is ours and not yet waited for")]
+        unsafe {
+            libc::kill(child.id() as libc::pid_t, signal);
+        }
+        common::Said::new(child.wait_with_output().unwrap(), status).expect(&["stopped; nothing was written"]);
+        assert_eq!(entries(), 0, "left behind");
+    }
+}

@@ -39,8 +39,8 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "head", help_heading = "Head")]
     pub(super) head_name: Option<String>,
 
-    /// Use a head that was trained on another encoder
-    #[arg(long, help_heading = "Head")]
+    /// Use a head file that was trained on another encoder
+    #[arg(long, requires = "head", help_heading = "Head")]
     pub(super) allow_encoder_change: bool,
 
     /// Where predictions go, in the order of the corpus: .jsonl or .csv (each also with .gz or .zst) or .parquet
@@ -53,8 +53,8 @@ pub(crate) struct ClassifyArgs {
 
     /// Where one label is right, also give the K most probable ones; where several may be, give at most K
     ///
-    /// CSV spreads them over label_2, probability_2, ... A head for several labels has as many columns there as it has
-    /// labels, unless this says less.
+    /// CSV spreads them over label_2, probability_2, ...; where the label is `unknown`, label_2 is the most probable one.
+    /// A head for several labels has as many columns there as it has labels, unless this says less.
     #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Output")]
     pub(super) top_k: usize,
 

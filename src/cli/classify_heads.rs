@@ -1,8 +1,6 @@
 //! Which heads `classify` runs, and what the flags mean for each: settled before anything is computed, so that a flag
 //! that means nothing is an error and not a surprise.
 
-use std::path::Path;
-
 use anyhow::Result;
 use offprint::heads::Head;
 use offprint::model::{Bundle, GraphHead, Task};
@@ -10,6 +8,8 @@ use offprint::output::{AnswerColumns, AnswerKind, AnswerRules, HeadReader};
 use offprint::paper::{LABEL_SEPARATOR, LabelKind};
 
 use super::classify::ClassifyArgs;
+use super::encode_args::PART_SECONDS;
+use super::head_fit::{check_encoder, warn_of_fused, warn_of_texts};
 use super::run::Run;
 use super::say::remark;
 use super::train::text_source_of;
@@ -26,10 +26,15 @@ pub(super) enum Source {
 impl Source {
     /// The head file if there is one and it fits the bundle, else the heads of the bundle that the flags ask for.
     pub(super) fn choose(args: &ClassifyArgs, head: Option<Head>, run: &Run<'_>) -> Result<Self> {
+        let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
         let (Some(head), Some(file)) = (head, args.head.as_deref()) else {
-            return Ok(Self::Graph(heads_of(args, run.bundle())?));
+            let heads = heads_of(args, run.bundle())?;
+            warn_of_fused(&heads, &source);
+            say_unused(args);
+            return Ok(Self::Graph(heads));
         };
-        check_head(args, (&head, file), run)?;
+        check_encoder(&head, run.bundle(), args.allow_encoder_change)?;
+        warn_of_texts(&file.display().to_string(), &head.template_or_field, &source);
         let own = names(run.bundle().manifest.heads.iter().map(|head| head.name.as_str()));
         if !own.is_empty() {
             remark(&format!("note: `{}` is used; what the bundle has itself ({own}) is not", file.display()));
@@ -64,22 +69,13 @@ fn heads_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<GraphHead>> {
     })
 }
 
-/// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
-/// is a warning.
-fn check_head(args: &ClassifyArgs, (head, file): (&Head, &Path), run: &Run<'_>) -> Result<()> {
-    if let Err(error) = head.check_identity(run.bundle().identity().fields()) {
-        // Vectors of another length fit no head, whatever the user allows.
-        if !args.allow_encoder_change || head.dim() != run.bundle().manifest.dim {
-            return Err(error.into());
-        }
-        remark(&format!("warning: {error}"));
+/// Says which flags change nothing where all answers come from the bundle's graph.
+fn say_unused(args: &ClassifyArgs) {
+    let encode = &args.encode;
+    let flags = [(encode.no_cache, "--no-cache"), (encode.part_seconds != PART_SECONDS, "--part-seconds")];
+    for (_, flag) in flags.iter().filter(|(given, _)| *given) {
+        remark(&format!("note: `{flag}` changes nothing: heads in the bundle's graph answer without the cache"));
     }
-    let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
-    if source != head.template_or_field {
-        let (file, trained) = (file.display(), &head.template_or_field);
-        remark(&format!("warning: head `{file}` was trained with {trained}, now {source}"));
-    }
-    Ok(())
 }
 
 /// What the flags ask of answers.

@@ -244,7 +244,7 @@ fn push_quality(report: &mut Report, (measured, field): (&Measured, &str), title
         report.push(Section::table(&title("Quality"), &header, figures.lines.iter().map(row).collect()));
     }
     match measured {
-        Measured::Label(Ok(part)) => push_part(report, part),
+        Measured::Label(Ok(part)) => push_part(report, part, title),
         Measured::Labels(Ok(several)) => {
             push_figures(report, &title("Labels of labelled papers"), &several.classes, &several.per_class);
         }

@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::hub::HubArgs;
 
+/// Seconds after which computed embeddings are safe, where the user says nothing.
+pub(crate) const PART_SECONDS: u64 = 15;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encoder")]
 pub(crate) struct EncodeArgs {
@@ -44,7 +47,7 @@ pub(crate) struct EncodeArgs {
     pub no_cache: bool,
 
     /// Seconds after which computed embeddings are safe on disk: the most that a kill loses
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Cache")]
+    #[arg(long, value_name = "S", default_value_t = PART_SECONDS, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Cache")]
     pub part_seconds: u64,
 
     /// Where rows that cannot be used are written, with the reason [default: <output>.rejects.jsonl; without an output, in the cache folder]

@@ -9,11 +9,20 @@ use offprint::{cache, encode, evaluate, graph, heads, model, output, paper, repo
 struct UserError {
     what: String,
     hint: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What the user did that cannot be done, and what to do instead.
 pub(crate) fn user_error(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    UserError { what: what.into(), hint: hint.into() }.into()
+    UserError { what: what.into(), hint: hint.into(), source: None }.into()
+}
+
+/// An error of the library with a way out that only the command line knows.
+pub(crate) fn with_hint(
+    error: impl std::error::Error + Send + Sync + 'static,
+    hint: impl Into<String>,
+) -> anyhow::Error {
+    UserError { what: error.to_string(), hint: hint.into(), source: Some(Box::new(error)) }.into()
 }
 
 /// Prints the chain.

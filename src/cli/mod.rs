@@ -17,6 +17,7 @@ mod error;
 mod export;
 mod export_onnx;
 mod fuse;
+mod head_fit;
 mod hub;
 mod hub_progress;
 mod inspect;
@@ -161,6 +162,9 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status.code()),
         Err(error) => {
+            if let Some(signals::Stopped(signal)) = error.downcast_ref() {
+                return ExitCode::from(Status::Signal(*signal).code());
+            }
             error::print(&error);
             ExitCode::from(2)
         }

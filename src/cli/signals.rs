@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM ask a run to stop after the batches under way; a second one ends the program at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -21,9 +21,28 @@ pub(crate) struct Stop {
     signal: Arc<AtomicUsize>,
 }
 
+/// A signal ended the work; the user has been told.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by signal {0}")]
+pub(crate) struct Stopped(pub i32);
+
+/// The handlers of this program: who asks again, after a model was made on the way, gets the same ones.
+static INSTALLED: Mutex<Option<Stop>> = Mutex::new(None);
+
 impl Stop {
     /// Installs the handlers.
     pub(crate) fn on_signals() -> std::io::Result<Self> {
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stop) = &*installed {
+            stop.at_once.store(false, Ordering::Relaxed);
+            return Ok(stop.clone());
+        }
+        let stop = Self::install()?;
+        *installed = Some(stop.clone());
+        Ok(stop)
+    }
+
+    fn install() -> std::io::Result<Self> {
         let stop = Self { raised: Arc::default(), at_once: Arc::default(), signal: Arc::default() };
         for signal in [SIGINT, SIGTERM] {
             // In this order: the second signal finds the flag raised by the first.

@@ -138,7 +138,7 @@ fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
         report.push(Section::bars(&format!("Macro-F1 by C, on {}", choice.on), bars));
     }
     for part in fitting.parts.iter().filter(|part| fitting.parts.len() == 1 || part.part != TRAIN) {
-        push_part(&mut report, part);
+        push_part(&mut report, part, &str::to_owned);
     }
     if set.unlabelled > 0 {
         report.push(Section::note("Left out", &format!("{} rows have no `{}`.", set.unlabelled, args.label)));
@@ -146,14 +146,15 @@ fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
     report
 }
 
-/// Per-class figures and the confusion matrix of one part.
-pub(crate) fn push_part(report: &mut Report, part: &PartReport) {
-    push_figures(report, &format!("Classes in {}", part.part), &part.classes, &part.per_class);
+/// Per-class figures and the confusion matrix of one part, under titles that `title` completes.
+pub(crate) fn push_part(report: &mut Report, part: &PartReport, title: &dyn Fn(&str) -> String) {
+    push_figures(report, &title(&format!("Classes in {}", part.part)), &part.classes, &part.per_class);
+    let confusion = title(&format!("Confusion in {}", part.part));
     if part.confusion.is_empty() {
         let text = format!("Not drawn: there are {} classes.", part.classes.len());
-        report.push(Section::note(&format!("Confusion in {}", part.part), &text));
+        report.push(Section::note(&confusion, &text));
     } else {
-        report.push(Section::confusion(&format!("Confusion in {}", part.part), &part.classes, &part.confusion));
+        report.push(Section::confusion(&confusion, &part.classes, &part.confusion));
     }
 }
 

@@ -68,6 +68,14 @@ pub enum Error {
         /// The word.
         word: String,
     },
+    /// A word of which at least a part is unknown to the tokenizer.
+    #[error("`{word}` is not in the vocabulary, the tokenizer makes `{pieces}` of it")]
+    NotInVocabulary {
+        /// The word.
+        word: String,
+        /// Its pieces, with blanks between.
+        pieces: String,
+    },
     /// A tokenizer that belongs to another model.
     #[error("piece `{piece}` has the id {id}, the table of word embeddings has {rows} rows")]
     NoRow {

@@ -1,11 +1,16 @@
 //! The word pieces that lie nearest to a word's own in a table of word embeddings. Reads each row of the table once and
 //! holds no more than one, and a number for each piece of the vocabulary.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::fill::best_first;
 use super::{Error, Tokenizer, WordPiece};
 use crate::graph::WordTable;
+
+/// How the token is written that stands for what the vocabulary lacks.
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
 
 /// A piece of a word, with those that lie nearest to it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,11 +32,11 @@ pub struct NearWord {
     pub similarity: f64,
 }
 
-/// For each piece of the word, the `top` others whose rows have the largest cosine with its own. Rows of zeros are near
+/// For each piece of the word, once, the `top` others whose rows have the largest cosine with its own. Rows of zeros are near
 /// to nothing.
 ///
 /// # Errors
-/// The tokenizer fails or gives no piece, or one that the table has no row for; a row can't be read.
+/// The tokenizer fails or gives no piece, the one for what its vocabulary lacks, or one that the table has no row for; a row can't be read.
 pub fn nearest_words(
     table: &WordTable<'_>,
     tokenizer: &Tokenizer,
@@ -41,6 +46,10 @@ pub fn nearest_words(
     let pieces = tokenizer.pieces(word)?;
     if pieces.is_empty() {
         return Err(Error::NoPieces { word: word.to_owned() });
+    }
+    let spelled = || pieces.iter().map(|&id| tokenizer.word_piece(id).piece);
+    if spelled().any(|piece| UNKNOWN.contains(&piece.as_str()) && piece != word.trim()) {
+        return Err(Error::NotInVocabulary { word: word.to_owned(), pieces: spelled().collect::<Vec<_>>().join(" ") });
     }
     let nearest = |&id: &u32| {
         let place = id as usize;
@@ -56,7 +65,8 @@ pub fn nearest_words(
         };
         Ok(NearestWords { piece: tokenizer.word_piece(id), nearest: others.take(top).map(near).collect() })
     };
-    pieces.iter().map(nearest).collect()
+    let mut met = HashSet::new();
+    pieces.iter().filter(|id| met.insert(**id)).map(nearest).collect()
 }
 
 /// The cosine of one row with every row; sums run in f64.

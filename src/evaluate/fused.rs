@@ -4,11 +4,10 @@
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, view};
 use crate::encode::{BundleEncoder, BundleWithHeads, built_in_texts, run_alone, run_alone_and_together};
 use crate::heads::{Head, most_probable};
 use crate::model::{DEFAULT_THRESHOLD, GraphHead, Task};
-use crate::runtime::EmbeddingMatrix;
 
 /// How far a probability may be off, and a number of a regression as a share of its scale.
 pub const FUSED_TOLERANCE: f64 = 1e-6;
@@ -50,7 +49,7 @@ pub struct FusedAgreement {
     pub texts: usize,
     /// Texts whose vector, or whose answers by heads that were in the graph before, have other bits.
     pub old_rows_differ: usize,
-    /// Texts whose row has other bits in a batch than alone.
+    /// Texts whose row has other bits in a batch than alone; not counted where `plain` doesn't promise the same bits.
     pub batch_rows_differ: usize,
     /// The new heads.
     pub heads: Vec<HeadAgreement>,
@@ -91,12 +90,8 @@ pub fn fused_agreement(plain: &BundleEncoder, fused: &BundleEncoder, heads: &[He
         })
     };
     let heads = heads.iter().zip(new).map(&mut agreement).collect::<Result<_, Error>>()?;
-    let batch_rows_differ = rows_differ(after, together);
+    let batch_rows_differ = if old.batch_invariant { rows_differ(after, together) } else { 0 };
     Ok(FusedAgreement { texts: texts.len(), old_rows_differ, batch_rows_differ, heads })
-}
-
-fn view(rows: &EmbeddingMatrix) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape((rows.rows, rows.dim), &rows.data).expect("a matrix has rows × dim numbers")
 }
 
 /// Rows that differ in at least one bit.

@@ -21,3 +21,8 @@ pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_mac
 pub use quality::{LabelledText, QualityJob, measure_quality};
 pub use regression::{Regression, regression};
 pub use tally::{LabelTally, MOST_CONFUSED, MOST_OTHER_LABELS, SeveralReport, SeveralTally};
+
+/// The rows as they lie in memory.
+fn view(matrix: &crate::runtime::EmbeddingMatrix) -> ndarray::ArrayView2<'_, f32> {
+    ndarray::ArrayView2::from_shape((matrix.rows, matrix.dim), &matrix.data).expect("a matrix has rows × dim numbers")
+}

@@ -5,11 +5,12 @@
 
 use std::io;
 
-use ndarray::{ArrayView2, s};
+use ndarray::s;
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
 use super::error::Error;
+use super::view;
 use crate::encode::{Comparison, Side, TokenBudget, WindowPair};
 use crate::heads::{self, Head};
 use crate::model::{GraphHead, HeadQuality, MeasuredQuality};
@@ -112,10 +113,6 @@ impl<'a> AllAnswers<'a> {
         let all = self.of_file.into_iter().map(|(_, answers)| answers).chain(self.of_graph);
         all.map(Answers::finish).collect()
     }
-}
-
-fn view(matrix: &EmbeddingMatrix) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape((matrix.rows, matrix.dim), &matrix.data).expect("a matrix has rows × dim numbers")
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub fn regression(truth: &[f64], predicted: &[f32]) -> Result<Regression, Error>
         r2,
         mae: absolute / rows,
         rmse: (squared / rows).sqrt(),
-        kendalltau: if constant { None } else { kendall_tau_b(pairs().collect()) },
+        kendalltau: if constant { None } else { kendall_tau_b(pairs().map(without_sign_of_zero).collect()) },
         pearson: if constant { None } else { pearson },
     })
 }
@@ -77,6 +77,11 @@ pub fn regression(truth: &[f64], predicted: &[f32]) -> Result<Regression, Error>
 /// Numbers near the end of the floats' range have sums beyond it.
 fn measured(figure: f64) -> Option<f64> {
     figure.is_finite().then_some(figure)
+}
+
+/// The order of floats puts -0.0 before 0.0, which are equal.
+fn without_sign_of_zero((truth, predicted): (f64, f64)) -> (f64, f64) {
+    (truth + 0.0, predicted + 0.0)
 }
 
 /// Knight's way: sorted by the first numbers, the swaps that sort the second ones are the pairs in disagreement.

@@ -35,6 +35,8 @@ pub struct LinearHead {
     pub file_hash: Option<String>,
     /// How the texts were made that it was trained on.
     pub trained_with: String,
+    /// Whether it was trained on another encoder than the bundle's.
+    pub encoder_changed: bool,
     /// The head file's licence, where it names one.
     pub license: Option<String>,
     /// Whether it computes in f64: exact, but not every provider can.
@@ -136,6 +138,7 @@ fn described(head: &LinearHead, alone: bool) -> GraphHead {
         probabilities: (head.task != Task::Regression).then(|| output(PROBABILITIES)),
         file_hash: head.file_hash.clone(),
         trained_with: Some(head.trained_with.clone()),
+        encoder_changed: head.encoder_changed,
         license: head.license.clone(),
     }
 }
@@ -181,6 +184,7 @@ mod tests {
             trained_with: "text".to_owned(),
             license: None,
             wide: false,
+            encoder_changed: false,
         }
     }
 

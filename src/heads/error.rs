@@ -198,6 +198,16 @@ pub enum Error {
         #[source]
         source: IdentityChange,
     },
+    /// The head is for vectors of another length.
+    #[error("{} is for vectors of {expected} numbers, the encoder gives {got}", .file.as_ref().map_or("the head".to_owned(), |file| format!("head `{}`", file.display())))]
+    OtherDimension {
+        /// Where the head came from, if from a file.
+        file: Option<PathBuf>,
+        /// Numbers of the encoder's vectors.
+        got: usize,
+        /// Numbers that the head was trained on.
+        expected: usize,
+    },
     /// A file that is no head that this program can use.
     #[error("head `{}` cannot be used", .path.display())]
     File {
@@ -252,7 +262,7 @@ impl Error {
             Self::NotConverged { .. } => Some("use a smaller C".to_owned()),
             Self::NoLabels { .. } => Some("name the field with `--label`".to_owned()),
             Self::NoTrainRows { .. } => Some("name the field that says `train` with `--split-field`".to_owned()),
-            Self::OtherEncoder { .. } => Some("train it again on this bundle, or `--allow-encoder-change`".to_owned()),
+            Self::OtherEncoder { .. } => Some("train it again on this bundle".to_owned()),
             Self::File { source: FileProblem::Newer { .. }, .. } => {
                 Some("use the version of offprint that wrote it, or train the head again".to_owned())
             }

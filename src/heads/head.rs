@@ -208,6 +208,18 @@ impl Head {
         }
     }
 
+    /// Refuses vectors of another length than the head's.
+    ///
+    /// # Errors
+    /// Both lengths, where they differ.
+    pub fn check_dim(&self, got: usize) -> Result<(), Error> {
+        let expected = self.dim();
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::OtherDimension { file: self.file().map(Path::to_owned), got, expected })
+    }
+
     /// Refuses an encoder with another identity than the one it was trained on.
     ///
     /// # Errors

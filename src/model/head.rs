@@ -45,6 +45,9 @@ pub struct GraphHead {
     /// How the texts were made that it was trained on, where it was fused: `template model-card`, `text-field body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trained_with: Option<String>,
+    /// Whether it was fused although it was trained on another encoder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoder_changed: bool,
     /// The licence of the head file; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
@@ -63,6 +66,7 @@ impl GraphHead {
             probabilities: (task != Task::Regression).then(|| PROBABILITIES.to_owned()),
             file_hash: None,
             trained_with: None,
+            encoder_changed: false,
             license: None,
         }
     }

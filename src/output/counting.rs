@@ -1,7 +1,7 @@
 //! What all rows of a run come to for one head: how often each label is given or how values are spread, and how good
 //! they are where a row says what is right. Knows no file.
 //!
-//! Memory: bounded by the number of labels; of measured numbers, 12 bytes a row, which Kendall's tau needs.
+//! Memory: bounded by the number of labels; of measured numbers, 12 bytes each, which Kendall's tau needs.
 
 use std::collections::HashMap;
 use std::sync::Arc;

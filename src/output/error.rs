@@ -120,6 +120,10 @@ pub enum Error {
     ColumnTwice {
         /// The name.
         name: String,
+        /// The heads that have such a column.
+        heads: Vec<String>,
+        /// Whether a kept field has that name.
+        kept: bool,
     },
     /// More labels than CSV has columns for.
     #[error("`{}` would have columns for {labels} labels of a paper, CSV is written with at most {most}", path.display())]
@@ -182,7 +186,11 @@ impl Error {
             Self::TooWide { .. } => {
                 Some("`--top-k` with the most that you want, or an output in `.jsonl` or `.parquet`".to_owned())
             }
-            Self::ColumnTwice { name } => Some(format!("keep the field `{name}` under another name")),
+            Self::ColumnTwice { name, kept: true, .. } => Some(format!("keep the field `{name}` under another name")),
+            Self::ColumnTwice { heads, .. } => match &heads[..] {
+                [one, other] => Some(format!("heads `{one}` and `{other}` both have it: `--head-name` picks one")),
+                _ => None,
+            },
             Self::Write { source, path } if source.kind() == io::ErrorKind::NotFound => {
                 Some(format!("make the folder `{}` first", crate::durable::parent(path).display()))
             }

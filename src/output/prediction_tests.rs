@@ -186,10 +186,35 @@ fn predictions_as_csv_spread_the_ranks_over_columns() {
     write_predictions(&path, 3).unwrap();
     let expected = "id,label,probability,label_2,probability_2,label_3,probability_3,title,year,flag\n\
                     \"p,1\",cs.CL,0.75,cs.LG,0.2,cs.CV,0.05,\"a \"\"title\"\"\",2020,\n\
-                    p2,unknown,0.1,,,,,,\"[\"\"x\"\"]\",true\n";
+                    p2,unknown,0.1,cs.LG,0.1,,,,\"[\"\"x\"\"]\",true\n";
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     write_predictions(&path, 1).unwrap();
     assert!(fs::read_to_string(&path).unwrap().starts_with("id,label,probability,title,year,flag\n"));
+}
+
+#[test]
+fn the_most_probable_label_of_an_unknown_paper_is_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let ranked = [("no", 0.5), ("maybe", 0.25), ("yes", 0.125)];
+    let answers = vec![one_label("unknown", 0.5, &ranked)];
+    let rows = [Prediction { id: "p".to_owned(), answers, kept: vec![] }];
+    let options = PredictionOptions::of_one(AnswerKind::Label { top_k: 3 });
+    let path = |name: &str| folder.path().join(name);
+    for name in ["x.csv", "x.jsonl", "x.parquet"] {
+        write_all(&path(name), &options, &rows).unwrap();
+    }
+    assert_eq!(
+        fs::read_to_string(path("x.csv")).unwrap(),
+        "id,label,probability,label_2,probability_2,label_3,probability_3\np,unknown,0.5,no,0.5,maybe,0.25\n"
+    );
+    assert_eq!(
+        fs::read_to_string(path("x.jsonl")).unwrap(),
+        "{\"id\":\"p\",\"label\":\"unknown\",\"probability\":0.5,\"labels\":[\"no\",\"maybe\",\"yes\"],\
+         \"probabilities\":[0.5,0.25,0.125]}\n"
+    );
+    let labels = batches(&path("x.parquet")).remove(0);
+    let labels = labels["labels"].as_list::<i32>().value(0);
+    assert_eq!(labels.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["no", "maybe", "yes"]);
 }
 
 #[test]
@@ -226,6 +251,15 @@ fn columns_and_kept_values_must_agree() {
     assert_eq!(twice("x.csv", 1, &["label_2"]), None);
     assert_eq!(twice("x.jsonl", 2, &["labels"]), message("labels"));
     assert_eq!(twice("x.csv", 2, &["labels"]), None);
+    let kept = open("x.jsonl", 0, &["label"]).err().unwrap();
+    assert_eq!(kept.hint().as_deref(), Some("keep the field `label` under another name"));
+    let columns = |prefix: &str, kind| AnswerColumns { prefix: prefix.to_owned(), kind };
+    let names = ["b_label", "c"].map(str::to_owned).to_vec();
+    let heads = vec![columns("a_", AnswerKind::Values { names }), columns("a_b_", AnswerKind::Label { top_k: 0 })];
+    let options = PredictionOptions { heads, ..Default::default() };
+    let error = prediction_writer(&folder.path().join("x.csv"), &options).err().unwrap();
+    assert_eq!(error.to_string(), "predictions would have two columns `a_b_label`");
+    assert_eq!(error.hint().as_deref(), Some("heads `a` and `a_b` both have it: `--head-name` picks one"));
     for name in ["x.jsonl", "x.csv", "x.parquet"] {
         let error = open(name, 0, &["year"]).unwrap().write(&predictions()[0]).unwrap_err();
         assert_eq!(error.to_string(), "prediction of paper `p,1` carries 3 kept values, expected 1");

@@ -126,7 +126,9 @@ fn cells_of(columns: &AnswerColumns, answer: &Answer) -> Vec<String> {
     let pairs: Vec<(&str, f32)> = match answer {
         Answer::Values(values) => return values.iter().map(f32::to_string).collect(),
         Answer::Label { label, probability, ranked } => {
-            let others = ranked.iter().skip(1).map(|(label, probability)| (&**label, *probability));
+            // The most probable label stands first, unless it is too improbable to be given there.
+            let given = ranked.first().is_some_and(|(first, _)| first == label);
+            let others = ranked.iter().skip(usize::from(given)).map(|(label, probability)| (&**label, *probability));
             std::iter::once((&**label, *probability)).chain(others).collect()
         }
         Answer::Labels(pairs) => pairs.iter().map(|(label, probability)| (&**label, *probability)).collect(),

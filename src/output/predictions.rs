@@ -2,7 +2,8 @@
 //!
 //! One label: `label`, `probability`, the ranked ones if asked for. Several: lists `labels`, `probabilities`. Numbers:
 //! `value`, or one column by name. With several heads the head's name and `_` stand before each. CSV spreads lists over
-//! `label`, `probability`, `label_2`, `probability_2`, ...
+//! `label`, `probability`, `label_2`, `probability_2`, ...; behind `unknown` the ranks begin anew, with the most probable
+//! label as `label_2`.
 //! Kept fields keep their JSON type in JSONL; in CSV and Parquet they are texts (a text as it is, anything else as
 //! JSON), because a stream cannot know the type of values that are still to come.
 
@@ -165,15 +166,18 @@ impl PredictionOptions {
     }
 
     fn columns(&self, format: PredictionFormat) -> Result<Vec<String>, Error> {
-        let mut columns = vec![ID.to_owned()];
-        let answers = self.heads.iter().flat_map(|head| head.names(format));
-        for name in answers.chain(self.kept_names.iter().cloned()) {
-            if columns.contains(&name) {
-                return Err(Error::ColumnTwice { name });
+        let mut columns: Vec<(String, Option<&AnswerColumns>)> = vec![(ID.to_owned(), None)];
+        let of_head = |head| AnswerColumns::names(head, format).into_iter().map(move |name| (name, Some(head)));
+        let kept = self.kept_names.iter().map(|name| (name.clone(), None));
+        for (name, head) in self.heads.iter().flat_map(of_head).chain(kept) {
+            if let Some((_, other)) = columns.iter().find(|(other, _)| *other == name) {
+                let heads = [*other, head].into_iter().flatten();
+                let heads = heads.map(|head| head.prefix.trim_end_matches('_').to_owned()).collect();
+                return Err(Error::ColumnTwice { name, heads, kept: head.is_none() });
             }
-            columns.push(name);
+            columns.push((name, head));
         }
-        Ok(columns)
+        Ok(columns.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Refuses a row that doesn't have what the columns say.

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -40,21 +40,50 @@ pub(super) struct Child {
     command: Command,
 }
 
+/// This program once more, for one of its hidden commands.
+pub(crate) fn this_program(hidden: &str, ort_lib: Option<&Path>) -> Result<Command> {
+    let program = std::env::current_exe().context("could not find this program to check the graph with")?;
+    let mut command = Command::new(program);
+    // All that was asked is on its command line; what it says becomes a part of our own message, in our colours.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("OFFPRINT_") && name != "OFFPRINT_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command.arg(hidden).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
+    if let Some(library) = ort_lib {
+        command.arg("--ort-lib").arg(library);
+    }
+    Ok(command)
+}
+
+/// Runs a child that needs no texts to its end, which comes at once when `stopped` says so.
+pub(crate) fn run_to_end(mut command: Command, stopped: &dyn Fn() -> bool) -> Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("could not start the check of the graph")?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let (stdout, stderr) = (scope.spawn(|| read(stdout)), scope.spawn(|| read(stderr)));
+        let status = loop {
+            if let Some(status) = child.try_wait().context("could not wait for the check of the graph")? {
+                break status;
+            }
+            if stopped() {
+                // One that has ended already needs no end.
+                drop(child.kill());
+            }
+            thread::sleep(LOOK_EVERY / 4);
+        };
+        let [stdout, stderr] = [stdout, stderr].map(|read| read.join().unwrap_or_default().into_bytes());
+        Ok(Output { status, stdout, stderr })
+    })
+}
+
 impl Child {
     /// For the bundle in `bundle`.
     pub(super) fn new(bundle: &Path, ort_lib: Option<&Path>) -> Result<Self> {
-        let program = std::env::current_exe().context("could not find this program to check the graph with")?;
-        let mut command = Command::new(program);
-        // All that was asked is on its command line; what it says becomes a part of our own message, in our colours.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("OFFPRINT_") && name != "OFFPRINT_LOG" {
-                command.env_remove(name);
-            }
-        }
-        command.arg("self-check").arg(bundle).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
-        if let Some(library) = ort_lib {
-            command.arg("--ort-lib").arg(library);
-        }
+        let mut command = this_program("self-check", ort_lib)?;
+        command.arg(bundle);
         Ok(Self { command })
     }
 

@@ -15,9 +15,10 @@ use offprint::model::Precision;
 use offprint::runtime::OnnxRuntime;
 
 use super::Status;
-use super::signals::Stop;
+use super::signals::{Stop, Stopped};
 
 pub(crate) use args::ExportArgs;
+pub(crate) use child::{run_to_end, this_program};
 pub(crate) use publish::{NewBundle, Outcome, refuse_foreign_folder};
 pub(crate) use quality::{Asked, Original, as_flag};
 pub(crate) use tell::head_in_graph;
@@ -53,9 +54,14 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
 pub(crate) fn make_bundle(options: &ExportOptions, output: &Path, ort_lib: Option<&Path>) -> Result<()> {
     let make = |folder: &Path| Ok(write_bundle(options, folder)?);
     let asked = Asked::default();
-    let new = NewBundle { output, ort_lib, make: &make, original: original(options), asked: &asked, stop: None };
-    tell::outcome(output, &new.publish()?);
-    Ok(())
+    let stop = Stop::on_signals()?;
+    let new = NewBundle { output, ort_lib, make: &make, original: original(options), asked: &asked, stop: Some(&stop) };
+    let outcome = new.publish();
+    stop.end_at_once();
+    match (tell::outcome(output, &outcome?), stop.signal()) {
+        (Status::Signal(signal), _) | (_, Some(signal)) => Err(Stopped(signal).into()),
+        _ => Ok(()),
+    }
 }
 
 /// What a bundle with these options is compared with: all that changes numbers makes it another than the fp32 graph.

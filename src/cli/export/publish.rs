@@ -60,7 +60,11 @@ impl NewBundle<'_> {
             Ok::<_, anyhow::Error>(folder)
         };
         let built = folder("bundle")?;
-        let mut manifest = (self.make)(&built)?;
+        let made = (self.make)(&built);
+        if let Some(signal) = self.stop.and_then(Stop::signal) {
+            return Ok(Outcome::Stopped(signal));
+        }
+        let mut manifest = made?;
         let original = match (&self.asked.against, &self.original) {
             (Some(bundle), _) => Some((format!("bundle {}", name_of(bundle)), bundle.clone())),
             (None, Original::Made(make)) => {

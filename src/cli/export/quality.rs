@@ -202,6 +202,7 @@ impl<'a> Asked<'a> {
             }
             return label_kind(&self.args, common[0].1.task, "the graph's head").map(Some);
         };
+        head.check_dim(original.dim)?;
         head.check_identity(original.identity().fields())?;
         let source = text_source_of(corpus, &new.template);
         if source != head.template_or_field {

@@ -2,7 +2,6 @@
 //! became, so that a graph that brings ONNX Runtime down ends a fusion with an error and not the program.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -13,7 +12,9 @@ use offprint::model::Bundle;
 use offprint::runtime::ProviderChoice;
 
 use super::super::Status;
+use super::super::export::{run_to_end, this_program};
 use super::super::say::say;
+use super::super::signals::Stop;
 
 /// Compare a bundle and heads with the bundle that they were fused into and print what was measured as JSON
 #[derive(Debug, Args)]
@@ -43,22 +44,20 @@ pub(crate) fn run(args: &FuseCheckArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// What is asked of the child.
+pub(super) struct Asked<'a> {
+    /// Files of the heads, in their order.
+    pub heads: &'a [&'a Path],
+    pub ort_lib: Option<&'a Path>,
+    /// Asks it to give up.
+    pub stop: &'a Stop,
+}
+
 /// Measures in a process of its own.
-pub(super) fn in_child(
-    plain: &Path,
-    fused: &Path,
-    (heads, ort_lib): (&[&Path], Option<&Path>),
-) -> Result<FusedAgreement> {
-    let program = std::env::current_exe().context("could not find this program to check the graph with")?;
-    let mut command = Command::new(program);
-    // What it says becomes a part of our own message, which has its own colours.
-    command.env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
-    command.arg("fuse-check");
-    if let Some(library) = ort_lib {
-        command.arg("--ort-lib").arg(library);
-    }
-    command.arg("--").arg(plain).arg(fused).args(heads);
-    let output = command.output().context("could not start the check of the graph")?;
+pub(super) fn in_child(plain: &Path, fused: &Path, asked: &Asked<'_>) -> Result<FusedAgreement> {
+    let mut command = this_program("fuse-check", asked.ort_lib)?;
+    command.arg("--").arg(plain).arg(fused).args(asked.heads);
+    let output = run_to_end(command, &|| asked.stop.signal().is_some())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim().trim_start_matches("error: ");

@@ -15,8 +15,10 @@ use offprint::model::{Bundle, Manifest};
 use offprint::runtime::OnnxRuntime;
 
 use super::export::{Asked, NewBundle, Original, Outcome, head_in_graph, refuse_foreign_folder};
+use super::head_fit::{check_encoder, warn_of_texts};
 use super::hub::HubArgs;
 use super::say::remark;
+use super::signals::Stop;
 use super::{Status, places, user_error};
 
 pub(crate) use check::{FuseCheckArgs, run as run_check};
@@ -64,24 +66,29 @@ pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(ort_lib)?;
     let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), ort_lib)?;
-    for ((_, file), head) in named.iter().zip(&heads) {
-        check_head(args, (file, head), &bundle)?;
-    }
-    let linear: Vec<LinearHead> = named.iter().zip(&heads).map(linear_head).collect();
+    let source = format!("template {}", bundle.manifest.template);
+    let linear = named.iter().zip(&heads).map(|((name, file), head)| {
+        let encoder_changed = check_encoder(head, &bundle, args.allow_encoder_change)?;
+        warn_of_texts(&file.display().to_string(), &head.template_or_field, &source);
+        Ok(linear_head(name, head, encoder_changed))
+    });
+    let linear = linear.collect::<Result<Vec<LinearHead>>>()?;
     let files: Vec<&Path> = named.iter().map(|(_, file)| file.as_path()).collect();
     let agreement = OnceCell::new();
+    let stop = Stop::on_signals()?;
+    let checked = check::Asked { heads: &files, ort_lib, stop: &stop };
     let new = NewBundle {
         output: &args.output,
         ort_lib,
         make: &|folder| {
-            let (manifest, measured) = fuse_and_compare(&bundle, linear.clone(), (&files, ort_lib), folder)?;
+            let (manifest, measured) = fuse_and_compare(&bundle, linear.clone(), &checked, folder)?;
             let holds = measured.holds();
             agreement.get_or_init(|| measured);
             if holds { Ok(manifest) } else { Err(user_error("the fused bundle does not agree", "")) }
         },
         original: Original::Itself,
         asked: &Asked::default(),
-        stop: None,
+        stop: Some(&stop),
     };
     let made = new.publish();
     match (made, agreement.get()) {
@@ -93,6 +100,10 @@ pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
             print_disagreement(agreement);
             Ok(Status::CheckFailed)
         }
+        (Ok(Outcome::Stopped(signal)), _) => {
+            remark("stopped; nothing was written");
+            Ok(Status::Signal(signal))
+        }
         (made, _) => made.map(|_| Status::Done),
     }
 }
@@ -101,15 +112,15 @@ pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
 fn fuse_and_compare(
     bundle: &Bundle,
     mut heads: Vec<LinearHead>,
-    (files, ort_lib): (&[&Path], Option<&Path>),
+    checked: &check::Asked<'_>,
     folder: &Path,
 ) -> Result<(Manifest, FusedAgreement)> {
     let manifest = fuse(bundle, &heads, folder)?;
-    let measured = check::in_child(&bundle.dir, folder, (files, ort_lib))?;
+    let measured = check::in_child(&bundle.dir, folder, checked)?;
     if !widen(&mut heads, &measured) {
         return Ok((manifest, measured));
     }
-    Ok((fuse(bundle, &heads, folder)?, check::in_child(&bundle.dir, folder, (files, ort_lib))?))
+    Ok((fuse(bundle, &heads, folder)?, check::in_child(&bundle.dir, folder, checked)?))
 }
 
 /// `topic=models/a.head`; without a name, the file's own without its ending. What is no name before a `=` is part of the
@@ -130,31 +141,11 @@ fn named_file(head: &str) -> Result<(String, PathBuf)> {
     ))
 }
 
-/// A head serves only the encoder that it was trained on, unless the user says otherwise; another way of making texts
-/// is a warning.
-fn check_head(args: &FuseArgs, (file, head): (&Path, &Head), bundle: &Bundle) -> Result<()> {
-    if let Err(error) = head.check_identity(bundle.identity().fields()) {
-        // Vectors of another length fit no head, whatever the user allows.
-        if !args.allow_encoder_change || head.dim() != bundle.manifest.dim {
-            return Err(error.into());
-        }
-        remark(&format!("warning: {error}"));
-    }
-    let source = format!("template {}", bundle.manifest.template);
-    if source != head.template_or_field {
-        remark(&format!(
-            "warning: head `{}` was trained with {}, the bundle makes texts with {source}",
-            file.display(),
-            head.template_or_field
-        ));
-    }
-    Ok(())
-}
-
-fn linear_head(((name, _), head): (&(String, PathBuf), &Head)) -> LinearHead {
+/// The head as the graph is to have it.
+fn linear_head(name: &str, head: &Head, encoder_changed: bool) -> LinearHead {
     let FoldedHead { weights, bias } = head.folded();
     LinearHead {
-        name: name.clone(),
+        name: name.to_owned(),
         task: head.task,
         labels: head.labels.clone(),
         thresholds: head.thresholds.clone(),
@@ -162,6 +153,7 @@ fn linear_head(((name, _), head): (&(String, PathBuf), &Head)) -> LinearHead {
         bias,
         file_hash: head.file_hash().map(str::to_owned),
         trained_with: head.template_or_field.clone(),
+        encoder_changed,
         license: head.license.clone(),
         wide: false,
     }

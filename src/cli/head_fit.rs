@@ -1,0 +1,45 @@
+//! Whether a head fits what it is used on: the encoder and the way in which texts are made. Knows no command.
+//! Invariant: nothing that the user did not allow is let through, and what is doubtful is said.
+
+use anyhow::Result;
+use offprint::heads::{self, Head};
+use offprint::model::{Bundle, GraphHead};
+
+use super::error::{on_one_line, with_hint};
+use super::say::remark;
+
+/// A head serves only the encoder that it was trained on, unless the user says otherwise; vectors of another length fit
+/// no head, whatever the user allows. Whether the encoder is another one.
+pub(super) fn check_encoder(head: &Head, bundle: &Bundle, allow_change: bool) -> Result<bool> {
+    head.check_dim(bundle.manifest.dim)?;
+    match head.check_identity(bundle.identity().fields()) {
+        Ok(()) => Ok(false),
+        Err(error) if allow_change => {
+            remark(&format!("warning: {}", on_one_line(&error)));
+            Ok(true)
+        }
+        Err(error @ heads::Error::OtherEncoder { .. }) => {
+            Err(with_hint(error, "train it again on this bundle, or `--allow-encoder-change`"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Another way of making texts than the one that the head was trained with is a warning.
+pub(super) fn warn_of_texts(head: &str, trained_with: &str, now: &str) {
+    if trained_with != now {
+        remark(&format!("warning: head `{head}` was trained with {trained_with}, now {now}"));
+    }
+}
+
+/// The same of heads in a bundle's graph, which remember what they were fused into.
+pub(super) fn warn_of_fused(heads: &[GraphHead], now: &str) {
+    for head in heads {
+        if head.encoder_changed {
+            remark(&format!("warning: head `{}` was trained on another encoder than the bundle's", head.name));
+        }
+        if let Some(trained_with) = &head.trained_with {
+            warn_of_texts(&head.name, trained_with, now);
+        }
+    }
+}
