@@ -252,6 +252,25 @@ fn a_head_that_f32_is_too_coarse_for_computes_in_f64() {
 }
 
 #[test]
+fn a_bundle_whose_bits_depend_on_the_batch_can_be_fused() {
+    let place = Workplace::new();
+    let source = root().join("tests/data/onnx/half");
+    fs::create_dir(place.path("half")).unwrap();
+    for entry in fs::read_dir(source).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), place.path("half").join(entry.file_name())).unwrap();
+    }
+    fs::copy(root().join("tests/data/tiny-architectures/tokenizer.json"), place.path("half/tokenizer.json")).unwrap();
+    let file = ["export", "--from-onnx", "half/encoder.onnx", "--pooling", "mean", "-o", "plain"];
+    place.run(&file, 0);
+    let plain = place.path("plain");
+    let mut head = head_for(plain.to_str().unwrap(), "topic");
+    head.coefficients = head.coefficients.slice(s![.., ..16]).to_owned();
+    save(&place, &head, "topic");
+    place.run(&["fuse", "--model", "plain", "--head", "topic.head", "-o", "fused"], 0);
+    Bundle::open(&place.path("fused")).unwrap().verify_graph().unwrap();
+}
+
+#[test]
 fn the_same_heads_make_the_same_bytes() {
     let place = Workplace::new();
     save_heads(&place);

@@ -1,11 +1,11 @@
 //! Whether heads in a graph answer as the heads beside it do: built-in texts go through encoder and head, and through the
 //! graph that both were fused into. Knows how far apart answers may be; what to do about it is the caller's business.
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, view};
-use crate::encode::{BundleEncoder, BundleWithHeads, built_in_texts, run_alone, run_alone_and_together};
+use crate::encode::{BundleEncoder, BundleWithHeads, built_in_texts, run_alone_and_together};
 use crate::heads::{Head, most_probable};
 use crate::model::{DEFAULT_THRESHOLD, GraphHead, Task};
 
@@ -49,7 +49,7 @@ pub struct FusedAgreement {
     pub texts: usize,
     /// Texts whose vector, or whose answers by heads that were in the graph before, have other bits.
     pub old_rows_differ: usize,
-    /// Texts whose row has other bits in a batch than alone; not counted where `plain` doesn't promise the same bits.
+    /// Texts whose row has other bits in a batch than alone, beyond those where `plain` has so, too.
     pub batch_rows_differ: usize,
     /// The new heads.
     pub heads: Vec<HeadAgreement>,
@@ -72,9 +72,10 @@ pub fn fused_agreement(plain: &BundleEncoder, fused: &BundleEncoder, heads: &[He
     let texts = built_in_texts(old.max_length.min(LONGEST_TEXT));
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let all_rows = |encoder| BundleWithHeads { encoder, heads: &encoder.bundle.manifest.heads };
-    let before = run_alone(&all_rows(plain), &texts)?;
+    let (before, before_together) = run_alone_and_together(&all_rows(plain), &texts)?;
     let (alone, together) = run_alone_and_together(&all_rows(fused), &texts)?;
-    let (before, after, together) = (view(&before), view(&alone), view(&together));
+    let (before, before_together) = (view(&before), view(&before_together));
+    let (after, together) = (view(&alone), view(&together));
     let old_rows_differ = rows_differ(before, after.slice(ndarray::s![.., ..before.ncols()]));
     let embeddings = before.slice(ndarray::s![.., ..old.dim]);
     let mut first = before.ncols();
@@ -90,14 +91,20 @@ pub fn fused_agreement(plain: &BundleEncoder, fused: &BundleEncoder, heads: &[He
         })
     };
     let heads = heads.iter().zip(new).map(&mut agreement).collect::<Result<_, Error>>()?;
-    let batch_rows_differ = if old.batch_invariant { rows_differ(after, together) } else { 0 };
+    // What the plain bundle does itself is no fault of the fusion.
+    let differ = |row: &usize| !same_bits(after.row(*row), together.row(*row));
+    let steady = |row: &usize| same_bits(before.row(*row), before_together.row(*row));
+    let batch_rows_differ = (0..texts.len()).filter(steady).filter(differ).count();
     Ok(FusedAgreement { texts: texts.len(), old_rows_differ, batch_rows_differ, heads })
 }
 
 /// Rows that differ in at least one bit.
 fn rows_differ(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> usize {
-    let bits = |values: &f32| values.to_bits();
-    a.rows().into_iter().zip(b.rows()).filter(|(a, b)| !a.iter().map(bits).eq(b.iter().map(bits))).count()
+    a.rows().into_iter().zip(b.rows()).filter(|(a, b)| !same_bits(*a, *b)).count()
+}
+
+fn same_bits(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> bool {
+    a.iter().map(|value| value.to_bits()).eq(b.iter().map(|value| value.to_bits()))
 }
 
 fn max_delta(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_, f32>) -> f64 {
