@@ -354,9 +354,12 @@ fn no_one_head(label: &str, common: usize) -> anyhow::Error {
     user_error(what, "give the head by `--head`")
 }
 
-/// The rows, each with the bytes that were read up to it. A thread reads them that nobody waits for: a pipe may stay open
+/// A row, and the bytes that were read up to it.
+type RowRead = (Result<Row, paper::Error>, u64);
+
+/// The rows. A thread reads them that nobody waits for: a pipe may stay open
 /// for ever without another row.
-fn read_ahead(corpus: Corpus) -> (Receiver<(Result<Row, paper::Error>, u64)>, JoinHandle<()>) {
+fn read_ahead(corpus: Corpus) -> (Receiver<RowRead>, JoinHandle<()>) {
     let (give, rows) = sync_channel(ROWS_AHEAD);
     let reader = thread::spawn(move || {
         let rows = corpus.rows();
