@@ -102,16 +102,6 @@ fn check_answers(head: &GraphHead, answers: &EmbeddingMatrix) -> Result<(), Erro
     Ok(())
 }
 
-/// The rows of all texts, in their order, each text alone. On one thread.
-///
-/// # Errors
-/// An encoder that cannot be opened or run, or that gives rows of another length than it says.
-pub fn run_alone(encoder: &dyn OpenEncoder, texts: &[&str]) -> Result<EmbeddingMatrix, Error> {
-    let mut subject = Subject::open(Threaded { threads: 1, encoder }, texts)?;
-    let lengths = subject.lengths();
-    subject.run(&Composition::Alone.lay(&lengths, 0), &mut Meter::unwatched(&mut |_| ()))
-}
-
 /// The rows of all texts, in their order: each text alone, and all in one batch. On one thread.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
-pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone, run_alone_and_together};
+pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone_and_together};
 pub use composition::Composition;
 pub use encoder::{
     BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize,

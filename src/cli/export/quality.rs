@@ -357,8 +357,7 @@ fn no_one_head(label: &str, common: usize) -> anyhow::Error {
 /// A row, and the bytes that were read up to it.
 type RowRead = (Result<Row, paper::Error>, u64);
 
-/// The rows. A thread reads them that nobody waits for: a pipe may stay open
-/// for ever without another row.
+/// The rows. A thread reads them that nobody waits for: a pipe may stay open for ever without another row.
 fn read_ahead(corpus: Corpus) -> (Receiver<RowRead>, JoinHandle<()>) {
     let (give, rows) = sync_channel(ROWS_AHEAD);
     let reader = thread::spawn(move || {
