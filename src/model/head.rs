@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classification::{MAX_LABEL_BYTES, MAX_LABELS, label_bytes};
-use super::{Classification, SENTENCE_EMBEDDING, Task};
+use super::{Classification, Task};
 
 /// A head's output before softmax or sigmoid; for a regression, its answer.
 pub const LOGITS: &str = "logits";
@@ -93,12 +93,8 @@ pub(super) fn problem(heads: &[GraphHead]) -> Option<(String, String, String)> {
             return wrong("name", &format!("`{}`", head.name), "letters, digits, `-` and `_`");
         }
         let outputs = |head: &GraphHead| [Some(head.logits.clone()), head.probabilities.clone()];
-        let mut own = vec![SENTENCE_EMBEDDING, &head.logits];
-        own.extend(head.probabilities.as_deref());
-        if let Some(name) =
-            (1..own.len()).map(|at| own[at]).find(|name| own.iter().filter(|other| *other == name).count() > 1)
-        {
-            return wrong("logits", &format!("the output `{name}` twice"), "outputs of its own for each head");
+        if head.probabilities.as_ref() == Some(&head.logits) {
+            return wrong("logits", &format!("the output `{}` twice", head.logits), "outputs of its own for each head");
         }
         for other in &heads[..number] {
             if other.name == head.name {
@@ -157,10 +153,6 @@ mod tests {
         assert_eq!(field(&[head("a b")]), "head.0.name");
         assert_eq!(field(&[head("x"), GraphHead { logits: "p_x".into(), ..head("y") }]), "head.1.logits");
         assert_eq!(field(&[GraphHead { logits: "p_x".into(), ..head("x") }]), "head.0.logits");
-        assert_eq!(
-            field(&[GraphHead { probabilities: Some(SENTENCE_EMBEDDING.into()), ..head("x") }]),
-            "head.0.logits"
-        );
         assert_eq!(field(&[GraphHead { labels: vec![], ..head("x") }]), "head.0.labels");
         let long = vec!["x".repeat(500_000)];
         assert_eq!(field(&[GraphHead { labels: long, ..head("x") }]), "head.0.labels");

@@ -17,12 +17,7 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
         Outcome::Published { manifest, check } => {
             bundle(output, manifest, check);
             if !manifest.batch_invariant {
-                remark(&format!(
-                    "warning: the graph is that of another program: no promise that a vector depends on its text alone, and \
-                     bundle.toml says so (`batch_invariant = false`); in this check {} texts of {} changed with their \
-                     batch, by up to {:.1e}",
-                    check.batch_rows, check.texts, check.batch_delta
-                ));
+                promises_nothing(check);
             }
             manifest.quality.iter().for_each(quality);
             Status::Done
@@ -138,4 +133,16 @@ pub(crate) fn head_in_graph(head: &GraphHead) {
         .collect();
     let (labels, some) = (head.labels.len(), some(&head.labels));
     remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
+}
+
+/// What is known of a graph that another program wrote.
+fn promises_nothing(check: &EncoderCheck) {
+    let note = "the graph is that of another program, and bundle.toml promises nothing (`batch_invariant = false`)";
+    match check.batch_rows {
+        0 => remark(&format!("note: {note}; `offprint check` measures whether a vector depends on its batch")),
+        rows => remark(&format!(
+            "warning: {rows} texts of {} changed with their batch, by up to {:.1e}; {note}",
+            check.texts, check.batch_delta
+        )),
+    }
 }
