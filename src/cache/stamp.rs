@@ -28,15 +28,15 @@ pub(super) struct InUse {
 }
 
 impl InUse {
-    /// Marks the space in `folder` as used now; `None` where the system has no way to.
-    pub fn claim(folder: &Path) -> Option<Self> {
+    /// Marks the space in `folder` as used now; an error where the folder is gone, or the system has no way to.
+    pub fn claim(folder: &Path) -> io::Result<Self> {
         let path = folder.join(STAMP_FILE);
         let writable = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = writable.or_else(|_| File::open(&path)).ok()?;
-        file.lock_shared().ok()?;
+        let file = writable.or_else(|_| File::open(&path))?;
+        file.lock_shared()?;
         let claim = Self { file };
         claim.stamp();
-        Some(claim)
+        Ok(claim)
     }
 
     /// Writes down that the space is used now. A stamp that cannot be written costs nothing but its place in the order

@@ -4,6 +4,7 @@
 //! dropped, whatever fails on disk; memory for rows stays under two open parts (128 MiB and one row).
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -186,10 +187,11 @@ pub(super) fn claim(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse
             prepared => prepared?,
         };
         match InUse::claim(&folder) {
-            Some(in_use) if in_use.is_of(&folder) => return Ok((folder, Some(in_use))),
-            None if folder.is_dir() => return Ok((folder, None)),
-            // It was removed between two steps.
-            _ => {}
+            Ok(in_use) if in_use.is_of(&folder) => return Ok((folder, Some(in_use))),
+            // It was removed between two steps; another process may have made it anew by now.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return Ok((folder, None)),
         }
     }
     Ok((space.prepare(root)?, None))
