@@ -73,7 +73,7 @@ pub(crate) struct ExportArgs {
 
     /// Write the graph for other runtimes: standard operators of opset 17 alone. ONNX Runtime gives the same vectors in
     /// about the same time
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from_onnx")]
     pub plain: bool,
 
     /// Licence of the weights, kept in the bundle [default: what the recipe or the checkpoint's README.md says]
