@@ -21,7 +21,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from make_tiny_architectures import ROPE, TYPES, make_config
+from make_tiny_architectures import ROPE, TYPES, make_config, random_model
 from make_tiny_bert import make_tokenizer, write_json
 
 TEXTS = [
@@ -44,19 +44,6 @@ CHECKPOINTS = [
     ("modernbert", "modernbert", "f16", "as saved", dict(num_hidden_layers=4, local_attention=6, rope_parameters=ROPE)),
     ("modernbert-untied", "modernbert", "bf16", "all", dict(tie_word_embeddings=False, num_hidden_layers=3, local_attention=4, rope_parameters=ROPE, norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True, hidden_activation="silu", classifier_activation="relu")),
 ]
-
-
-def make_model(model_type, changes, seed):
-    torch.manual_seed(seed)
-    config = make_config(model_type, changes)
-    model = transformers.AutoModelForMaskedLM.from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            spread = 0.3 if weight.dim() == 2 else 0.2
-            is_norm = "norm" in name.lower() and name.endswith("weight")
-            # bf16 values of moderate size are exact in f16 as well
-            weight.copy_((torch.randn_like(weight) * spread + float(is_norm)).to(torch.bfloat16))
-    return model
 
 
 def stored_tensors(model, which, dtype):
@@ -89,7 +76,7 @@ def reference(model, tokenizer):
 
 def write(into, number):
     name, model_type, dtype, which, changes = CHECKPOINTS[number]
-    model = make_model(model_type, changes, 100 + number)
+    model = random_model(transformers.AutoModelForMaskedLM, make_config(model_type, changes), 100 + number)
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

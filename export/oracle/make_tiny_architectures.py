@@ -66,8 +66,11 @@ def make_config(model_type, changes):
 
 
 def make_model(config, headless, seed):
+    return random_model(transformers.AutoModel if headless else transformers.AutoModelForSequenceClassification, config, seed)
+
+
+def random_model(family, config, seed):
     torch.manual_seed(seed)
-    family = transformers.AutoModel if headless else transformers.AutoModelForSequenceClassification
     model = family.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():

@@ -3,10 +3,9 @@
 //! made once for all layers: its −10⁹ makes a weight of exactly 0, so padding columns don't change a bit. Heads of up to
 //! 128 numbers keep their bits in any batch; ONNX Runtime sums wider ones in an order that depends on the padding.
 
-use crate::model::EncoderConfig;
+use crate::model::{ATTENTION_MASK, EncoderConfig};
 
 use super::builder::{GraphBuilder, Linear, Value};
-use super::encoder::ATTENTION_MASK;
 use super::onnx::{AttributeProto, ElementType};
 use super::rotary::Angles;
 

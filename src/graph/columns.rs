@@ -1,8 +1,9 @@
 //! The columns of a batch, numbered by the longest text's running count, so that no operator asks for a shape. Columns
 //! behind it are padding in every text and share its number.
 
+use crate::model::ATTENTION_MASK;
+
 use super::builder::{GraphBuilder, Value};
-use super::encoder::ATTENTION_MASK;
 use super::onnx::AttributeProto;
 
 /// 1, 2, 3, ..: int64 [sequence].

@@ -2,11 +2,11 @@
 //! where the layers are wider. Token type is always 0 and lives in the position table. Inputs are padded on the right:
 //! positions are counted along the mask.
 
-use crate::model::{EncoderConfig, Positions};
+use crate::model::{ATTENTION_MASK, EncoderConfig, INPUT_IDS, Positions};
 
 use super::builder::{GraphBuilder, Linear, Norm, Value};
 use super::constants::Values;
-use super::encoder::{ATTENTION_MASK, INPUT_IDS, add_rows};
+use super::encoder::add_rows;
 use super::onnx::{AttributeProto, ElementType};
 
 /// States [batch, sequence, hidden].

@@ -3,15 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{self, EncoderConfig, Norms, Pooling, SENTENCE_EMBEDDING, Weights};
+use crate::model::{self, ATTENTION_MASK, EncoderConfig, INPUT_IDS, Norms, Pooling, SENTENCE_EMBEDDING, Weights};
 
 use super::attention::AttentionMask;
 use super::builder::{Graph, GraphBuilder, Norm, Value};
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
 use super::{embeddings, feed_forward, head, kinds, pooling, relative};
-
-pub(super) const INPUT_IDS: &str = "input_ids";
-pub(super) const ATTENTION_MASK: &str = "attention_mask";
 
 /// What may stand before the names of a checkpoint that was saved from inside another module.
 const WRAPPERS: [&str; 3] = ["", "model.", "module."];

@@ -21,6 +21,9 @@ use super::writer::{self, GraphWriter};
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
 pub const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 
+/// Program and version, as bundles name who wrote them.
+pub(super) const CREATED_BY: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOptions {
@@ -81,6 +84,18 @@ impl ExportOptions {
             ..Self::new(checkpoint)
         }
     }
+
+    /// What a bundle says of its source, whose numbers have these hashes.
+    pub(super) fn source(&self, weights_hash: String, config_hash: String) -> Source {
+        let folder = self.checkpoint.canonicalize().unwrap_or_else(|_| self.checkpoint.clone());
+        let folder_name = || folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Source {
+            name: self.name.clone().unwrap_or_else(folder_name),
+            revision: self.revision.clone(),
+            weights_hash,
+            config_hash,
+        }
+    }
 }
 
 /// Writes what a manifest says anew, into `bundle.toml` and into the graph's metadata, once something became known that
@@ -105,7 +120,7 @@ pub fn rewrite_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error>
     write_manifest(manifest, bundle)
 }
 
-pub(super) fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
+fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
     let path = bundle.join(MANIFEST_FILE);
     replace_file(&path, manifest.to_toml().as_bytes()).map_err(|source| Error::Write { path, source })
 }
@@ -124,12 +139,9 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let graph = if options.plain { plain(graph) } else { graph };
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;
-    let graph_path = into.join(GRAPH_FILE);
-    let mut file = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
-    let graph_hash = writer.write_graph(&mut file).map_err(|problem| stopped(problem, &graph_path))?;
-    let manifest = Manifest {
+    let manifest = |graph_hash| Manifest {
         format: BUNDLE_FORMAT,
-        created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        created_by: CREATED_BY.to_owned(),
         architecture: checkpoint.config().architecture.name.to_owned(),
         dim: checkpoint.config().hidden_size,
         max_length,
@@ -148,14 +160,28 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         license,
         plain: options.plain,
         data,
-        source: source_of(options, &checkpoint),
+        source: options.source(checkpoint.weights().hash(), checkpoint.config().hash()),
         quality: None,
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
+    write_files(into, checkpoint.tokenizer(), |file| writer.write_graph(file), manifest)
+}
+
+/// Writes `model.onnx`, `tokenizer.json` and, last, `bundle.toml`: the graph by `write_graph`, which gives its hash, and
+/// what `describe` makes of that hash.
+pub(super) fn write_files<P: Into<Problem>>(
+    into: &Path,
+    tokenizer: &[u8],
+    write_graph: impl FnOnce(&mut PendingFile) -> Result<String, P>,
+    describe: impl FnOnce(String) -> Manifest,
+) -> Result<Manifest, Error> {
+    let graph_path = into.join(GRAPH_FILE);
+    let mut file = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
+    let manifest = describe(write_graph(&mut file).map_err(|problem| stopped(problem.into(), &graph_path))?);
     let metadata = writer::write_metadata(manifest.metadata(), &mut file);
     metadata.and_then(|()| file.publish()).map_err(failed(&graph_path))?;
     let tokenizer_path = into.join(TOKENIZER_FILE);
-    replace_file(&tokenizer_path, checkpoint.tokenizer()).map_err(failed(&tokenizer_path))?;
+    replace_file(&tokenizer_path, tokenizer).map_err(failed(&tokenizer_path))?;
     write_manifest(&manifest, into)?;
     Ok(manifest)
 }
@@ -191,7 +217,7 @@ pub(super) fn write_data(writer: &GraphWriter<'_, '_>, path: &Path) -> Result<Op
     Ok(Some(DataFile { bytes: writer.data_len(), hash }))
 }
 
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Write { path, source }
 }
@@ -200,17 +226,6 @@ pub(super) fn stopped(problem: Problem, path: &Path) -> Error {
     match problem {
         Problem::Weights(error) => Error::Model(error),
         Problem::Io(source) => failed(path)(source),
-    }
-}
-
-fn source_of(options: &ExportOptions, checkpoint: &Checkpoint) -> Source {
-    let folder = options.checkpoint.canonicalize().unwrap_or_else(|_| options.checkpoint.clone());
-    let folder_name = || folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Source {
-        name: options.name.clone().unwrap_or_else(folder_name),
-        revision: options.revision.clone(),
-        weights_hash: checkpoint.weights().hash(),
-        config_hash: checkpoint.config().hash(),
     }
 }
 

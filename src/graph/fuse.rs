@@ -6,15 +6,11 @@ use std::path::Path;
 
 use super::Error;
 use super::builder::GraphBuilder;
-use super::export::MAX_GRAPH_BYTES;
+use super::export::{CREATED_BY, MAX_GRAPH_BYTES, failed, write_files};
 use super::foreign::{ModelWriter, OnnxFile};
 use super::fused_head;
 use super::onnx::{Dimension, ElementType, GraphProto, ValueInfoProto};
-use super::writer::write_metadata;
-use crate::durable::{PendingFile, replace_file};
-use crate::model::{
-    Bundle, DATA_FILE, GRAPH_FILE, GraphHead, LOGITS, MANIFEST_FILE, Manifest, PROBABILITIES, TOKENIZER_FILE, Task,
-};
+use crate::model::{self, Bundle, DATA_FILE, GraphHead, LOGITS, Manifest, PROBABILITIES, Task};
 
 /// A head to be fused: the values of its labels are `embedding · weights + bias`.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,28 +73,19 @@ fn fuse_within(largest: u64, bundle: &Bundle, heads: &[LinearHead], into: &Path)
         ModelWriter::fitting(file.model(), &graph, (largest, &bundle.dir))?
     };
     manifest.data = writer.publish_data(into)?.or(manifest.data);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Write { path, source }
-    };
-    let graph_path = into.join(GRAPH_FILE);
-    let mut pending = PendingFile::create(&graph_path).map_err(failed(&graph_path))?;
-    manifest.graph_hash = writer.write_graph(&mut pending).map_err(failed(&graph_path))?;
-    let metadata = write_metadata(manifest.metadata(), &mut pending);
-    metadata.and_then(|()| pending.publish()).map_err(failed(&graph_path))?;
-    for file in [Some(TOKENIZER_FILE), old_data.then_some(DATA_FILE)].into_iter().flatten() {
-        let path = into.join(file);
-        std::fs::copy(bundle.dir.join(file), &path).map_err(failed(&path))?;
+    if old_data {
+        let path = into.join(DATA_FILE);
+        std::fs::copy(bundle.dir.join(DATA_FILE), &path).map_err(failed(&path))?;
     }
-    let manifest_path = into.join(MANIFEST_FILE);
-    replace_file(&manifest_path, manifest.to_toml().as_bytes()).map_err(failed(&manifest_path))?;
-    Ok(manifest)
+    let tokenizer = bundle.tokenizer_path();
+    let tokenizer = std::fs::read(&tokenizer).map_err(|source| model::Error::Read { path: tokenizer, source })?;
+    write_files(into, &tokenizer, |file| writer.write_graph(file), |graph_hash| Manifest { graph_hash, ..manifest })
 }
 
 /// The manifest of the new bundle, apart from its graph's hash.
 fn with_heads(old: &Manifest, heads: &[LinearHead]) -> Result<Manifest, Error> {
     let mut manifest = old.clone();
-    manifest.created_by = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned();
+    manifest.created_by = CREATED_BY.to_owned();
     manifest.encoder_graph_hash = Some(old.encoder_graph().to_owned());
     let alone = old.heads.len() + heads.len() == 1;
     for head in heads {
@@ -145,10 +132,9 @@ fn described(head: &LinearHead, alone: bool) -> GraphHead {
 
 /// Adds a head's nodes, constants and outputs to the graph.
 fn append(graph: &mut GraphProto, head: &LinearHead, described: &GraphHead) -> Result<(), Error> {
-    let outputs = [Some(&described.logits), described.probabilities.as_ref()];
-    for output in outputs.into_iter().flatten() {
+    for output in described.outputs() {
         if has_value(graph, output) {
-            return Err(Error::ValueNameTaken { head: head.name.clone(), value: output.clone() });
+            return Err(Error::ValueNameTaken { head: head.name.clone(), value: output.to_owned() });
         }
         let row = vec![Dimension::Named("batch".to_owned()), Dimension::Fixed(head.labels.len() as i64)];
         graph.output.push(ValueInfoProto::tensor(output, ElementType::Float, row));

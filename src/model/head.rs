@@ -4,16 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classification::{MAX_LABEL_BYTES, MAX_LABELS, label_bytes};
-use super::{Classification, Task};
-
-/// A head's output before softmax or sigmoid; for a regression, its answer.
-pub const LOGITS: &str = "logits";
-
-/// Input of a masked-LM graph: where the masks stand, int64 [masks].
-pub const MASK_PLACES: &str = "mask_places";
-
-/// A head's probability of each label.
-pub const PROBABILITIES: &str = "probabilities";
+use super::{Classification, LOGITS, PROBABILITIES, Task};
 
 /// A checkpoint's own classifier goes by this name.
 pub const OWN_CLASSIFIER: &str = "classifier";
@@ -71,6 +62,11 @@ impl GraphHead {
         }
     }
 
+    /// Its outputs in the graph: logits, then probabilities if it has them.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.logits.as_str()).chain(self.probabilities.as_deref())
+    }
+
     /// The output that holds its answer: probabilities, or the numbers of a regression.
     pub fn answer(&self) -> &str {
         self.probabilities.as_deref().unwrap_or(&self.logits)
@@ -92,7 +88,6 @@ pub(super) fn problem(heads: &[GraphHead]) -> Option<(String, String, String)> {
         if head.name.is_empty() || !head.name.chars().all(letters) {
             return wrong("name", &format!("`{}`", head.name), "letters, digits, `-` and `_`");
         }
-        let outputs = |head: &GraphHead| [Some(head.logits.clone()), head.probabilities.clone()];
         if head.probabilities.as_ref() == Some(&head.logits) {
             return wrong("logits", &format!("the output `{}` twice", head.logits), "outputs of its own for each head");
         }
@@ -100,9 +95,7 @@ pub(super) fn problem(heads: &[GraphHead]) -> Option<(String, String, String)> {
             if other.name == head.name {
                 return wrong("name", &format!("`{}` twice", head.name), "a name of its own for each head");
             }
-            if let Some(name) =
-                outputs(other).into_iter().flatten().find(|name| outputs(head).contains(&Some(name.clone())))
-            {
+            if let Some(name) = other.outputs().find(|name| head.outputs().any(|own| own == *name)) {
                 return wrong("logits", &format!("the output `{name}` twice"), "outputs of its own for each head");
             }
         }

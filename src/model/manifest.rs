@@ -6,13 +6,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::head;
-use super::{Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, architectures, files};
+use super::{
+    Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, SENTENCE_EMBEDDING, architectures, files,
+};
 
 /// The version of `bundle.toml` that is written and read.
 pub const BUNDLE_FORMAT: u32 = 2;
-
-/// The graph's output: one row of floats for each text.
-pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
 
 /// The architecture of a graph that another program exported from a family that is not known here.
 pub const FOREIGN_ARCHITECTURE: &str = "onnx";

@@ -22,7 +22,7 @@ pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use};
 pub use masked_lm::MaskedLmSession;
 pub use provider::{ProviderChoice, tolerance};
 pub use search::{Place, Tried};
-pub use session::{ATTENTION_MASK, EncoderSession, INPUT_IDS, SENTENCE_EMBEDDING, SessionOptions};
+pub use session::{EncoderSession, SessionOptions};
 pub use stub::StubSession;
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.

@@ -1,6 +1,6 @@
 //! Runs an encoder's graph through ONNX Runtime.
 //!
-//! Owns the tensor names of an encoder and the session's settings. Knows nothing of where a batch comes from.
+//! Owns the session's settings. Knows nothing of where a batch comes from.
 //! Invariant: what comes out is one finite embedding per row of the length that the graph declares, or an error.
 
 use std::path::{Path, PathBuf};
@@ -10,17 +10,12 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
+use crate::model::{ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING};
+
 use super::error::Error;
 use super::library::OnnxRuntime;
 use super::provider::ProviderChoice;
 use super::{Batch, EmbeddingMatrix, RunBatch};
-
-/// Token ids, int64 `[batch, sequence]`.
-pub const INPUT_IDS: &str = "input_ids";
-/// 1 for a token, 0 for padding, int64 `[batch, sequence]`.
-pub const ATTENTION_MASK: &str = "attention_mask";
-/// One embedding per text, float32 `[batch, dim]`.
-pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
 
 /// What a session is opened with.
 #[derive(Debug, Clone)]

@@ -126,11 +126,7 @@ pub(crate) fn head_in_graph(head: &GraphHead) {
         Task::Multilabel => "several labels",
         Task::Regression => "numbers",
     };
-    let outputs: Vec<String> = [Some(&head.logits), head.probabilities.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let outputs: Vec<String> = head.outputs().map(|name| format!("`{name}`")).collect();
     let (labels, some) = (head.labels.len(), some(&head.labels));
     remark(&format!("{}: {kind} out of {labels} ({some}), outputs {}", head.name, outputs.join(", ")));
 }

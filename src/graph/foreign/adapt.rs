@@ -8,10 +8,10 @@ use super::layout::{INPUTS, Layout, Row, Source};
 use super::names;
 use crate::graph::attention::AttentionMask;
 use crate::graph::builder::{GraphBuilder, Value};
-use crate::graph::encoder::{ATTENTION_MASK, Ending, INPUT_IDS};
+use crate::graph::encoder::Ending;
 use crate::graph::onnx::{AttributeProto, Dimension, ElementType, GraphProto, ValueInfoProto};
 use crate::graph::pooling;
-use crate::model::{LOGITS, PROBABILITIES, SENTENCE_EMBEDDING, Task};
+use crate::model::{ATTENTION_MASK, INPUT_IDS, LOGITS, PROBABILITIES, SENTENCE_EMBEDDING, Task};
 
 pub(super) const POSITION_IDS: &str = "position_ids";
 

@@ -10,7 +10,6 @@ use prost::bytes::Bytes;
 
 use super::Error;
 use super::external::{ExternalFiles, ExternalPlace};
-use super::names;
 use super::scan::{self, Problem};
 use crate::graph::onnx::{ElementType, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
@@ -169,7 +168,7 @@ fn external_in_node(node: &NodeProto) -> Option<&TensorProto> {
         .flat_map(|attribute| attribute.sparse_tensor.as_deref().into_iter().chain(&attribute.sparse_tensors));
     own.find(|tensor| tensor.is_external())
         .or_else(|| sparse.find_map(external_in_sparse))
-        .or_else(|| names::subgraphs(node).find_map(external_in_graph))
+        .or_else(|| node.subgraphs().find_map(external_in_graph))
 }
 
 /// The same in a graph inside of a node, its constants included.

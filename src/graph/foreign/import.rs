@@ -8,15 +8,11 @@ use std::path::{Path, PathBuf};
 use super::adapt::{self, Adapted};
 use super::layout::{self, Layout, Row, Source as Embedding};
 use super::{Error, ModelWriter, OnnxFile, names};
-use crate::durable::{PendingFile, replace_file};
 use crate::graph::encoder::Ending;
-use crate::graph::export::write_manifest;
-use crate::graph::onnx::{ElementType, GraphProto, ModelProto};
-use crate::graph::{Error as GraphError, ExportOptions, writer};
-use crate::model::{
-    BUNDLE_FORMAT, Classification, Companion, GRAPH_FILE, GraphHead, Manifest, Precision, SENTENCE_EMBEDDING, Source,
-    TOKENIZER_FILE,
-};
+use crate::graph::export::{CREATED_BY, write_files};
+use crate::graph::onnx::{ElementType, GraphProto, ModelProto, is_standard};
+use crate::graph::{Error as GraphError, ExportOptions};
+use crate::model::{BUNDLE_FORMAT, Classification, Companion, GraphHead, Manifest, Precision, SENTENCE_EMBEDDING};
 
 /// The oldest version of the standard operators that the added nodes are written in.
 const LEAST_OPSET: i64 = 13;
@@ -33,7 +29,7 @@ pub struct ImportOptions {
 }
 
 /// Writes `model.onnx`, `tokenizer.json` and `bundle.toml` into the existing folder `into`, and before them
-/// `model.onnx.data` where one file can't hold the weights. The manifest does not promise the same bits in any batch: whoever has measured it may.
+/// `model.onnx.data` where one file can't hold the weights. The manifest does not promise the same bits in any batch.
 ///
 /// # Errors
 /// A file that is broken or laid out in another way than is understood, companions that are missing or contradict it,
@@ -51,16 +47,10 @@ pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, Gra
     let head = ModelProto { graph: None, training_info: Vec::new(), ..file.model().clone() };
     let writer = ModelWriter::fitting(&head, &imported.graph, (export.largest_graph, &options.file))?;
     let data = writer.publish_data(into)?;
-    let path = into.join(GRAPH_FILE);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| GraphError::Write { path, source }
-    };
-    let mut pending = PendingFile::create(&path).map_err(failed(&path))?;
-    let graph_hash = writer.write_graph(&mut pending).map_err(failed(&path))?;
-    let manifest = Manifest {
+    let config_hash = blake3::hash(format!("onnx output={}", imported.source).as_bytes()).to_hex().to_string();
+    let manifest = |graph_hash| Manifest {
         format: BUNDLE_FORMAT,
-        created_by: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        created_by: CREATED_BY.to_owned(),
         architecture: companion.architecture().to_owned(),
         dim: imported.dim,
         max_length,
@@ -79,17 +69,11 @@ pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, Gra
         license,
         plain: false,
         data,
-        source: source_of(options, &file, &imported.source),
+        source: export.source(file.hash(), config_hash),
         quality: None,
         heads: imported.classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
-    writer::write_metadata(manifest.metadata(), &mut pending)
-        .and_then(|()| pending.publish())
-        .map_err(failed(&path))?;
-    let tokenizer = into.join(TOKENIZER_FILE);
-    replace_file(&tokenizer, companion.tokenizer()).map_err(failed(&tokenizer))?;
-    write_manifest(&manifest, into)?;
-    Ok(manifest)
+    write_files(into, companion.tokenizer(), |file| writer.write_graph(file), manifest)
 }
 
 /// A graph that a session takes, and what is said of it.
@@ -136,9 +120,8 @@ fn import(
 }
 
 fn check_opset(file: &OnnxFile) -> Result<(), Error> {
-    let standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let versions = file.model().opset_import.iter();
-    let found = versions.filter(|set| standard(set.domain.as_deref().unwrap_or_default()));
+    let found = versions.filter(|set| is_standard(set.domain.as_deref()));
     let got = found.filter_map(|set| set.version).max().unwrap_or(0);
     if got >= LEAST_OPSET {
         return Ok(());
@@ -164,15 +147,4 @@ fn first_position(path: &Path, companion: &Companion, layout: &Layout) -> Result
         return Ok(0);
     }
     companion.first_position().ok_or_else(|| Error::Positions { path: path.to_owned() })
-}
-
-fn source_of(options: &ImportOptions, file: &OnnxFile, output: &str) -> Source {
-    let folder = options.export.checkpoint.canonicalize().unwrap_or_else(|_| options.export.checkpoint.clone());
-    let folder_name = || folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Source {
-        name: options.export.name.clone().unwrap_or_else(folder_name),
-        revision: options.export.revision.clone(),
-        weights_hash: file.hash(),
-        config_hash: blake3::hash(format!("onnx output={output}").as_bytes()).to_hex().to_string(),
-    }
 }

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use super::Error;
 use crate::graph::onnx::{Dimension, ElementType, GraphProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::model::{LOGITS, SENTENCE_EMBEDDING};
+use crate::model::{ATTENTION_MASK, INPUT_IDS, LOGITS, SENTENCE_EMBEDDING};
 
 /// What exporters call the states of all tokens.
 const STATES: [&str; 2] = ["last_hidden_state", "token_embeddings"];
 
 /// The inputs that are understood, each int64 or int32 [batch, sequence].
-pub(super) const INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
+pub(super) const INPUTS: [&str; 4] = [INPUT_IDS, ATTENTION_MASK, "token_type_ids", "position_ids"];
 /// Those of them that a file must have.
-const REQUIRED: [&str; 2] = ["input_ids", "attention_mask"];
+const REQUIRED: [&str; 2] = [INPUT_IDS, ATTENTION_MASK];
 
 /// How a file is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -38,7 +38,7 @@ fn check_node<'g>(node: &'g NodeProto, known: &mut HashSet<&'g str>) -> Result<(
             return Err(format!("reads `{input}` in {}, which is made later or not at all", describe(node)));
         }
     }
-    for graph in subgraphs(node) {
+    for graph in node.subgraphs() {
         let inner = graph.input.iter().filter_map(|input| input.name.as_deref()).chain(constants(graph));
         let mut added: Vec<&str> = inner.filter(|name| known.insert(name)).collect();
         for node in &graph.node {
@@ -72,10 +72,6 @@ fn constants(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let dense = graph.initializer.iter().map(|tensor| tensor.name.as_deref().unwrap_or_default());
     let values = graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref());
     dense.chain(values.map(|tensor| tensor.name.as_deref().unwrap_or_default()))
-}
-
-pub(super) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 
 /// Gives a value another name, wherever it is made or read.
@@ -119,14 +115,14 @@ fn collect<'g>(graph: &'g GraphProto, into: &mut HashSet<&'g str>) {
     into.extend(graph.input.iter().chain(&graph.output).filter_map(|value| value.name.as_deref()));
     for node in &graph.node {
         into.extend(node.input.iter().chain(&node.output).chain(&node.name).map(String::as_str));
-        subgraphs(node).for_each(|graph| collect(graph, into));
+        node.subgraphs().for_each(|graph| collect(graph, into));
     }
 }
 
 /// What a node reads, by itself or in the graphs inside it (with names that are made in there).
 fn reads<'g>(node: &'g NodeProto, into: &mut Vec<&'g str>) {
     into.extend(node.input.iter().map(String::as_str));
-    for graph in subgraphs(node) {
+    for graph in node.subgraphs() {
         graph.node.iter().for_each(|node| reads(node, into));
         into.extend(graph.output.iter().filter_map(|value| value.name.as_deref()));
     }

@@ -10,7 +10,7 @@ const MOST: u64 = 64;
 
 /// The first output's integers, where they can be told.
 pub(super) fn compute(node: &NodeProto, inputs: &[Known]) -> Option<Known> {
-    if !matches!(node.domain.as_deref(), None | Some("" | super::STANDARD)) {
+    if !node.is_standard() {
         return None;
     }
     let first = inputs.first();

@@ -175,20 +175,8 @@ fn layer<'f, 's>(
 
 /// Numbers of a weight; 0 for integers that address or shape something, and for constants without dimensions.
 fn parameters(tensor: &TensorProto) -> u64 {
-    let addresses = matches!(
-        tensor.element(),
-        None | Some(
-            ElementType::Int64
-                | ElementType::Int32
-                | ElementType::Int16
-                | ElementType::Uint64
-                | ElementType::Uint32
-                | ElementType::Uint16
-                | ElementType::Bool
-                | ElementType::Text
-        )
-    );
-    if addresses || tensor.dims.is_empty() { 0 } else { tensor.count().unwrap_or(0) }
+    let is_weight = tensor.element().is_some_and(ElementType::holds_weights) && !tensor.dims.is_empty();
+    if is_weight { tensor.count().unwrap_or(0) } else { 0 }
 }
 
 /// Bytes of a constant; of a text, those of its characters.

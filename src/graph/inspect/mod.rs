@@ -19,15 +19,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::foreign::OnnxFile;
-use super::onnx::{Dimension, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use super::onnx::{Dimension, FunctionProto, GraphProto, ModelProto, NodeProto, STANDARD, ValueInfoProto, is_standard};
 
 pub use checkpoint::{CheckpointInspection, TensorGroup, inspect_checkpoint};
 pub use cost::{Cost, CostAt, CostLaw, Cut, NotCounted};
 pub use layers::{Layer, TypeShare};
 pub use words::WordTable;
-
-/// The standard operators' domain by its name; files leave it empty.
-const STANDARD: &str = "ai.onnx";
 
 /// What an ONNX graph consists of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -161,10 +158,7 @@ pub(super) fn inspect_model(model: &ModelProto, options: &InspectOptions) -> Ins
 }
 
 fn domain(written: Option<&str>) -> String {
-    match written {
-        None | Some("") => STANDARD.to_owned(),
-        Some(other) => other.to_owned(),
-    }
+    written.filter(|_| !is_standard(written)).unwrap_or(STANDARD).to_owned()
 }
 
 fn port(value: &ValueInfoProto) -> Port {
@@ -189,8 +183,8 @@ fn port(value: &ValueInfoProto) -> Port {
 fn node_line(node: &NodeProto) -> NodeLine {
     let operator = node.op_type.clone().unwrap_or_default();
     let operator = match node.domain.as_deref() {
-        None | Some("" | STANDARD) => operator,
-        Some(domain) => format!("{domain}.{operator}"),
+        Some(domain) if !node.is_standard() => format!("{domain}.{operator}"),
+        _ => operator,
     };
     NodeLine {
         name: node.name.clone().unwrap_or_default(),
@@ -221,10 +215,8 @@ fn operators(model: &ModelProto, graph: &GraphProto) -> Vec<OperatorCount> {
 fn each_node<'m>(nodes: &'m [NodeProto], show: &mut dyn FnMut(&'m NodeProto)) {
     for node in nodes {
         show(node);
-        for attribute in &node.attribute {
-            for graph in attribute.g.iter().map(|graph| &**graph).chain(&attribute.graphs) {
-                each_node(&graph.node, show);
-            }
+        for graph in node.subgraphs() {
+            each_node(&graph.node, show);
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn count(node: &NodeProto, shapes: &Shapes<'_>) -> Counted {
         packed_attention(node, &inputs)
     } else if OTHERS.contains(&operator) {
         return Counted::Unknown("no rule for this operator");
-    } else if subgraphs(node).any(has_products) {
+    } else if node.subgraphs().any(has_products) {
         return Counted::Unknown("how often its subgraph runs is not known");
     } else {
         return Counted::Nothing;
@@ -89,11 +89,7 @@ pub(super) fn multiplies(node: &NodeProto) -> bool {
     matrix_inputs(node).is_some()
         || known.contains(&operator)
         || OTHERS.contains(&operator)
-        || subgraphs(node).any(has_products)
-}
-
-fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
+        || node.subgraphs().any(has_products)
 }
 
 /// A multiplication and an addition for each element of the result and each of the sum.

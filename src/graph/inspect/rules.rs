@@ -2,7 +2,6 @@
 //! where it does not know; it never guesses.
 
 use super::super::onnx::NodeProto;
-use super::STANDARD;
 use super::integers::range_len;
 use super::shapes::{Known, product};
 
@@ -28,7 +27,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
 
 /// What is known of a node's outputs; fewer than it has where nothing is.
 pub(super) fn outputs(node: &NodeProto, inputs: &[Known]) -> Vec<Known> {
-    let standard = matches!(node.domain.as_deref(), None | Some("" | STANDARD));
+    let standard = node.is_standard();
     let operator = node.op_type.as_deref().unwrap_or_default();
     let shape = |index: usize| inputs.get(index).and_then(|known| known.shape.clone());
     let one = |shape: Shape| vec![Known::of_shape(shape)];

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::super::onnx::{Dimension, ElementType, GraphProto, NodeProto, TensorProto, TensorTypeProto, ValueInfoProto};
-use super::{STANDARD, integers, rules};
+use super::{integers, rules};
 
 /// No operator of an encoder has more dimensions.
 const MAX_RANK: usize = 16;
@@ -146,7 +146,7 @@ impl<'m> Shapes<'m> {
 
 /// Whether a node is this operator of the standard set.
 pub(super) fn is(node: &NodeProto, operator: &str) -> bool {
-    node.op_type.as_deref() == Some(operator) && matches!(node.domain.as_deref(), None | Some("" | STANDARD))
+    node.op_type.as_deref() == Some(operator) && node.is_standard()
 }
 
 /// The shape of a constant, and its numbers if they are a few integers.

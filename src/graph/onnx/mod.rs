@@ -200,3 +200,23 @@ pub(crate) struct SimpleShardedDimProto {
     #[prost(int64, optional, tag = "3")]
     pub num_shards: Option<i64>,
 }
+
+/// The long name of the domain of standard operators, which most files leave empty.
+pub(crate) const STANDARD: &str = "ai.onnx";
+
+/// Whether a domain is that of the standard operators.
+pub(crate) fn is_standard(domain: Option<&str>) -> bool {
+    matches!(domain, None | Some("" | STANDARD))
+}
+
+impl NodeProto {
+    /// Whether its operator is one of the standard set.
+    pub(crate) fn is_standard(&self) -> bool {
+        is_standard(self.domain.as_deref())
+    }
+
+    /// The graphs inside of it.
+    pub(crate) fn subgraphs(&self) -> impl Iterator<Item = &GraphProto> {
+        self.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
+    }
+}
