@@ -85,12 +85,7 @@ fn plain(graph: &[u8], tokenizer: &[u8]) -> Manifest {
         license: None,
         plain: false,
         data: None,
-        source: Source {
-            name: "by hand".into(),
-            revision: None,
-            weights_hash: "w".into(),
-            config_hash: "c".into(),
-        },
+        source: Source { name: "by hand".into(), revision: None, weights_hash: "w".into(), config_hash: "c".into() },
         fused_adapter: None,
         quality: None,
         heads: Vec::new(),
