@@ -30,6 +30,15 @@ impl RowAdapters {
         })
     }
 
+    /// Refuses caches that don't go with these adapters.
+    pub(super) fn check(&self, caches: usize) -> Result<(), super::Error> {
+        let adapters = self.names.len();
+        if caches == 0 || caches == adapters.max(1) {
+            return Ok(());
+        }
+        Err(super::Error::CachesOfAdapters { got: caches, adapters })
+    }
+
     /// What the graph is told of rows with these places: nothing where there is nothing to choose.
     pub(super) fn of_rows(&self, places: impl Iterator<Item = u8>) -> Vec<i64> {
         if self.names.is_empty() { Vec::new() } else { places.map(i64::from).collect() }

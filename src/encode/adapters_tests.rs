@@ -194,6 +194,20 @@ fn a_row_without_an_adapter_of_the_bundle_is_rejected_unless_there_is_a_default(
 }
 
 #[test]
+fn there_is_a_cache_for_each_adapter_or_none() {
+    let check = |names: usize, caches: usize| {
+        let names = vec!["x".to_owned(); names];
+        RowAdapters { names, ..RowAdapters::default() }.check(caches).map_err(|error| error.to_string())
+    };
+    for (names, caches) in [(0, 0), (0, 1), (3, 0), (3, 3)] {
+        assert_eq!(check(names, caches), Ok(()));
+    }
+    let message = "1 caches were given for 3 adapters, expected one for each, or none at all";
+    assert_eq!(check(3, 1).unwrap_err(), message);
+    assert!(check(0, 2).is_err());
+}
+
+#[test]
 fn handles_that_share_memory_close_their_parts_earlier() {
     let folder = tempfile::tempdir().unwrap();
     let parts = |handles: usize| {

@@ -126,6 +126,14 @@ pub enum Error {
         /// The bundle's max length, in tokens.
         max_length: usize,
     },
+    /// Caches that don't go with the adapters that rows choose from.
+    #[error("{got} caches were given for {adapters} adapters, expected one for each, or none at all")]
+    CachesOfAdapters {
+        /// As given.
+        got: usize,
+        /// Adapters that rows choose from.
+        adapters: usize,
+    },
     /// There was nothing to encode.
     #[error("the corpus holds no rows (files read: {files})")]
     EmptyCorpus {

@@ -83,9 +83,10 @@ pub trait Sink {
 /// has `interrupted` set and the sink has seen whole windows only.
 ///
 /// # Errors
-/// A corpus that cannot be read to its end or has no row, an encoder that cannot be opened, a failing batch, a cache
-/// or a sink that cannot be written. What was computed until then is in the cache.
+/// Caches that don't go with the adapters, a corpus that cannot be read to its end or has no row, an encoder that cannot
+/// be opened, a failing batch, a cache or a sink that cannot be written. What was computed until then is in the cache.
 pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result<Account, Error> {
+    job.options.adapters.check(job.caches.len())?;
     let started = Instant::now();
     let clocks = PrepareClocks::default();
     let inference = StageClock::default();
