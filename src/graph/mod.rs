@@ -4,6 +4,7 @@
 //! layer, no shape arithmetic (no Shape, Size or computed Slice), so that a provider can take all of it. This room
 //! knows no tokenizer and runs nothing. Its invariant: the same checkpoint and options give the same bytes.
 
+mod adapter;
 mod attention;
 mod builder;
 mod columns;
