@@ -222,9 +222,11 @@ fn a_bundle_whose_files_disagree_is_refused() {
         "`DIR/model.onnx` and `bundle.toml` disagree on `normalize`: false in the graph, true in bundle.toml"
     );
     assert_eq!(hint.unwrap(), "export the bundle again");
-    let (message, hint) = open_refusal(set("format = 2", "format = 3\nnews = true"));
-    assert_eq!(message, "`DIR/bundle.toml` has format 3, this version of offprint reads format 2");
+    let (message, hint) = open_refusal(set("format = 2", "format = 4\nnews = true"));
+    assert_eq!(message, "`DIR/bundle.toml` has format 4, this version of offprint reads formats 2 to 3");
     assert_eq!(hint.unwrap(), "use a newer offprint, or export the bundle again");
+    let (message, _) = open_refusal(set("format = 2", "format = 3"));
+    assert_eq!(message, "`DIR/bundle.toml`: `format` is 3, expected 2 for a bundle without adapters");
     let (message, _) = open_refusal(set("pooling = \"cls\"", "pooling = \"max\""));
     assert_eq!(message, "`DIR/bundle.toml` could not be understood");
     let (message, _) = open_refusal(set("dim = 24", "dim = 0"));

@@ -181,8 +181,10 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         plain: options.plain,
         data,
         source: options.source(checkpoint.weights().hash(), checkpoint.config().hash()),
+        fused_adapter: None,
         quality: None,
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
+        adapters: Vec::new(),
     };
     write_files(into, checkpoint.tokenizer(), |file| writer.write_graph(file), manifest)
 }

@@ -126,6 +126,7 @@ fn described(head: &LinearHead, alone: bool) -> GraphHead {
         file_hash: head.file_hash.clone(),
         trained_with: Some(head.trained_with.clone()),
         encoder_changed: head.encoder_changed,
+        adapter: None,
         license: head.license.clone(),
     }
 }

@@ -60,12 +60,12 @@ impl Bundle {
         self.dir.join(TOKENIZER_FILE)
     }
 
-    /// Which function of a text the bundle computes.
+    /// Which function of a text the bundle computes; see [`Manifest::identity`].
     pub fn identity(&self) -> Identity {
         self.manifest.identity()
     }
 
-    /// What decides the bits of its vectors.
+    /// What decides the bits of its vectors; see [`Manifest::fingerprint`].
     pub fn fingerprint(&self) -> Fingerprint {
         self.manifest.fingerprint()
     }

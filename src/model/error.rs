@@ -268,14 +268,16 @@ pub enum Error {
         dir: PathBuf,
     },
     /// A bundle or recipe of another format version.
-    #[error("`{path}` has format {got}, this version of offprint reads format {expected}")]
+    #[error("`{path}` has format {got}, this version of offprint reads formats {oldest} to {newest}")]
     Format {
         /// `bundle.toml`.
         path: PathBuf,
         /// The format found.
         got: u32,
-        /// The format read.
-        expected: u32,
+        /// The oldest format read.
+        oldest: u32,
+        /// The newest format read.
+        newest: u32,
     },
     /// A file's bytes are not those that were written down.
     #[error("`{path}` has {algorithm} {got}, expected {expected}")]
@@ -383,7 +385,7 @@ impl Error {
             }
             Self::VocabularyTooLarge { .. } => "tokenizer.json and config.json look like different models",
             Self::NoBundle { .. } => "make one with `offprint export --model DIR -o BUNDLE`",
-            Self::Format { got, expected, .. } if got > expected => "use a newer offprint, or export the bundle again",
+            Self::Format { got, newest, .. } if got > newest => "use a newer offprint, or export the bundle again",
             Self::Format { .. } | Self::MetadataDiffers { .. } => "export the bundle again",
             Self::DataSize { .. } => "copy the bundle again, or export it again",
             Self::Hash { algorithm: "BLAKE3", .. } => "the bundle was changed after its export: export it again",

@@ -10,7 +10,8 @@
 //! | `pooling`         | yes      | yes         |                                                                       |
 //! | `normalize`       | yes      | yes         |                                                                       |
 //! | `output`          | yes      | yes         | which tensor of the graph is the embedding                            |
-//! | `adapter`         | yes      | yes         | `none` where the encoder has none                                     |
+//! | `adapter`         | yes      | yes         | hash of the adapter, whether fused or chosen among several; `none`    |
+//! |                   |          |             | where the encoder has none. Names of adapters change no vector        |
 //! | `precision`       | no       | yes         | a head trained on fp32 may serve other precisions, a cache may not    |
 //! | `graph`           | no       | yes         | BLAKE3 of the graph without metadata: another writer, other bits; of  |
 //! |                   |          |             | the graph before heads were fused into it, which change no vector     |

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classification::{MAX_LABEL_BYTES, MAX_LABELS, label_bytes};
-use super::{Classification, LOGITS, PROBABILITIES, Task};
+use super::{BundleAdapter, Classification, LOGITS, PROBABILITIES, Task};
 
 /// A checkpoint's own classifier goes by this name.
 pub const OWN_CLASSIFIER: &str = "classifier";
@@ -39,6 +39,10 @@ pub struct GraphHead {
     /// Whether it was fused although it was trained on another encoder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub encoder_changed: bool,
+    /// The one of a bundle's several adapters whose vectors it was trained on. None where there is no choice, and for a
+    /// head that answers with any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
     /// The licence of the head file; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
@@ -58,6 +62,7 @@ impl GraphHead {
             file_hash: None,
             trained_with: None,
             encoder_changed: false,
+            adapter: None,
             license: None,
         }
     }
@@ -79,7 +84,7 @@ impl GraphHead {
 }
 
 /// What is wrong with a manifest's heads: field, got, expected.
-pub(super) fn problem(heads: &[GraphHead]) -> Option<(String, String, String)> {
+pub(super) fn problem(heads: &[GraphHead], adapters: &[BundleAdapter]) -> Option<(String, String, String)> {
     for (number, head) in heads.iter().enumerate() {
         let wrong = |field: &str, got: &str, expected: &str| {
             Some((format!("head.{number}.{field}"), got.to_owned(), expected.to_owned()))
@@ -98,6 +103,11 @@ pub(super) fn problem(heads: &[GraphHead]) -> Option<(String, String, String)> {
             if let Some(name) = other.outputs().find(|name| head.outputs().any(|own| own == *name)) {
                 return wrong("logits", &format!("the output `{name}` twice"), "outputs of its own for each head");
             }
+        }
+        if let Some(name) = &head.adapter
+            && !adapters.iter().any(|adapter| adapter.name == *name)
+        {
+            return wrong("adapter", &format!("`{name}`"), "the name of one of the bundle's several adapters");
         }
         if head.labels.is_empty() {
             return wrong("labels", "empty", "at least one label");
@@ -140,13 +150,14 @@ mod tests {
 
     #[test]
     fn heads_that_contradict_each_other_or_themselves_are_named() {
-        assert_eq!(problem(&[head("x"), head("y")]), None);
-        let field = |heads: &[GraphHead]| problem(heads).unwrap().0;
+        assert_eq!(problem(&[head("x"), head("y")], &[]), None);
+        let field = |heads: &[GraphHead]| problem(heads, &[]).unwrap().0;
         assert_eq!(field(&[head("x"), head("x")]), "head.1.name");
         assert_eq!(field(&[head("a b")]), "head.0.name");
         assert_eq!(field(&[head("x"), GraphHead { logits: "p_x".into(), ..head("y") }]), "head.1.logits");
         assert_eq!(field(&[GraphHead { logits: "p_x".into(), ..head("x") }]), "head.0.logits");
         assert_eq!(field(&[GraphHead { labels: vec![], ..head("x") }]), "head.0.labels");
+        assert_eq!(field(&[GraphHead { adapter: Some("a".into()), ..head("x") }]), "head.0.adapter");
         let long = vec!["x".repeat(500_000)];
         assert_eq!(field(&[GraphHead { labels: long, ..head("x") }]), "head.0.labels");
         assert_eq!(field(&[GraphHead { probabilities: None, ..head("x") }]), "head.0.probabilities");

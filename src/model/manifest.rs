@@ -5,19 +5,31 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::head;
 use super::{
-    Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, SENTENCE_EMBEDDING, architectures, files,
+    BundleAdapter, Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, SENTENCE_EMBEDDING,
+    architectures, bundle_adapter, files, head,
 };
 
-/// The version of `bundle.toml` that is written and read.
+/// The version of `bundle.toml` for a graph without adapters, and the oldest that is read.
+///
+/// The rule: a bundle has the oldest format that says all there is in it. So a bundle without adapters is read by
+/// earlier versions of the program, too, and one with adapters is refused there with two numbers and a hint.
 pub const BUNDLE_FORMAT: u32 = 2;
+
+/// The version of `bundle.toml` for a graph with one adapter or several, and the newest that is read.
+pub const ADAPTER_FORMAT: u32 = 3;
 
 /// The architecture of a graph that another program exported from a family that is not known here.
 pub const FOREIGN_ARCHITECTURE: &str = "onnx";
 
 /// The side on which long texts lose tokens.
 const TRUNCATION_SIDE: &str = "right";
+
+/// The identity's word for an encoder without an adapter.
+const NO_ADAPTER: &str = "none";
+
+/// The identity's word for an encoder of which no adapter was chosen.
+const SEVERAL_ADAPTERS: &str = "one of several";
 
 /// Prefix of the copied fields in the graph's metadata.
 const METADATA_PREFIX: &str = "offprint.";
@@ -26,7 +38,7 @@ const METADATA_PREFIX: &str = "offprint.";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of this file, [`BUNDLE_FORMAT`].
+    /// Version of this file: [`ADAPTER_FORMAT`] with adapters, else [`BUNDLE_FORMAT`].
     pub format: u32,
     /// Program and version that wrote the bundle.
     pub created_by: String,
@@ -75,12 +87,19 @@ pub struct Manifest {
     pub data: Option<DataFile>,
     /// Where the weights come from.
     pub source: Source,
+    /// The adapter that every text goes through, where the graph has just one; `[fused_adapter]` in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fused_adapter: Option<BundleAdapter>,
     /// How far the numbers are from those of the original, where they are not the original's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
     #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<GraphHead>,
+    /// The adapters that texts choose from, where the graph has several; `[[adapter]]` in the file. Its input
+    /// [`ADAPTER`](super::ADAPTER) gives each text's place in this list.
+    #[serde(default, rename = "adapter", skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<BundleAdapter>,
 }
 
 /// The weights beside a graph.
@@ -126,8 +145,9 @@ impl Manifest {
     /// Parses and checks the text of a `bundle.toml`; `path` is named in errors.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let FormatOnly { format } = files::toml(path, text)?;
-        if format != BUNDLE_FORMAT {
-            return Err(Error::Format { path: path.to_owned(), got: format, expected: BUNDLE_FORMAT });
+        if !(BUNDLE_FORMAT..=ADAPTER_FORMAT).contains(&format) {
+            let (oldest, newest) = (BUNDLE_FORMAT, ADAPTER_FORMAT);
+            return Err(Error::Format { path: path.to_owned(), got: format, oldest, newest });
         }
         let manifest: Self = files::toml(path, text)?;
         manifest.check(path)?;
@@ -150,8 +170,23 @@ impl Manifest {
         pairs
     }
 
-    /// Which function of a text the bundle computes; see the table in `fingerprint.rs`.
+    /// Which function of a text the bundle computes; see the table in `fingerprint.rs`. A bundle whose texts choose from
+    /// several adapters computes several: that of each is given by [`Manifest::identity_of`], and this one is shared by
+    /// no vector.
     pub fn identity(&self) -> Identity {
+        self.identity_of(None)
+    }
+
+    /// Which function of a text is computed with the adapter at this place in [`Manifest::adapters`]; without a place,
+    /// as [`Manifest::identity`]. Panics if there is no such place.
+    ///
+    /// An adapter gives the same identity whether it was chosen among several or is the only one in the graph.
+    pub fn identity_of(&self, adapter: Option<usize>) -> Identity {
+        let adapter = match adapter {
+            Some(place) => self.adapters[place].hash.clone(),
+            None if !self.adapters.is_empty() => SEVERAL_ADAPTERS.to_owned(),
+            None => self.fused_adapter.as_ref().map_or(NO_ADAPTER, |adapter| &adapter.hash).to_owned(),
+        };
         let fields = [
             ("weights", self.source.weights_hash.clone()),
             ("config", self.source.config_hash.clone()),
@@ -161,7 +196,7 @@ impl Manifest {
             ("pooling", self.pooling.to_string()),
             ("normalize", self.normalize.to_string()),
             ("output", self.output.clone()),
-            ("adapter", "none".to_owned()),
+            ("adapter", adapter),
         ];
         Identity::from_fields(fields.map(|(name, value)| (name.to_owned(), value)))
     }
@@ -171,17 +206,34 @@ impl Manifest {
         self.encoder_graph_hash.as_ref().unwrap_or(&self.graph_hash)
     }
 
-    /// What decides the bits of the bundle's vectors; see the table in `fingerprint.rs`.
+    /// What decides the bits of the bundle's vectors; see the table in `fingerprint.rs`. Of several adapters, see
+    /// [`Manifest::fingerprint_of`].
     pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint_of(None)
+    }
+
+    /// What decides the bits of the vectors that the adapter at this place in [`Manifest::adapters`] gives; without a
+    /// place, as [`Manifest::fingerprint`]. Panics if there is no such place.
+    pub fn fingerprint_of(&self, adapter: Option<usize>) -> Fingerprint {
         let data = self.data.iter().map(|data| ("data", data.hash.clone()));
         let numerics = [("precision", self.precision.to_string()), ("graph", self.encoder_graph().to_owned())];
         let numerics = numerics.into_iter().chain(data).map(|(name, value)| (name.to_owned(), value));
-        Fingerprint::new(&self.identity(), numerics)
+        Fingerprint::new(&self.identity_of(adapter), numerics)
     }
 
     /// What is wrong with the heads, if anything: field, what is there, what can be there.
     pub fn heads_problem(&self) -> Option<(String, String, String)> {
-        head::problem(&self.heads)
+        head::problem(&self.heads, &self.adapters)
+    }
+
+    /// Whether the format is not the oldest that says all: field, what is there, what can be there.
+    fn format_problem(&self) -> Option<(String, String, String)> {
+        let has_adapters = self.fused_adapter.is_some() || !self.adapters.is_empty();
+        let expected = bundle_format(has_adapters);
+        (self.format != expected).then(|| {
+            let with = if has_adapters { "with" } else { "without" };
+            ("format".to_owned(), self.format.to_string(), format!("{expected} for a bundle {with} adapters"))
+        })
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {
@@ -201,7 +253,9 @@ impl Manifest {
                 return Err(wrong(field, format!("`{got}`"), format!("`{}`", known.join("` or `"))));
             }
         }
-        let problem = self.heads_problem().or_else(|| self.quality.as_ref().and_then(Quality::problem));
+        let adapters = bundle_adapter::problem(self.fused_adapter.as_ref(), &self.adapters);
+        let problem = adapters.or_else(|| self.format_problem()).or_else(|| self.heads_problem());
+        let problem = problem.or_else(|| self.quality.as_ref().and_then(Quality::problem));
         if let Some((field, got, expected)) = problem {
             return Err(wrong(&field, got, expected));
         }
@@ -221,6 +275,11 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// The format of a bundle, by whether its graph has adapters.
+pub fn bundle_format(has_adapters: bool) -> u32 {
+    if has_adapters { ADAPTER_FORMAT } else { BUNDLE_FORMAT }
 }
 
 /// What `architecture` may be.

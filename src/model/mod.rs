@@ -8,6 +8,7 @@ mod activation;
 mod adapter;
 mod architectures;
 mod bundle;
+mod bundle_adapter;
 mod checkpoint;
 mod choices;
 mod classification;
@@ -23,6 +24,8 @@ pub mod hub;
 mod identity;
 mod license;
 mod manifest;
+#[cfg(test)]
+mod manifest_tests;
 mod masked_lm;
 mod metadata;
 mod pickle;
@@ -50,6 +53,7 @@ pub use architectures::{
     MaskedLmNames, Norms, Padding, Positions, Projection,
 };
 pub use bundle::{BUNDLE_FILES, Bundle, DATA_FILE, GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE};
+pub use bundle_adapter::{AdapterKind, BundleAdapter, MAX_ADAPTERS, is_adapter_name};
 pub use checkpoint::Checkpoint;
 pub use choices::{Pooling, Precision};
 pub use classification::{Classification, Task};
@@ -59,11 +63,11 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use head::{DEFAULT_THRESHOLD, GraphHead, OWN_CLASSIFIER};
 pub use identity::{FieldChange, Identity};
-pub use manifest::{BUNDLE_FORMAT, DataFile, FOREIGN_ARCHITECTURE, Manifest, Source};
+pub use manifest::{ADAPTER_FORMAT, BUNDLE_FORMAT, DataFile, FOREIGN_ARCHITECTURE, Manifest, Source, bundle_format};
 pub use masked_lm::MaskedLmHead;
 pub use metadata::GraphMetadata;
 pub use quality::{F1Quality, HeadQuality, MeasuredQuality, Quality};
 pub use recipe::Recipe;
 pub use rotary::Rotary;
-pub use tensor_names::{ATTENTION_MASK, INPUT_IDS, LOGITS, MASK_PLACES, PROBABILITIES, SENTENCE_EMBEDDING};
+pub use tensor_names::{ADAPTER, ATTENTION_MASK, INPUT_IDS, LOGITS, MASK_PLACES, PROBABILITIES, SENTENCE_EMBEDDING};
 pub use weights::{Tensor, WEIGHTS_FILES, Weights};

@@ -70,8 +70,10 @@ pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, Gra
         plain: false,
         data,
         source: export.source(file.hash(), config_hash),
+        fused_adapter: None,
         quality: None,
         heads: imported.classification.iter().map(GraphHead::of_checkpoint).collect(),
+        adapters: Vec::new(),
     };
     write_files(into, companion.tokenizer(), |file| writer.write_graph(file), manifest)
 }
