@@ -10,17 +10,14 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    self, Activation, Adapter, AdapterError, Block, EncoderConfig, Form, LowRank, Method, Reads, Residual, Site,
-    Weights,
+    self, ADAPTER, Activation, Adapter, AdapterError, Block, EncoderConfig, Form, LowRank, Method, Reads, Residual,
+    Site, Weights,
 };
 
 use super::builder::{GraphBuilder, Norm, Value};
 use super::constants::{Computed, Part, Values};
 use super::encoder::add_rows;
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
-
-/// Input of a graph with several adapters: for each text the number of its own, int64 [batch].
-const ADAPTER: &str = "adapter";
 
 /// What torch's layer normalization adds to the variance where nobody says otherwise.
 const EPSILON: f32 = 1e-5;

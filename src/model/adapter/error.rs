@@ -82,6 +82,32 @@ pub enum AdapterError {
         /// The layer.
         module: String,
     },
+    /// Adapters to choose from that are too few or too many.
+    #[error("{got} adapters to choose from, expected 2 to {most}")]
+    Count {
+        /// How many there are.
+        got: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A name that no adapter may have.
+    #[error("an adapter can't be called `{name}`, expected letters, digits, `-` and `_`")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Two adapters under one name.
+    #[error("two adapters are called `{name}`")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// One adapter under two names.
+    #[error("`{}` and `{}` are the same adapter", names[0], names[1])]
+    Same {
+        /// The names.
+        names: [String; 2],
+    },
     /// An adapter that can only be fused alone.
     #[error("adapter `{name}` can't be chosen per paper: {reason}")]
     NotChoosable {
@@ -106,6 +132,10 @@ impl AdapterError {
                 "weights and adapter_config.json look like different adapters"
             }
             Self::NotChoosable { .. } => "make a bundle of it alone: `--adapter`",
+            Self::Count { got: 1, .. } => "a single adapter is `--adapter`, which takes no name",
+            Self::Count { .. } | Self::Name { .. } | Self::NameTaken { .. } | Self::Same { .. } => {
+                "`--adapters` takes a list NAME=DIR,NAME=DIR,.."
+            }
             Self::NoWeights { .. } | Self::NoPlace { .. } => return None,
         };
         Some(text.to_owned())

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::identity::hash_fields;
-use super::{EncoderConfig, Error, Tensor, Weights, files};
+use super::{AdapterKind, EncoderConfig, Error, Tensor, Weights, files, license};
 
 pub use bottleneck::{Block, Bottleneck, Form, Reads, Residual, Site};
 pub use error::AdapterError;
@@ -87,11 +87,19 @@ impl Adapter {
     }
 
     /// The word for what it does, as a bundle's manifest has it.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> AdapterKind {
         match self.method {
-            Method::Bottleneck(_) => "bottleneck",
-            Method::Lora(_) => "lora",
+            Method::Bottleneck(_) => AdapterKind::Bottleneck,
+            Method::Lora(_) => AdapterKind::Lora,
         }
+    }
+
+    /// The licence that the folder's README.md names.
+    ///
+    /// # Errors
+    /// A README.md that cannot be read.
+    pub fn license(&self) -> Result<Option<String>, Error> {
+        license::license_in(&self.folder)
     }
 
     /// BLAKE3 of the weights' file and of what the config adds to it, in hex. The adapter's name in the config and where
@@ -101,7 +109,7 @@ impl Adapter {
             Method::Bottleneck(bottleneck) => bottleneck.describe(),
             Method::Lora(lora) => lora.describe(),
         };
-        let fields = [("weights", self.weights.hash()), ("config", config), ("kind", self.kind().to_owned())];
+        let fields = [("weights", self.weights.hash()), ("config", config), ("kind", self.kind().to_string())];
         hash_fields(FORMAT, &fields.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
