@@ -48,7 +48,7 @@ BOTTLENECKS = [
 LORAS = [
     ("lora-bert", "bert-b", "AutoModel", dict(r=3, lora_alpha=8, target_modules=["query", "value"], rank_pattern={"layer.1.attention.self.value": 2}, alpha_pattern={"layer.0.attention.self.query": 5}), {}),
     ("lora-bert-all", "bert-b", "AutoModelForSequenceClassification", dict(r=2, lora_alpha=3, target_modules="all-linear", use_rslora=True), {}),
-    ("lora-modernbert", "modernbert-b", "AutoModel", dict(r=4, lora_alpha=4, target_modules=["Wqkv", "Wo", "Wi"], init_lora_weights="gaussian"), {}),
+    ("lora-modernbert", "modernbert-a", "AutoModel", dict(r=4, lora_alpha=4, target_modules=["Wqkv", "Wo", "Wi"], init_lora_weights="gaussian"), {}),
     ("lora-mpnet", "mpnet-a", "AutoModel", dict(r=1, lora_alpha=2, target_modules=["q", "k", "dense"]), {}),
 ]
 
@@ -84,9 +84,17 @@ def base_model(base, family="AutoModel"):
     return model.eval()
 
 
+def check_base(base, saved, rows):
+    """The checkpoint without an adapter must be to this transformers what it is to the one that its reference is from."""
+    values = reference(base_model(base), rows)
+    worst = max(float((values[name] - saved[name]).norm() / saved[name].norm()) for name in values)
+    assert worst < 1e-6, f"{base}: {worst:.1e}"
+
+
 def write_reference(folder, base, model):
     saved = load_file(TINY / base / "reference.safetensors")
     rows = [row.long() for row in saved["ids"].split(saved["lengths"].tolist())]
+    check_base(base, saved, rows)
     values = {**reference(model, rows), "ids": saved["ids"], "lengths": saved["lengths"]}
     save_file(values, folder / "reference.safetensors")
     (folder / "base.txt").write_text(base + "\n")
