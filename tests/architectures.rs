@@ -91,6 +91,7 @@ fn batch(rows: &[&Vec<i64>], padding: usize, pad_id: i64) -> Batch {
         mask: rows.iter().flat_map(|row| fill(vec![1; row.len()], 0)).collect(),
         rows: rows.len(),
         columns,
+        adapters: Vec::new(),
     }
 }
 

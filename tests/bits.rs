@@ -6,7 +6,7 @@ mod common;
 
 use offprint::encode::{BundleEncoder, InvarianceOptions, Threaded, TokenBudget, built_in_texts, check_invariance};
 use offprint::model::Bundle;
-use offprint::runtime::ProviderChoice;
+use offprint::runtime::{AdapterChoice, ProviderChoice};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -30,10 +30,11 @@ fn differences(bundle: &str, texts: &[String]) -> Vec<String> {
         ort_lib: None,
         provider: ProviderChoice::Cpu,
         threads,
+        adapter: AdapterChoice::default(),
     });
     let threaded = encoders.each_ref().map(|encoder| Threaded { threads: encoder.threads, encoder });
     let budget = TokenBudget::new(max_length.max(512), max_length).unwrap();
-    let options = InvarianceOptions { budget, max_length, normalized };
+    let options = InvarianceOptions { budget, max_length, normalized, adapters: Vec::new() };
     let report = check_invariance(&threaded, texts, &options, &mut |_| ()).unwrap();
     assert_eq!((report.texts, report.compositions.len()), (texts.len(), 8));
     let differ = report.compositions.iter().filter(|compared| compared.rows_differ > 0 || compared.max_delta > 0.0);

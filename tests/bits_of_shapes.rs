@@ -95,7 +95,7 @@ fn checkpoint(folder: &Path, (hidden, heads): (usize, usize)) {
 
 /// Texts padded to `columns`, what stands under the mask being of no meaning.
 fn batch(texts: &[&Vec<i64>], columns: usize, random: &mut Random) -> Batch {
-    let mut batch = Batch { ids: Vec::new(), mask: Vec::new(), rows: texts.len(), columns };
+    let mut batch = Batch { ids: Vec::new(), mask: Vec::new(), rows: texts.len(), columns, adapters: Vec::new() };
     for text in texts {
         batch.ids.extend(text.iter());
         batch.mask.extend(text.iter().map(|_| 1));

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use offprint::cache::{EmbeddingCache, MergeScope, Space, verify};
 use offprint::encode::{
-    Account, EncodeJob, EncodeOptions, Error, OpenEncoder, OpenedEncoder, Progress, StubEncoder, TokenBudget,
-    encode_corpus,
+    Account, EncodeJob, EncodeOptions, Error, OpenEncoder, OpenedEncoder, Progress, RowAdapters, StubEncoder,
+    TokenBudget, encode_corpus,
 };
 use offprint::output::{EmbeddingOutputOptions, EmbeddingSink, embedding_writer};
 use offprint::paper::{Corpus, CorpusOptions, FieldMap, Template};
@@ -238,12 +238,13 @@ fn fill(folder: &Path, output: &str) -> Account {
     let job = EncodeJob {
         corpus: &corpus,
         encoder: &encoder,
-        cache: Some(&cache),
+        caches: std::slice::from_ref(&cache),
         options: EncodeOptions {
             template: Template::ModelCard,
             sep: "[SEP]".into(),
             budget: TokenBudget::new(BUDGET, TOKENS).unwrap(),
             window: 1_000,
+            adapters: RowAdapters::default(),
         },
         rejects: folder.join(format!("{output}.rejects.jsonl")),
         stop: &AtomicBool::new(false),

@@ -36,6 +36,7 @@ fn batch(rows: &[Vec<i64>], padding: usize) -> Batch {
         mask: rows.iter().flat_map(|row| wide(row, Some(1))).collect(),
         rows: rows.len(),
         columns,
+        adapters: Vec::new(),
     }
 }
 

@@ -54,7 +54,7 @@ fn every_row_of_a_labelled_set_is_a_paper() {
             assert_eq!(matches!(paper.text, PaperText::Plain(_)), text.is_some());
             let rendered = Template::ModelCard.render(&paper.text, "[SEP]");
             assert!(rendered.text.is_char_boundary(rendered.title_end));
-            assert_eq!(seen.check(&paper.id, 0), Duplicate::New, "{name}: {}", paper.id);
+            assert_eq!(seen.check(&paper.id, 0, 0), Duplicate::New, "{name}: {}", paper.id);
             if let Some(label) = paper.label().map(str::to_owned) {
                 *labels.entry(label).or_insert(0) += 1;
             }

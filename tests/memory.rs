@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use offprint::cache::{EmbeddingCache, Space};
-use offprint::encode::{EncodeJob, EncodeOptions, Progress, StubEncoder, TokenBudget, encode_corpus};
+use offprint::encode::{EncodeJob, EncodeOptions, Progress, RowAdapters, StubEncoder, TokenBudget, encode_corpus};
 use offprint::output::{EmbeddingOutputOptions, EmbeddingSink, embedding_writer};
 use offprint::paper::{Corpus, CorpusOptions, Template};
 use offprint::runtime::memory_in_use;
@@ -102,12 +102,13 @@ fn grown(folder: &Path, rows: u64) -> u64 {
     let job = EncodeJob {
         corpus: &corpus,
         encoder: &StubEncoder { dim: DIM, max_length: 64 },
-        cache: Some(&cache),
+        caches: std::slice::from_ref(&cache),
         options: EncodeOptions {
             template: Template::ModelCard,
             sep: "[SEP]".into(),
             budget: TokenBudget::new(1_024, 64).unwrap(),
             window: WINDOW,
+            adapters: RowAdapters::default(),
         },
         rejects: folder.join("rejects.jsonl"),
         stop: &AtomicBool::new(false),

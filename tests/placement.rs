@@ -67,6 +67,7 @@ fn batch(lengths: &[usize]) -> Batch {
         mask: cells().map(|(row, column)| mask(row, column)).collect(),
         rows: lengths.len(),
         columns,
+        adapters: Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::folder::{self, Listing};
 use super::merge::{self, LARGE_BYTES, MergeReport, MergeScope};
 use super::part::Part;
 use super::rows::Rows;
-use super::store::{EmbeddingCache, OPEN_PART_BYTES, claim, lock};
+use super::store::{EmbeddingCache, claim, lock};
 use super::writer::PartWriter;
 
 /// Parts below 1 GiB above which a run merges some between two parts of its own: look-ups in vain go to every part.
@@ -26,7 +26,7 @@ impl EmbeddingCache {
     pub fn tick(&self) -> Result<(), Error> {
         let due = {
             let open = &self.read().open;
-            !open.is_empty() && (open.age() >= self.part_age || open.bytes() >= OPEN_PART_BYTES)
+            !open.is_empty() && (open.age() >= self.part_age || open.bytes() >= self.part_bytes)
         };
         if due { self.close_and_tidy() } else { Ok(()) }
     }

@@ -19,7 +19,7 @@ use super::rows::Rows;
 use super::space::{PartOrigin, Space};
 use super::stamp::InUse;
 
-/// Bytes in memory at which a part is closed.
+/// Bytes in memory at which a part is closed, of all handles together that share them.
 pub(super) const OPEN_PART_BYTES: usize = 64 << 20;
 
 /// The embeddings of one encoder, by the text they were computed from. Shared between threads by reference; any number
@@ -35,6 +35,7 @@ pub struct EmbeddingCache {
     pub(super) folder: PathBuf,
     pub(super) home: Mutex<Home>,
     pub(super) part_age: Duration,
+    pub(super) part_bytes: usize,
     pub(super) state: RwLock<State>,
     /// Held while a part is written or parts are listed again, so that neither forgets what the other found.
     pub(super) closing: Mutex<()>,
@@ -75,6 +76,7 @@ impl EmbeddingCache {
             folder,
             home: Mutex::new(Home { in_use, removed: false, orphans: Vec::new() }),
             part_age: Duration::from_secs(DEFAULT_PART_SECONDS),
+            part_bytes: OPEN_PART_BYTES,
             state: RwLock::new(State {
                 parts: Parts::default(),
                 sealed: None,
@@ -90,6 +92,13 @@ impl EmbeddingCache {
     /// Sets the age at which [`EmbeddingCache::tick`] closes a part.
     pub fn with_part_age(mut self, age: Duration) -> Self {
         self.part_age = age;
+        self
+    }
+
+    /// Says that this is one of so many handles that are filled together: their open parts take no more memory than that
+    /// of a single one.
+    pub fn sharing_memory_among(mut self, handles: usize) -> Self {
+        self.part_bytes = OPEN_PART_BYTES / handles.max(1);
         self
     }
 
@@ -132,7 +141,7 @@ impl EmbeddingCache {
             if state.contains(&key) {
                 return Ok(());
             }
-            if state.open.bytes() < OPEN_PART_BYTES {
+            if state.open.bytes() < self.part_bytes {
                 state.open.push(key, embedding, meta);
                 return Ok(());
             }

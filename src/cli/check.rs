@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::HumanCount;
 use offprint::encode::{
-    BundleEncoder, CheckStep, InvarianceOptions, InvarianceReport, OpenEncoder, Threaded, TokenBudget, built_in_texts,
-    check_invariance, sample_texts,
+    BundleEncoder, CheckStep, InvarianceOptions, InvarianceReport, OpenEncoder, TextSample, Threaded, TokenBudget,
+    built_in_texts, check_invariance, sample_texts,
 };
 use offprint::model::Bundle;
 use offprint::paper::Template;
@@ -15,6 +15,7 @@ use offprint::report::{Cell, HTML_FILE, Report, Section};
 use offprint::runtime::{ProviderChoice, default_threads};
 use serde::Serialize;
 
+use super::adapter_args::{AdapterArgs, Adapters};
 use super::corpus_args::CorpusArgs;
 use super::hub::HubArgs;
 use super::progress::Display;
@@ -37,6 +38,9 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     hub: HubArgs,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// Folder with the bundles of hub ids [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Hub")]
@@ -86,6 +90,8 @@ const WHERE_CORPUS: &str = "name the corpus behind the flags";
 struct Account<'a> {
     model: &'a str,
     fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<&'a str>,
     source: &'a str,
     invariant: bool,
     #[serde(flatten)]
@@ -95,6 +101,10 @@ struct Account<'a> {
 pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     args.corpus.refuse_without_corpus(WHERE_CORPUS)?;
     let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
+    let adapters = args.adapter.choose(&args.model, &bundle.manifest)?;
+    if let (Adapters::ByRow(_), true) = (&adapters, args.corpus.corpus.is_empty()) {
+        return Err(user_error("`--adapter-field` is given without a corpus", WHERE_CORPUS));
+    }
     let provider: ProviderChoice = args.provider.parse()?;
     let max_length = bundle.manifest.max_length;
     let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;
@@ -103,8 +113,14 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     }
     // Nothing is kept half done here: a signal ends the program at once, with its own status.
     Stop::on_signals()?.end_at_once();
-    let (source, texts) = texts(args, &bundle)?;
-    let encoder = |threads| BundleEncoder { bundle: bundle.clone(), ort_lib: args.ort_lib.clone(), provider, threads };
+    let (source, texts) = texts(args, &bundle, &adapters)?;
+    let encoder = |threads| BundleEncoder {
+        bundle: bundle.clone(),
+        ort_lib: args.ort_lib.clone(),
+        provider,
+        threads,
+        adapter: adapters.choice(),
+    };
     let counts = thread_counts(args.threads);
     rayon::ThreadPoolBuilder::new().num_threads(counts[0]).build_global().context("could not start the threads")?;
     let encoders: Vec<BundleEncoder> = counts.into_iter().map(encoder).collect();
@@ -112,14 +128,20 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
         .iter()
         .map(|encoder| Threaded { threads: encoder.threads, encoder: encoder as &dyn OpenEncoder })
         .collect();
-    let options = InvarianceOptions { budget, max_length, normalized: bundle.manifest.normalize };
+    let options = InvarianceOptions {
+        budget,
+        max_length,
+        normalized: bundle.manifest.normalize,
+        adapters: texts.adapters.clone(),
+    };
     let mut display = Display::new();
-    let measured = check_invariance(&threaded, &texts, &options, &mut |step| show(&mut display, step))?;
+    let measured = check_invariance(&threaded, &texts.texts, &options, &mut |step| show(&mut display, step))?;
     drop(display);
     if args.json {
         let account = Account {
             model: &args.model,
-            fingerprint: bundle.fingerprint().hash(),
+            fingerprint: encoders[0].fingerprint().hash(),
+            adapter: adapters.name(),
             source: &source,
             invariant: measured.is_invariant(),
             measured: &measured,
@@ -132,25 +154,28 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
         }
     }
     if let Some(folder) = &args.report {
-        report(&bundle, &source, &measured).write(folder)?;
+        report(&encoders[0], &source, &measured).write(folder)?;
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
     }
     Ok(if measured.is_invariant() { Status::Done } else { Status::CheckFailed })
 }
 
 /// The texts to run, and what to call them.
-fn texts(args: &CheckArgs, bundle: &Bundle) -> Result<(String, Vec<String>)> {
+fn texts(args: &CheckArgs, bundle: &Bundle, adapters: &Adapters) -> Result<(String, TextSample)> {
     let manifest = &bundle.manifest;
     if args.corpus.corpus.is_empty() {
         if args.sample.is_some() {
             return Err(user_error("`--sample` is given without a corpus".to_owned(), WHERE_CORPUS));
         }
         let texts = built_in_texts(manifest.max_length);
-        return Ok((format!("{} built-in texts", texts.len()), texts));
+        let rows = texts.len() as u64;
+        let source = format!("{rows} built-in texts");
+        return Ok((source, TextSample { texts, adapters: Vec::new(), rows, rejected: 0 }));
     }
-    let corpus = args.corpus.open(None, &[])?;
+    let corpus = args.corpus.open_with_adapters(None, &[], args.adapter.adapter_field.as_deref())?;
     let template: Template = manifest.template.parse()?;
-    let sample = sample_texts(&corpus, &template, &manifest.sep_token, args.sample.unwrap_or(DEFAULT_SAMPLE).into())?;
+    let size = args.sample.unwrap_or(DEFAULT_SAMPLE).into();
+    let sample = sample_texts(&corpus, (&template, &manifest.sep_token), &adapters.of_rows(), size)?;
     if sample.rejected > 0 {
         remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(sample.rejected)));
     }
@@ -159,7 +184,7 @@ fn texts(args: &CheckArgs, bundle: &Bundle) -> Result<(String, Vec<String>)> {
         let what = format!("the corpus has {count} text that differs from the others, the check needs 2 or more");
         return Err(user_error(what, "leave the corpus out to check with built-in texts"));
     }
-    Ok((format!("{count} texts out of {} rows, by hash of the id", HumanCount(sample.rows)), sample.texts))
+    Ok((format!("{count} texts out of {} rows, by hash of the id", HumanCount(sample.rows)), sample))
 }
 
 /// The numbers of threads to try, the largest first: that one runs most, and it is the fastest.
@@ -250,10 +275,10 @@ fn verdict(measured: &InvarianceReport) -> String {
     )
 }
 
-fn report(bundle: &Bundle, source: &str, measured: &InvarianceReport) -> Report {
+fn report(encoder: &BundleEncoder, source: &str, measured: &InvarianceReport) -> Report {
     let mut report = Report::new("Batch invariance");
-    report.push_environment("encoder", bundle.manifest.source.name.as_str());
-    report.push_environment("fingerprint", bundle.fingerprint().hash());
+    report.push_environment("encoder", encoder.bundle.manifest.source.name.as_str());
+    report.push_environment("fingerprint", encoder.fingerprint().hash());
     report.push_environment("provider", measured.provider.as_str());
     report.push_environment("ONNX Runtime", measured.runtime_version.as_str());
     report.push_environment("processor", measured.cpu.as_str());

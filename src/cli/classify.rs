@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::heads::Head;
+use offprint::model::Manifest;
 use offprint::output::{PredictedHead, PredictionOptions, PredictionSink, prediction_writer};
 
-use super::classify_heads::{Source, Truth, check_rules, columns, match_truths, rules};
+use super::classify_heads::{Source, Truth, adapters, check_rules, columns, match_truths, rules};
 use super::classify_report::Shown;
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
@@ -94,10 +95,13 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     }
     let truths = args.label.iter().map(|label| Truth::parse(label)).collect::<Result<Vec<_>>>()?;
     let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();
-    let corpus = args.corpus.open(truths.iter().map(|truth| truth.field.as_str()), &kept_fields)?;
+    let fields = truths.iter().map(|truth| truth.field.as_str());
+    let adapter_field = args.encode.adapter.adapter_field.as_deref();
+    let corpus = args.corpus.open_with_adapters(fields, &kept_fields, adapter_field)?;
     // Read before the bundle, which may have to be downloaded first.
     let head = args.head.as_deref().map(Head::load).transpose()?;
-    let run = Run::new(&args.encode, &corpus, args.output.as_deref())?;
+    let choose = |manifest: &Manifest| adapters(args, manifest);
+    let run = Run::with_adapters(&args.encode, &corpus, args.output.as_deref(), &choose)?;
     let source = Source::choose(args, head, &run)?;
     let readers = source.readers(rules(args));
     check_rules(args, &readers)?;

@@ -3,10 +3,11 @@
 
 use anyhow::Result;
 use offprint::heads::Head;
-use offprint::model::{Bundle, GraphHead, Task};
+use offprint::model::{GraphHead, Manifest, Task};
 use offprint::output::{AnswerColumns, AnswerKind, AnswerRules, HeadReader};
 use offprint::paper::{LABEL_SEPARATOR, LabelKind};
 
+use super::adapter_args::{AdapterArgs, Adapters};
 use super::classify::ClassifyArgs;
 use super::encode_args::PART_SECONDS;
 use super::head_fit::{check_encoder, warn_of_fused, warn_of_texts};
@@ -28,12 +29,12 @@ impl Source {
     pub(super) fn choose(args: &ClassifyArgs, head: Option<Head>, run: &Run<'_>) -> Result<Self> {
         let source = text_source_of(&args.corpus, &run.bundle().manifest.template);
         let (Some(head), Some(file)) = (head, args.head.as_deref()) else {
-            let heads = heads_of(args, run.bundle())?;
+            let heads = heads_of(args, &run.bundle().manifest)?;
             warn_of_fused(&heads, &source);
             say_unused(args);
             return Ok(Self::Graph(heads));
         };
-        check_encoder(&head, run.bundle(), args.allow_encoder_change)?;
+        check_encoder(&head, (&run.bundle().manifest, &run.identity()?), args.allow_encoder_change)?;
         warn_of_texts(&file.display().to_string(), &head.template_or_field, &source);
         let own = names(run.bundle().manifest.heads.iter().map(|head| head.name.as_str()));
         if !own.is_empty() {
@@ -53,8 +54,8 @@ impl Source {
 }
 
 /// The heads in the bundle's graph: all of them, or the one that is named.
-fn heads_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<GraphHead>> {
-    let (model, heads) = (&args.encode.model, &bundle.manifest.heads);
+fn heads_of(args: &ClassifyArgs, manifest: &Manifest) -> Result<Vec<GraphHead>> {
+    let (model, heads) = (&args.encode.model, &manifest.heads);
     if heads.is_empty() {
         return Err(user_error(
             format!("bundle `{model}` has no classifier"),
@@ -67,6 +68,35 @@ fn heads_of(args: &ClassifyArgs, bundle: &Bundle) -> Result<Vec<GraphHead>> {
         let known = names(heads.iter().map(|head| head.name.as_str()));
         user_error(format!("bundle `{model}` has no head `{name}`"), format!("its heads are {known}"))
     })
+}
+
+/// The adapters that the flags choose. Heads in the graph that were fused for one of several adapters choose it themselves.
+pub(super) fn adapters(args: &ClassifyArgs, manifest: &Manifest) -> Result<Adapters> {
+    let (model, flags) = (&args.encode.model, &args.encode.adapter);
+    if args.head.is_some() || manifest.adapters.is_empty() {
+        return flags.choose(model, manifest);
+    }
+    let heads = heads_of(args, manifest)?;
+    let mut bound = heads.iter().filter_map(|head| Some((&head.name, head.adapter.as_ref()?)));
+    let Some((head, adapter)) = bound.next() else { return flags.choose(model, manifest) };
+    if let Some((other, another)) = bound.find(|(_, another)| *another != adapter) {
+        return Err(user_error(
+            format!("head `{head}` answers for adapter `{adapter}`, head `{other}` for adapter `{another}`"),
+            "use one of them: `--head-name NAME`",
+        ));
+    }
+    let asked = match (&flags.adapter, &flags.adapter_field) {
+        (_, Some(field)) => format!("--adapter-field {field}"),
+        (Some(name), None) if name != adapter => format!("--adapter {name}"),
+        _ => {
+            let flags = AdapterArgs { adapter: Some(adapter.clone()), adapter_field: None };
+            return flags.choose(model, manifest);
+        }
+    };
+    Err(user_error(
+        format!("`{asked}` is given, and head `{head}` answers for adapter `{adapter}` alone"),
+        "leave it out: the head's own adapter is taken",
+    ))
 }
 
 /// Says which flags change nothing where all answers come from the bundle's graph.

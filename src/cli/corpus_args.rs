@@ -105,6 +105,16 @@ impl CorpusArgs {
         labels: impl IntoIterator<Item = &'l str>,
         keep: &[String],
     ) -> Result<Corpus, paper::Error> {
+        self.open_with_adapters(labels, keep, None)
+    }
+
+    /// The same with a field that names the adapter of each row.
+    pub(crate) fn open_with_adapters<'l>(
+        &self,
+        labels: impl IntoIterator<Item = &'l str>,
+        keep: &[String],
+        adapter_field: Option<&str>,
+    ) -> Result<Corpus, paper::Error> {
         let fields = FieldMap {
             id: self.id_field.clone(),
             title: self.title_field.clone(),
@@ -112,6 +122,7 @@ impl CorpusArgs {
             text: self.text_field.clone(),
             labels: labels.into_iter().map(str::to_owned).collect(),
             split: self.split_field.clone(),
+            adapter: adapter_field.map(str::to_owned),
             keep: keep.to_vec(),
         };
         let options = CorpusOptions {

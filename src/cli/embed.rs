@@ -89,12 +89,12 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Status> {
         return Err(user_error("`--no-cache` without an output would keep nothing", "add `-o FILE`"));
     }
     let options = args.output_options()?;
-    let corpus = args.corpus.open(None, &[])?;
+    let corpus = args.corpus.open_with_adapters(None, &[], args.encode.adapter.adapter_field.as_deref())?;
     let run = Run::new(&args.encode, &corpus, args.output.as_deref())?.with_cache()?;
     let mut writer = match &args.output {
         Some(path) => {
             let options = EmbeddingOutputOptions {
-                fingerprint: run.bundle().fingerprint().hash(),
+                fingerprint: run.fingerprint().hash(),
                 encoder: Some(run.bundle().manifest.source.name.clone()),
                 ..options
             };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::adapter_args::AdapterArgs;
 use super::hub::HubArgs;
 
 /// Seconds after which computed embeddings are safe, where the user says nothing.
@@ -19,6 +20,9 @@ pub(crate) struct EncodeArgs {
 
     #[command(flatten)]
     pub hub: HubArgs,
+
+    #[command(flatten)]
+    pub adapter: AdapterArgs,
 
     /// Execution provider: auto, cpu or openvino (needs the library of onnxruntime-openvino); auto is cpu, whose bits
     /// depend on the text alone

@@ -3,26 +3,47 @@
 
 use anyhow::Result;
 use offprint::heads::{self, Head};
-use offprint::model::{Bundle, GraphHead};
+use offprint::model::{GraphHead, Identity, Manifest};
 
 use super::error::{on_one_line, with_hint};
 use super::say::remark;
 
 /// A head serves only the encoder that it was trained on, unless the user says otherwise; vectors of another length fit
 /// no head, whatever the user allows. Whether the encoder is another one.
-pub(super) fn check_encoder(head: &Head, bundle: &Bundle, allow_change: bool) -> Result<bool> {
-    head.check_dim(bundle.manifest.dim)?;
-    match head.check_identity(bundle.identity().fields()) {
+pub(super) fn check_encoder(
+    head: &Head,
+    (manifest, identity): (&Manifest, &Identity),
+    allow_change: bool,
+) -> Result<bool> {
+    head.check_dim(manifest.dim)?;
+    match head.check_identity(identity.fields()) {
         Ok(()) => Ok(false),
         Err(error) if allow_change => {
             remark(&format!("warning: {}", on_one_line(&error)));
             Ok(true)
         }
         Err(error @ heads::Error::OtherEncoder { .. }) => {
-            Err(with_hint(error, "train it again on this bundle, or `--allow-encoder-change`"))
+            let hint = own_adapter(head, manifest).map(|name| format!("it fits `--adapter {name}`"));
+            let again = || "train it again on this bundle, or `--allow-encoder-change`".to_owned();
+            Err(with_hint(error, hint.unwrap_or_else(again)))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A head serves a bundle if it fits what all texts go through, or any of several adapters.
+pub(super) fn check_any_adapter(head: &Head, manifest: &Manifest) -> Result<(), heads::Error> {
+    match own_adapter(head, manifest) {
+        Some(_) => Ok(()),
+        None => head.check_identity(manifest.identity().fields()),
+    }
+}
+
+/// The one of the bundle's several adapters that the head was trained on, if it is any of them.
+fn own_adapter<'m>(head: &Head, manifest: &'m Manifest) -> Option<&'m str> {
+    let fits = |place: &usize| manifest.identity_of(Some(*place)).fields() == &head.identity;
+    let place = (0..manifest.adapters.len()).find(fits)?;
+    Some(&manifest.adapters[place].name)
 }
 
 /// Another way of making texts than the one that the head was trained with is a warning.

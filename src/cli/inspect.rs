@@ -1,13 +1,14 @@
 //! `offprint inspect`: what a bundle, an ONNX file or a checkpoint consists of, and what it knows about words. Owns the
 //! flags and the decision what the argument is; the pages and tables stand in the files beside it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use offprint::graph::foreign::OnnxFile;
 use offprint::graph::{CheckpointInspection, InspectOptions, Inspection, inspect, inspect_checkpoint};
-use offprint::model::{Bundle, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, WEIGHTS_FILES};
+use offprint::model::{Bundle, BundleAdapter, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, WEIGHTS_FILES};
 use serde::Serialize;
 
 use super::error::on_one_line;
@@ -105,6 +106,9 @@ pub(crate) struct Found {
     /// Under which name its vectors are cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// The same for each adapter, by its name, where texts choose from several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub adapter_fingerprints: BTreeMap<String, String>,
     /// Whether the graph's bytes are those that were exported; nothing unless `--verify` asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub graph_verified: Option<bool>,
@@ -151,6 +155,7 @@ impl Found {
             problems: Vec::new(),
             manifest: None,
             fingerprint: None,
+            adapter_fingerprints: BTreeMap::new(),
             graph_verified: None,
             file_bytes: None,
             graph: None,
@@ -165,7 +170,13 @@ fn look_at_bundle(args: &InspectArgs, folder: &Path) -> Found {
     let manifest_path = folder.join(MANIFEST_FILE);
     let manifest = std::fs::read_to_string(&manifest_path).ok();
     let manifest = manifest.and_then(|text| Manifest::parse(&manifest_path, &text).ok());
-    found.fingerprint = manifest.as_ref().map(|manifest| manifest.fingerprint().hash());
+    if let Some(manifest) = &manifest {
+        let of_adapter = |(place, adapter): (usize, &BundleAdapter)| {
+            (adapter.name.clone(), manifest.fingerprint_of(Some(place)).hash())
+        };
+        found.adapter_fingerprints = manifest.adapters.iter().enumerate().map(of_adapter).collect();
+        found.fingerprint = manifest.adapters.is_empty().then(|| manifest.fingerprint().hash());
+    }
     found.manifest = manifest;
     // Opening compares the tokenizer's hash and the graph's copy of the fields.
     match Bundle::open(folder) {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use offprint::model::{DATA_FILE, GraphHead, Manifest, MeasuredQuality, Quality, Task};
+use offprint::model::{BundleAdapter, DATA_FILE, GraphHead, Manifest, MeasuredQuality, Quality, Task};
 
 use super::inspect::Found;
 use super::inspect_page::{SHOWN, bytes_of, list, more, one_line};
@@ -11,6 +11,11 @@ use super::inspect_page::{SHOWN, bytes_of, list, more, one_line};
 /// All of it.
 pub(crate) fn describe(manifest: &Manifest, found: &Found) -> String {
     let mut text = list(&facts(manifest, found));
+    for (place, adapter) in manifest.adapters.iter().enumerate() {
+        let fingerprint = manifest.fingerprint_of(Some(place)).hash();
+        text += &format!("\nadapter {}\n", one_line(&describe_adapter(adapter)));
+        text += &list(&[("hash", adapter.hash.clone()), ("fingerprint", fingerprint)]);
+    }
     for head in &manifest.heads {
         text += &describe_head(head);
     }
@@ -55,8 +60,24 @@ fn facts(manifest: &Manifest, found: &Found) -> Vec<(&'static str, String)> {
     if let Some(before) = &manifest.encoder_graph_hash {
         facts.push(("fused into", before.clone()));
     }
-    facts.push(("fingerprint", manifest.fingerprint().hash()));
+    if let Some(adapter) = &manifest.fused_adapter {
+        facts.push(("adapter", format!("{}, fused", describe_adapter(adapter))));
+    }
+    if manifest.adapters.is_empty() {
+        facts.push(("fingerprint", manifest.fingerprint().hash()));
+        return facts;
+    }
+    let count = manifest.adapters.len();
+    facts.push(("adapters", format!("{count}: each text goes through one (`--adapter`, `--adapter-field`)")));
     facts
+}
+
+/// Name, kind and origin.
+pub(crate) fn describe_adapter(adapter: &BundleAdapter) -> String {
+    let revision = adapter.revision.as_ref().map_or(String::new(), |revision| format!(" @ {revision}"));
+    let source = adapter.source.as_ref().map_or(String::new(), |source| format!(", of {source}{revision}"));
+    let license = adapter.license.as_ref().map_or(String::new(), |license| format!(", {license}"));
+    format!("{} ({}{source}{license})", adapter.name, adapter.kind)
 }
 
 fn describe_head(head: &GraphHead) -> String {

@@ -11,17 +11,18 @@ use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, OpenEncoder, Progress, Sink, TokenBudget,
     encode_corpus,
 };
-use offprint::model::{Bundle, GraphHead};
+use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::{Machine, ProviderChoice, default_threads};
 
+use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
 use super::progress::{Size, watched};
 use super::say::{remark, say};
 use super::signals::Stop;
-use super::{Status, places};
+use super::{Status, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
 const WINDOW: usize = 4_096;
@@ -32,7 +33,8 @@ pub(crate) const CPU_BATCH_TOKENS: usize = 1_024;
 pub(crate) struct Run<'a> {
     args: &'a EncodeArgs,
     encoder: BundleEncoder,
-    cache: Option<EmbeddingCache>,
+    adapters: Adapters,
+    caches: Vec<EmbeddingCache>,
     options: EncodeOptions,
     rejects: PathBuf,
     stop: Stop,
@@ -42,7 +44,18 @@ impl<'a> Run<'a> {
     /// Checks the flags and opens the bundle; neither the cache nor ONNX Runtime nor the tokenizer is opened yet.
     /// Rejected rows go beside `output` where there is one. What could only fail at the end is tried now.
     pub(crate) fn new(args: &'a EncodeArgs, corpus: &Corpus, output: Option<&Path>) -> Result<Self> {
+        Self::with_adapters(args, corpus, output, &|manifest| args.adapter.choose(&args.model, manifest))
+    }
+
+    /// The same, where more than the flags decides which adapter texts go through.
+    pub(crate) fn with_adapters(
+        args: &'a EncodeArgs,
+        corpus: &Corpus,
+        output: Option<&Path>,
+        choose: &dyn Fn(&Manifest) -> Result<Adapters>,
+    ) -> Result<Self> {
         let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
+        let adapters = choose(&bundle.manifest)?;
         let provider: ProviderChoice = args.provider.parse()?;
         let max_length = bundle.manifest.max_length;
         let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;
@@ -59,22 +72,56 @@ impl<'a> Run<'a> {
         if let Some(folder) = &args.report {
             std::fs::create_dir_all(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
         }
+        let adapter = adapters.choice();
         Ok(Self {
             args,
-            encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads },
-            cache: None,
-            options: EncodeOptions { template, sep, budget, window: WINDOW },
+            encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads, adapter },
+            options: EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() },
+            adapters,
+            caches: Vec::new(),
             rejects,
             stop: Stop::on_signals()?,
         })
     }
 
-    /// Opens the cache of the bundle's vectors, unless the user wants none.
+    /// Opens the cache of the bundle's vectors, or one for each adapter that rows may choose, unless the user wants none.
     pub(crate) fn with_cache(mut self) -> Result<Self> {
         if !self.args.no_cache {
-            self.cache = Some(open_cache(self.args, self.bundle())?);
+            let fingerprints = self.fingerprints();
+            let open = |(adapter, fingerprint): &(Option<String>, Fingerprint)| {
+                let cache = open_cache(self.args, (adapter.as_deref(), fingerprint), self.bundle().manifest.dim)?;
+                Ok(cache.sharing_memory_among(fingerprints.len()))
+            };
+            self.caches = fingerprints.iter().map(open).collect::<Result<_>>()?;
         }
         Ok(self)
+    }
+
+    /// What decides the bits of the vectors, for each adapter that they may come from.
+    fn fingerprints(&self) -> Vec<(Option<String>, Fingerprint)> {
+        let manifest = &self.bundle().manifest;
+        let of_place = |(place, name): (usize, &String)| (Some(name.clone()), manifest.fingerprint_of(Some(place)));
+        match &self.adapters {
+            Adapters::NoChoice => vec![(None, manifest.fingerprint())],
+            Adapters::One { place, name } => vec![of_place((*place, name))],
+            Adapters::ByRow(adapters) => adapters.names.iter().enumerate().map(of_place).collect(),
+        }
+    }
+
+    /// Which function of a text all vectors of the run are.
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        match self.adapters {
+            Adapters::NoChoice | Adapters::One { .. } => Ok(self.encoder.identity()),
+            Adapters::ByRow(_) => Err(user_error(
+                "`--adapter-field` sends rows through several adapters, and a head fits the vectors of one",
+                "choose it with `--adapter NAME`",
+            )),
+        }
+    }
+
+    /// What decides the bits of all vectors of the run; where rows choose their adapters, of no single one.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.encoder.fingerprint()
     }
 
     pub(crate) fn bundle(&self) -> &Bundle {
@@ -105,7 +152,7 @@ impl<'a> Run<'a> {
         let job = EncodeJob {
             corpus,
             encoder,
-            cache: self.cache.as_ref(),
+            caches: &self.caches,
             options: self.options.clone(),
             rejects: self.rejects.clone(),
             stop: self.stop.flag(),
@@ -116,11 +163,14 @@ impl<'a> Run<'a> {
         // From here on nobody looks at the flag any more: a signal ends the program at once.
         self.stop.end_at_once();
         let mut account = account?;
+        if let Some(name) = self.adapters.name() {
+            account.adapters.insert(name.to_owned(), account.embedded + account.cached);
+        }
         if account.repeated > 0 {
             let rows = HumanCount(account.repeated);
             account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
         }
-        if let Some(cache) = &self.cache {
+        for cache in &self.caches {
             account.warnings.extend(cache.take_warnings().iter().map(|warning| on_one_line(warning)));
         }
         Ok(account)
@@ -161,7 +211,7 @@ impl<'a> Run<'a> {
             account.papers_per_second(),
         )];
         if account.interrupted {
-            let kept = match &self.cache {
+            let kept = match self.caches.first() {
                 Some(_) => "what was computed is in the cache; the same command goes on from there",
                 None if self.args.no_cache => "nothing was kept (`--no-cache`)",
                 None => "nothing was kept (the cache holds vectors, not labels)",
@@ -189,7 +239,10 @@ impl<'a> Run<'a> {
         report.push_environment("encoder", manifest.source.name.as_str());
         report.push_environment("pooling", manifest.pooling.to_string());
         report.push_environment("max length", manifest.max_length);
-        report.push_environment("fingerprint", self.bundle().fingerprint().hash());
+        for (adapter, fingerprint) in self.fingerprints() {
+            let what = adapter.map_or("fingerprint".to_owned(), |name| format!("fingerprint of {name}"));
+            report.push_environment(&what, fingerprint.hash());
+        }
         report.push_environment("processor", Machine::read().cpu_summary());
         report.push_environment("threads", self.encoder.threads);
         report.write(folder)?;
@@ -198,15 +251,18 @@ impl<'a> Run<'a> {
     }
 }
 
-fn open_cache(args: &EncodeArgs, bundle: &Bundle) -> Result<EmbeddingCache> {
+fn open_cache(
+    args: &EncodeArgs,
+    (adapter, fingerprint): (Option<&str>, &Fingerprint),
+    dim: usize,
+) -> Result<EmbeddingCache> {
     let root = places::embeddings_dir(&places::cache_dir(args.cache_dir.as_deref())?);
-    let fingerprint = bundle.fingerprint();
-    let space =
-        Space { fingerprint: fingerprint.hash(), dim: bundle.manifest.dim, fields: fingerprint.fields().clone() };
+    let space = Space { fingerprint: fingerprint.hash(), dim, fields: fingerprint.fields().clone() };
     let miss = miss_reason(&root, &space);
     let cache = EmbeddingCache::open(&root, &space)?.with_part_age(Duration::from_secs(args.part_seconds));
     if let Some(reason) = miss {
-        remark(&format!("note: nothing in the cache for this bundle yet; the nearest one differs in {reason}"));
+        let what = adapter.map_or("this bundle".to_owned(), |name| format!("adapter `{name}` of this bundle"));
+        remark(&format!("note: nothing in the cache for {what} yet; the nearest one differs in {reason}"));
     }
     Ok(cache)
 }
@@ -266,7 +322,12 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
         ),
         ("peak memory", HumanBytes(account.peak_memory).to_string()),
     ];
-    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let mut facts: Vec<(String, String)> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if !account.adapters.is_empty() {
+        let rows = account.adapters.iter().map(|(name, rows)| format!("{} {name}", count(*rows)));
+        facts.insert(1, ("adapters".to_owned(), rows.collect::<Vec<_>>().join(", ")));
+    }
+    facts
 }
 
 fn account_section(account: &Account) -> Section {

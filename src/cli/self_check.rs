@@ -12,7 +12,7 @@ use offprint::encode::{
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
 use offprint::model::{Bundle, GraphHead, HeadQuality, Manifest, MeasuredQuality};
-use offprint::runtime::{ProviderChoice, default_threads};
+use offprint::runtime::{AdapterChoice, ProviderChoice, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
@@ -70,16 +70,21 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
     let bundle = Bundle::open(&args.bundle)?;
     let normalized = bundle.manifest.normalize;
-    let encoder = |bundle: &Bundle, threads| BundleEncoder {
+    let encoder = |bundle: &Bundle, threads, adapter| BundleEncoder {
         bundle: bundle.clone(),
         ort_lib: args.ort_lib.clone(),
         provider: ProviderChoice::Cpu,
         threads,
+        adapter,
     };
     let check = if bundle.manifest.batch_invariant { check_encoder } else { measure_encoder };
     let heads = &bundle.manifest.heads;
-    let whole = BundleWithHeads { encoder: &encoder(&bundle, 1), heads };
-    Told::Checked(check(&whole, heads, normalized)?).say()?;
+    let checks = every_choice(&bundle.manifest).into_iter().map(|adapter| {
+        let whole = BundleWithHeads { encoder: &encoder(&bundle, 1, adapter), heads };
+        check(&whole, heads, normalized).with_context(|| what_failed(&bundle.manifest, adapter))
+    });
+    let checks = checks.collect::<Result<Vec<EncoderCheck>>>()?;
+    Told::Checked(checks.into_iter().reduce(EncoderCheck::and).context("nothing was checked")?).say()?;
     let Some(original) = &args.original else { return Ok(Status::Done) };
 
     let original = Bundle::open(original)?;
@@ -87,7 +92,9 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let heads = common_heads(&original.manifest, &bundle.manifest);
     // Outputs may be called otherwise in each graph.
     let (their_heads, own_heads): (Vec<GraphHead>, Vec<GraphHead>) = heads.iter().cloned().unzip();
-    let (on_original, on_new) = (encoder(&original, threads), encoder(&bundle, threads));
+    let wanted = wanted_adapter(&original.manifest, head.as_ref(), heads.first().filter(|_| args.label.is_some()));
+    let (theirs, own) = same_adapters(&original.manifest, &bundle.manifest, wanted)?;
+    let (on_original, on_new) = (encoder(&original, threads, theirs), encoder(&bundle, threads, own));
     let on_original = BundleWithHeads { encoder: &on_original, heads: &their_heads };
     let on_new = BundleWithHeads { encoder: &on_new, heads: &own_heads };
     let longest = original.manifest.max_length.max(bundle.manifest.max_length);
@@ -113,6 +120,54 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     told?;
     Told::Measured(Box::new(measured), heads).say()?;
     Ok(Status::Done)
+}
+
+/// What is checked: of several adapters each, and a mixture of them in one batch.
+fn every_choice(manifest: &Manifest) -> Vec<AdapterChoice> {
+    match manifest.adapters.len() {
+        0 => vec![AdapterChoice::ByRow],
+        count => (0..count).map(AdapterChoice::Fixed).chain([AdapterChoice::Spread(count)]).collect(),
+    }
+}
+
+fn what_failed(manifest: &Manifest, adapter: AdapterChoice) -> String {
+    match adapter {
+        AdapterChoice::ByRow => "the graph is not healthy".to_owned(),
+        AdapterChoice::Fixed(place) => format!("adapter `{}` is not healthy", manifest.adapters[place].name),
+        AdapterChoice::Spread(_) => "batches that mix adapters are not healthy".to_owned(),
+    }
+}
+
+/// The place of the original's adapter whose answers the labels measure: that of the head file, or of the head in the
+/// graph.
+fn wanted_adapter(
+    original: &Manifest,
+    head: Option<&Head>,
+    in_graph: Option<&(GraphHead, GraphHead)>,
+) -> Option<usize> {
+    let name = in_graph.and_then(|(theirs, _)| theirs.adapter.as_ref());
+    (0..original.adapters.len()).find(|&place| match head {
+        Some(head) => original.identity_of(Some(place)).fields() == &head.identity,
+        None => name == Some(&original.adapters[place].name),
+    })
+}
+
+/// How texts find their adapter in both, so that each goes through the same one on both sides.
+fn same_adapters(original: &Manifest, new: &Manifest, wanted: Option<usize>) -> Result<(AdapterChoice, AdapterChoice)> {
+    let hashes = |manifest: &Manifest| manifest.adapters.iter().map(|adapter| adapter.hash.clone()).collect::<Vec<_>>();
+    let (theirs, own) = (hashes(original), hashes(new));
+    if wanted.is_none() && theirs == own {
+        let choice = if own.is_empty() { AdapterChoice::ByRow } else { AdapterChoice::Spread(own.len()) };
+        return Ok((choice, choice));
+    }
+    let fused = |manifest: &Manifest| manifest.fused_adapter.as_ref().map(|adapter| adapter.hash.clone());
+    let hash = wanted.map(|place| theirs[place].clone()).or_else(|| fused(new)).or_else(|| fused(original));
+    let choice = |hashes: &[String]| match hashes {
+        [] => Some(AdapterChoice::ByRow),
+        several => several.iter().position(|known| Some(known) == hash.as_ref()).map(AdapterChoice::Fixed),
+    };
+    let choices = choice(&theirs).zip(choice(&own));
+    choices.context("one of the bundles carries several adapters, and the other none of them: nothing to compare")
 }
 
 /// The heads that both graphs have, of the same name and with the same labels: the original's, and the new one's.

@@ -47,7 +47,9 @@ pub(crate) struct TrainArgs {
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let strength = strength(args)?;
     let corpus = args.corpus.open(Some(args.label.as_str()), &[])?;
-    let run = Run::new(&args.encode, &corpus, Some(&args.output))?.with_cache()?;
+    let run = Run::new(&args.encode, &corpus, Some(&args.output))?;
+    let identity = run.identity()?;
+    let run = run.with_cache()?;
     let mut sink = TrainingSink::new(run.bundle().manifest.dim);
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
     if account.interrupted {
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let Fitting { fit, parts, .. } = &fitting;
     let description = HeadDescription {
         labels: set.classes.names[..set.classes.trained].to_vec(),
-        identity: run.bundle().identity().fields().clone(),
+        identity: identity.fields().clone(),
         template_or_field: text_source_of(&args.corpus, &run.bundle().manifest.template),
         metrics: serde_json::to_value(parts)?,
     };

@@ -1,6 +1,7 @@
 //! What a run did, row by row: the account that is printed at the end, and the counters that a progress bar reads
 //! while it runs. Nothing here measures; the stages of the pipeline add what they did.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -24,8 +25,11 @@ pub struct Account {
     pub title_only: u64,
     /// Rows whose text is empty; they are embedded as they are.
     pub empty: u64,
-    /// Rows that came twice with the same id and the same text; they are kept.
+    /// Rows that came twice with the same id, adapter and text; they are kept.
     pub repeated: u64,
+    /// Rows that have their vector (embedded or cached), by the adapter that they chose; empty where there was no choice.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub adapters: BTreeMap<String, u64>,
     /// What was cut off because it passed the maximum length.
     pub truncated: Truncated,
     /// Wall time of the run in seconds.
@@ -96,6 +100,13 @@ impl Account {
             } else {
                 self.truncated.abstract_text += 1;
             }
+        }
+    }
+
+    /// Counts rows that have their vector, of one adapter.
+    pub(super) fn add_adapter(&mut self, name: &str, rows: u64) {
+        if rows > 0 {
+            *self.adapters.entry(name.to_owned()).or_default() += rows;
         }
     }
 

@@ -104,7 +104,7 @@ fn columns(length: usize) -> usize {
     length.max(1)
 }
 
-/// Pads the encodings on the right to the length of the longest. Row-major, one row per encoding, in their order.
+/// Pads the encodings on the right to the length of the longest. Row-major, one row per encoding, in their order. None has an adapter.
 pub fn assemble(encodings: &[&Encoding], pad_id: u32) -> Batch {
     let rows = encodings.len();
     let columns = encodings.iter().map(|encoding| columns(encoding.ids.len())).max().unwrap_or(0);
@@ -116,7 +116,7 @@ pub fn assemble(encodings: &[&Encoding], pad_id: u32) -> Batch {
         ids.resize(row * columns, i64::from(pad_id));
         mask.resize(row * columns, 0);
     }
-    Batch { ids, mask, rows, columns }
+    Batch { ids, mask, rows, columns, adapters: Vec::new() }
 }
 
 #[cfg(test)]

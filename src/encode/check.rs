@@ -34,6 +34,19 @@ pub struct EncoderCheck {
     pub batch_rows: usize,
 }
 
+impl EncoderCheck {
+    /// Both checks as one: of an encoder that was run in several ways.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            texts: self.texts + other.texts,
+            norms: (self.norms.0.min(other.norms.0), self.norms.1.max(other.norms.1)),
+            batch_delta: self.batch_delta.max(other.batch_delta),
+            heads: self.heads.max(other.heads),
+            batch_rows: self.batch_rows + other.batch_rows,
+        }
+    }
+}
+
 /// Runs the built-in texts. The rows of `encoder` hold an embedding and behind it the answers of `heads`, in their order.
 ///
 /// # Errors

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
-use crate::model::{Bundle, GraphHead, SENTENCE_EMBEDDING};
-use crate::runtime::{EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession};
+use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
+use crate::runtime::{
+    AdapterChoice, EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession,
+};
 
 /// Turns a text into token ids.
 pub trait Tokenize: Send + Sync {
@@ -68,6 +70,8 @@ pub struct BundleEncoder {
     pub provider: ProviderChoice,
     /// Threads of the session.
     pub threads: usize,
+    /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
+    pub adapter: AdapterChoice,
 }
 
 impl OpenEncoder for BundleEncoder {
@@ -81,6 +85,28 @@ impl OpenEncoder for BundleEncoder {
 }
 
 impl BundleEncoder {
+    /// Which function of a text it computes; where texts choose their adapters one by one, see [`Manifest::identity`].
+    ///
+    /// [`Manifest::identity`]: crate::model::Manifest::identity
+    pub fn identity(&self) -> Identity {
+        self.bundle.manifest.identity_of(self.place())
+    }
+
+    /// What decides the bits of its vectors; where texts choose their adapters one by one, see [`Manifest::fingerprint`].
+    ///
+    /// [`Manifest::fingerprint`]: crate::model::Manifest::fingerprint
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.bundle.manifest.fingerprint_of(self.place())
+    }
+
+    /// The place of the one adapter that all texts go through.
+    fn place(&self) -> Option<usize> {
+        match self.adapter {
+            AdapterChoice::Fixed(place) => Some(place),
+            AdapterChoice::ByRow | AdapterChoice::Spread(_) => None,
+        }
+    }
+
     /// Opens the bundle for outputs of its graph, each with as many numbers a text as it must have.
     ///
     /// # Errors
@@ -90,7 +116,12 @@ impl BundleEncoder {
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let session = EncoderSession::open_outputs(&runtime, &options, &names)?;
+        let session = EncoderSession::open_outputs(&runtime, &options, &names)?.with_adapter(self.adapter);
+        let adapters = self.bundle.manifest.adapters.len();
+        if session.takes_adapter() != (adapters > 0) {
+            let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };
+            return Err(Error::unhealthy(format!("the graph {takes}, bundle.toml names {adapters}")));
+        }
         for ((name, expected), got) in outputs.iter().zip(session.widths()) {
             if got != *expected {
                 let what = format!("the graph gives {got} numbers a text in `{name}`, bundle.toml says {expected}");

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::account::{Progress, StageClock};
+use super::adapters::{Caches, RowAdapters};
 use super::prepare::{Machinery, Window};
 use super::turns::Turns;
 use super::{Encoding, Error, assemble};
-use crate::cache::{EmbeddingCache, RowMeta};
+use crate::cache::RowMeta;
 use crate::runtime::RunBatch;
 
 /// What became of the texts of a window, by their number in it.
@@ -26,7 +27,8 @@ pub(super) struct Computed {
 
 /// What the threads of this stage share.
 pub(super) struct InferContext<'a> {
-    pub cache: Option<&'a EmbeddingCache>,
+    pub caches: Caches<'a>,
+    pub adapters: &'a RowAdapters,
     pub progress: &'a Progress,
     pub stopped: &'a (dyn Fn() -> bool + Sync),
     pub clock: &'a StageClock,
@@ -101,17 +103,18 @@ impl Worker<'_> {
 
     fn run_batch(&self, session: &mut dyn RunBatch, batch: &[usize]) -> Result<(), Error> {
         let encodings: Vec<&Encoding> = batch.iter().map(|&text| &self.window.encodings[text]).collect();
-        let batch_input = assemble(&encodings, self.pad_id);
+        let mut batch_input = assemble(&encodings, self.pad_id);
+        let places = batch.iter().map(|&text| self.window.compute_keys[text].adapter);
+        batch_input.adapters = self.context.adapters.of_rows(places);
         let turn = self.context.turns.of_session();
         let matrix = session.run(&batch_input)?;
         drop(turn);
         let vectors = matrix.data.chunks_exact(self.context.dim);
-        if let Some(cache) = self.context.cache {
-            for ((&text, encoding), vector) in batch.iter().zip(&encodings).zip(vectors.clone()) {
-                cache.append(self.window.compute_keys[text], vector, row_meta(encoding))?;
-            }
-            cache.tick()?;
+        let caches = self.context.caches;
+        for ((&text, encoding), vector) in batch.iter().zip(&encodings).zip(vectors.clone()) {
+            caches.append(self.window.compute_keys[text], vector, row_meta(encoding))?;
         }
+        caches.tick()?;
         let tokens = encodings.iter().map(|encoding| encoding.ids.len() as u64).sum();
         let mut computed = lock(&self.computed);
         computed.useful_tokens += tokens;

@@ -23,7 +23,7 @@ pub struct Threaded<'a> {
 }
 
 /// What an encoder is checked with beside its texts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct InvarianceOptions {
     /// Padded tokens of a planned batch.
     pub budget: TokenBudget,
@@ -31,6 +31,9 @@ pub struct InvarianceOptions {
     pub max_length: usize,
     /// Whether vectors are to have the length 1.
     pub normalized: bool,
+    /// Of a bundle with several adapters, the place of each text's; empty where there is nothing to choose, or where the
+    /// encoders know.
+    pub adapters: Vec<i64>,
 }
 
 /// How far a check has come.
@@ -120,7 +123,7 @@ pub fn check_invariance(
         return Err(Error::unhealthy("no encoder was given to check".into()));
     };
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut subject = Subject::open(*first, &texts)?;
+    let mut subject = Subject::open(*first, &texts)?.with_adapters(&options.adapters);
     let full = Composition::all(options.budget);
     let brief = Composition::furthest_apart(options.budget);
     let lay = |composition: &Composition| composition.lay(&subject.lengths(), options.max_length);
@@ -140,7 +143,7 @@ pub fn check_invariance(
     let mut report = subject.describe(&reference, norms);
     drop(subject);
     for threaded in further {
-        let mut subject = Subject::open(*threaded, &texts)?;
+        let mut subject = Subject::open(*threaded, &texts)?.with_adapters(&options.adapters);
         for laid in &brief {
             let vectors = subject.run(laid, &mut meter)?;
             compositions.push(compare(&reference, &vectors, &mut neighbours, (laid, threaded.threads)));
@@ -169,6 +172,8 @@ impl<'a> Meter<'a> {
 pub(super) struct Subject {
     opened: OpenedEncoder,
     encodings: Vec<Encoding>,
+    /// The place of each text's adapter; empty where they don't say.
+    adapters: Vec<i64>,
     dim: usize,
     threads: usize,
 }
@@ -176,10 +181,21 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn open(threaded: Threaded<'_>, texts: &[&str]) -> Result<Self, Error> {
         let opened = threaded.encoder.open()?;
-        let mut subject =
-            Self { opened, encodings: Vec::new(), dim: threaded.encoder.dim(), threads: threaded.threads };
+        let mut subject = Self {
+            opened,
+            encodings: Vec::new(),
+            adapters: Vec::new(),
+            dim: threaded.encoder.dim(),
+            threads: threaded.threads,
+        };
         subject.take(texts)?;
         Ok(subject)
+    }
+
+    /// Says which adapter each of its texts goes through; nothing for none.
+    fn with_adapters(mut self, adapters: &[i64]) -> Self {
+        self.adapters = adapters.to_vec();
+        self
     }
 
     /// Takes these texts in the place of those that it has.
@@ -207,7 +223,10 @@ impl Subject {
         let session = self.opened.sessions.first_mut().expect("an opened encoder has a session");
         for (positions, columns) in &laid.batches {
             let encodings: Vec<&Encoding> = positions.iter().map(|&position| &self.encodings[position]).collect();
-            let batch = widened(&assemble(&encodings, pad_id), *columns, pad_id);
+            let mut batch = widened(&assemble(&encodings, pad_id), *columns, pad_id);
+            if !self.adapters.is_empty() {
+                batch.adapters = positions.iter().map(|&position| self.adapters[position]).collect();
+            }
             let matrix = session.run(&batch)?;
             if (matrix.rows, matrix.dim) != (positions.len(), dim) {
                 let what = format!(
@@ -264,7 +283,7 @@ fn widened(batch: &Batch, columns: usize, pad_id: u32) -> Batch {
         rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(fill, more))).collect()
     };
     let (ids, mask) = (widen(&batch.ids, pad_id.into()), widen(&batch.mask, 0));
-    Batch { ids, mask, rows: batch.rows, columns: batch.columns + more }
+    Batch { ids, mask, columns: batch.columns + more, ..batch.clone() }
 }
 
 /// Texts whose vectors differ in a bit, and the largest difference of a component.

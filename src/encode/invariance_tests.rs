@@ -42,7 +42,12 @@ impl OpenEncoder for Broken {
 const STUB: StubEncoder = StubEncoder { dim: 16, max_length: 64 };
 
 fn options() -> InvarianceOptions {
-    InvarianceOptions { budget: TokenBudget::new(256, 64).unwrap(), max_length: 64, normalized: false }
+    InvarianceOptions {
+        budget: TokenBudget::new(256, 64).unwrap(),
+        max_length: 64,
+        normalized: false,
+        adapters: vec![],
+    }
 }
 
 fn check(encoders: &[&dyn OpenEncoder]) -> InvarianceReport {

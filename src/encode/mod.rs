@@ -3,6 +3,7 @@
 //! a result and no terminal. The one invariant: every row of the corpus ends as embedded, cached or rejected.
 
 mod account;
+mod adapters;
 mod batch;
 mod check;
 mod composition;
@@ -23,6 +24,7 @@ mod tokenizer;
 mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
+pub use adapters::RowAdapters;
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
 pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone_and_together};
 pub use composition::Composition;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ndarray::Array2;
 
 use super::account::StageClock;
+use super::adapters::{Caches, RowAdapters, RowKey};
 use super::error::SinkError;
 use super::infer::{Computed, InferContext, row_meta, run_window};
 use super::prepare::{Machinery, PrepareClocks, Prepared, Preparer, Source, Window};
@@ -30,6 +31,8 @@ pub struct EncodeOptions {
     pub budget: TokenBudget,
     /// Papers of a window: sorted by length together and held in memory together.
     pub window: usize,
+    /// The adapters that rows choose from; by default there is nothing to choose.
+    pub adapters: RowAdapters,
 }
 
 /// A corpus to be encoded, with all that is needed for it.
@@ -38,8 +41,9 @@ pub struct EncodeJob<'a> {
     pub corpus: &'a Corpus,
     /// The encoder; opened when the first text is not in the cache.
     pub encoder: &'a dyn OpenEncoder,
-    /// Where vectors are looked up and kept; without it all are computed.
-    pub cache: Option<&'a EmbeddingCache>,
+    /// Where vectors are looked up and kept: one cache, or one for each of [`EncodeOptions::adapters`], in their order;
+    /// without any all vectors are computed.
+    pub caches: &'a [EmbeddingCache],
     /// Texts and batches.
     pub options: EncodeOptions,
     /// Where rejected rows are written; no file is made if there are none.
@@ -93,7 +97,8 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     let (to_finish, inferred) = sync_channel::<Inferred>(0);
     let stopped = || job.stopped();
     let context = InferContext {
-        cache: job.cache,
+        caches: Caches(job.caches),
+        adapters: &job.options.adapters,
         progress: job.progress,
         stopped: &stopped,
         clock: &inference,
@@ -111,11 +116,10 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
         let inferred = join(infer);
         join(prepare).and_then(|cut_short| inferred.and(finished).map(|()| cut_short))
     });
-    if let Some(cache) = job.cache {
-        let closed = if result.is_ok() && !job.stopped() { cache.finish() } else { cache.close_part() };
-        if result.is_ok() {
-            closed?;
-        }
+    let caches = Caches(job.caches);
+    let closed = if result.is_ok() && !job.stopped() { caches.finish() } else { caches.close_part() };
+    if result.is_ok() {
+        closed?;
     }
     let cut_short = result?;
     let mut account = finisher.account;
@@ -142,7 +146,7 @@ const LOOK_AFTER_PARTS: Duration = Duration::from_secs(1);
 
 /// Lets the cache close a part that is old enough.
 fn tick(job: &EncodeJob<'_>) -> Result<(), Error> {
-    Ok(job.cache.map_or(Ok(()), EmbeddingCache::tick)?)
+    Ok(Caches(job.caches).tick()?)
 }
 
 /// A window with what was computed for it.
@@ -187,9 +191,7 @@ fn infer_all(
             }
         };
         if let Some(opened) = opened {
-            if let Some(cache) = job.cache {
-                cache.set_origin(opened.origin.clone())?;
-            }
+            Caches(job.caches).set_origin(&opened.origin)?;
             machinery = Some(opened);
         }
         let computed = match &mut machinery {
@@ -225,6 +227,8 @@ impl Finisher<'_, '_> {
         let mut embeddings = vec![0.0; if self.sink.is_some() { window.papers.len() * dim } else { dim }];
         let mut metas = Vec::with_capacity(window.papers.len());
         let found = self.copy_cached(&window, &mut embeddings);
+        let names = &self.job.options.adapters.names;
+        let mut of_adapters = vec![0; names.len()];
         for row in 0..window.papers.len() {
             let start = if self.sink.is_some() { row * dim } else { 0 };
             let into = &mut embeddings[start..start + dim];
@@ -236,7 +240,13 @@ impl Finisher<'_, '_> {
                 self.account.add_row(is_computed, window.kinds[row], meta);
                 self.job.progress.add_found(u64::from(!is_computed));
                 metas.push(meta);
+                if let Some(rows) = of_adapters.get_mut(usize::from(window.keys[row].adapter)) {
+                    *rows += 1;
+                }
             }
+        }
+        for (name, rows) in names.iter().zip(of_adapters) {
+            self.account.add_adapter(name, rows);
         }
         self.account.provider = provider.or(self.account.provider.take());
         self.account.add_rejected(window.rejected);
@@ -258,13 +268,17 @@ impl Finisher<'_, '_> {
     /// Copies the vectors of all rows that come from the cache to their places, if anybody wants vectors; what is known
     /// of each row that was found, by row.
     fn copy_cached(&self, window: &Window, embeddings: &mut [f32]) -> Vec<Option<RowMeta>> {
-        let (Some(cache), true) = (self.job.cache, self.sink.is_some()) else { return Vec::new() };
+        if self.job.caches.is_empty() || self.sink.is_none() {
+            return Vec::new();
+        }
         let mut found = vec![None; window.papers.len()];
         let cached: Vec<usize> =
             (0..found.len()).filter(|row| matches!(window.sources[*row], Source::Cached)).collect();
         let places = embeddings.chunks_exact_mut(self.job.encoder.dim()).enumerate();
         let wanted = places.filter(|(row, _)| matches!(window.sources[*row], Source::Cached));
-        let metas = cache.copy_rows(wanted.map(|(row, into)| (window.keys[row], into)));
+        let wanted = wanted.map(|(_, into)| into).collect();
+        let keys: Vec<RowKey> = cached.iter().map(|&row| window.keys[row]).collect();
+        let metas = Caches(self.job.caches).copy_rows(&keys, wanted);
         for (row, meta) in cached.into_iter().zip(metas) {
             found[row] = meta;
         }
@@ -289,7 +303,7 @@ impl Finisher<'_, '_> {
                 }
                 Ok(Some(row_meta(&window.encodings[text])))
             }
-            Source::Cached => match self.job.cache.and_then(|cache| cache.copy_row(&window.keys[row], into)) {
+            Source::Cached => match Caches(self.job.caches).copy_row(window.keys[row], into) {
                 Some(meta) => Ok(Some(meta)),
                 // A stopped run may have left out the text that this row shares with an earlier window.
                 None if self.job.stopped() => Ok(None),

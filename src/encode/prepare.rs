@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::account::{RowKind, StageClock};
+use super::adapters::{Caches, RowKey};
 use super::encoder::{OpenedEncoder, Tokenize};
 use super::pipeline::EncodeJob;
 use super::turns::Turns;
@@ -51,11 +52,11 @@ pub(super) struct Prepared {
 pub(super) struct Window {
     pub papers: Vec<Paper>,
     pub kinds: Vec<RowKind>,
-    pub keys: Vec<Key>,
+    pub keys: Vec<RowKey>,
     pub sources: Vec<Source>,
     /// Encodings and keys of the texts to compute, by their number in [`Source::Compute`].
     pub encodings: Vec<Encoding>,
-    pub compute_keys: Vec<Key>,
+    pub compute_keys: Vec<RowKey>,
     pub plan: BatchPlan,
     pub rejected: u64,
     pub repeated: u64,
@@ -79,7 +80,7 @@ pub(super) struct Preparer<'a> {
     rejects: RejectsFile,
     tokenizer: Option<Box<dyn Tokenize>>,
     /// Keys of the windows that may still be under way, newest last: they count as cached.
-    under_way: Vec<Vec<Key>>,
+    under_way: Vec<Vec<RowKey>>,
     next_window: usize,
     cut_short: bool,
     clocks: &'a PrepareClocks,
@@ -153,7 +154,14 @@ impl<'a> Preparer<'a> {
             };
             let rendered = self.job.options.template.render(&paper.text, &self.job.options.sep);
             let key = Key::of_text(&rendered.text);
-            match self.duplicates.check(&paper.id, text_hash(&key)) {
+            let adapter = match self.job.options.adapters.place_of(&paper) {
+                Ok(adapter) => adapter,
+                Err(reason) => {
+                    self.reject(window, &Rejection { origin: paper.origin, id: Some(paper.id), reason })?;
+                    continue;
+                }
+            };
+            match self.duplicates.check(&paper.id, adapter, text_hash(&key)) {
                 Duplicate::New => {}
                 Duplicate::SameText => window.repeated += 1,
                 Duplicate::OtherText => {
@@ -164,14 +172,14 @@ impl<'a> Preparer<'a> {
             }
             text_bytes += rendered.text.len();
             window.kinds.push(RowKind { title_only: rendered.title_only, empty: rendered.empty });
-            window.keys.push(key);
+            window.keys.push(RowKey { adapter, key });
             window.papers.push(paper);
             rendered_texts.push(rendered);
         }
         let texts = self.choose_sources(window, rendered_texts);
         window.end_bytes = self.bytes.load(Ordering::Relaxed);
         self.job.progress.add_read(window.papers.len() as u64 + window.rejected, window.end_bytes);
-        if self.job.cache.is_some() {
+        if !self.caches().is_none() {
             let mut keys = window.compute_keys.clone();
             keys.sort_unstable();
             self.under_way.push(keys);
@@ -185,14 +193,14 @@ impl<'a> Preparer<'a> {
 
     /// Says where each vector of the window comes from; the texts to compute.
     fn choose_sources(&self, window: &mut Window, rendered: Vec<Rendered>) -> Vec<Rendered> {
-        let held = self.job.cache.map(|cache| cache.contains_all(&window.keys));
+        let held = self.caches().contains_all(&window.keys);
         let mut texts = Vec::new();
-        let mut slots: HashMap<Key, usize> = HashMap::new();
+        let mut slots: HashMap<RowKey, usize> = HashMap::new();
         for (row, rendered) in rendered.into_iter().enumerate() {
             let key = window.keys[row];
             window.sources.push(match slots.get(&key) {
                 Some(&slot) => Source::Same(slot),
-                None if held.as_ref().is_some_and(|held| held[row] || self.is_under_way(&key)) => Source::Cached,
+                None if held[row] || self.is_under_way(&key) => Source::Cached,
                 None => {
                     slots.insert(key, texts.len());
                     window.compute_keys.push(key);
@@ -204,7 +212,11 @@ impl<'a> Preparer<'a> {
         texts
     }
 
-    fn is_under_way(&self, key: &Key) -> bool {
+    fn caches(&self) -> Caches<'a> {
+        Caches(self.job.caches)
+    }
+
+    fn is_under_way(&self, key: &RowKey) -> bool {
         self.under_way.iter().any(|keys| keys.binary_search(key).is_ok())
     }
 

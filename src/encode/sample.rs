@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Error;
+use super::{Error, RowAdapters};
 use crate::cache::Key;
 use crate::paper::{Corpus, Row, Template};
 
@@ -13,8 +13,10 @@ const CONTEXT: &str = "offprint 2025 sample of rows by id";
 /// Texts out of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextSample {
-    /// The texts, each another, in the order of their ids' hashes.
+    /// The texts, each another (or of another adapter), in the order of their ids' hashes.
     pub texts: Vec<String>,
+    /// The place of each text's adapter; empty where there is nothing to choose.
+    pub adapters: Vec<i64>,
     /// Rows that were read and can be embedded.
     pub rows: u64,
     /// Rows that cannot be used.
@@ -26,8 +28,13 @@ pub struct TextSample {
 ///
 /// # Errors
 /// A corpus that cannot be read to its end, or that has no row that can be embedded.
-pub fn sample_texts(corpus: &Corpus, template: &Template, sep: &str, size: usize) -> Result<TextSample, Error> {
-    let mut kept: BTreeMap<[u8; 32], String> = BTreeMap::new();
+pub fn sample_texts(
+    corpus: &Corpus,
+    (template, sep): (&Template, &str),
+    adapters: &RowAdapters,
+    size: usize,
+) -> Result<TextSample, Error> {
+    let mut kept: BTreeMap<[u8; 32], (u8, String)> = BTreeMap::new();
     let (mut rows, mut rejected) = (0, 0);
     for row in corpus.rows() {
         let paper = match row? {
@@ -37,13 +44,17 @@ pub fn sample_texts(corpus: &Corpus, template: &Template, sep: &str, size: usize
                 continue;
             }
         };
+        let Ok(adapter) = adapters.place_of(&paper) else {
+            rejected += 1;
+            continue;
+        };
         rows += 1;
         let hash = blake3::derive_key(CONTEXT, paper.id.as_bytes());
         let beyond = kept.len() >= size && kept.last_key_value().is_none_or(|(last, _)| hash > *last);
         if beyond || kept.contains_key(&hash) {
             continue;
         }
-        kept.insert(hash, template.render(&paper.text, sep).text);
+        kept.insert(hash, (adapter, template.render(&paper.text, sep).text));
         if kept.len() > size {
             kept.pop_last();
         }
@@ -52,8 +63,9 @@ pub fn sample_texts(corpus: &Corpus, template: &Template, sep: &str, size: usize
         return Err(Error::EmptyCorpus { files: corpus.files().len() });
     }
     let mut seen = HashSet::new();
-    let texts = kept.into_values().filter(|text| seen.insert(Key::of_text(text))).collect();
-    Ok(TextSample { texts, rows, rejected })
+    let distinct = kept.into_values().filter(|(adapter, text)| seen.insert((*adapter, Key::of_text(text))));
+    let (places, texts): (Vec<u8>, Vec<String>) = distinct.unzip();
+    Ok(TextSample { texts, adapters: adapters.of_rows(places.into_iter()), rows, rejected })
 }
 
 #[cfg(test)]
@@ -68,7 +80,7 @@ mod tests {
         let path = folder.path().join("papers.jsonl");
         std::fs::write(&path, lines).unwrap();
         let corpus = Corpus::open(&[path.display().to_string()], CorpusOptions::default()).unwrap();
-        sample_texts(&corpus, &Template::ModelCard, "[SEP]", size)
+        sample_texts(&corpus, (&Template::ModelCard, "[SEP]"), &RowAdapters::default(), size)
     }
 
     fn lines(numbers: impl Iterator<Item = usize>) -> String {

@@ -27,8 +27,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::encode::{
-        EncodeJob, EncodeOptions, Encoding, Error, OpenEncoder, OpenedEncoder, Progress, StubEncoder, TokenBudget,
-        Tokenize, encode_corpus,
+        EncodeJob, EncodeOptions, Encoding, Error, OpenEncoder, OpenedEncoder, Progress, RowAdapters, StubEncoder,
+        TokenBudget, Tokenize, encode_corpus,
     };
     use crate::paper::{Corpus, CorpusOptions, Template};
     use crate::runtime::{self, Batch, EmbeddingMatrix, RunBatch};
@@ -115,12 +115,13 @@ mod tests {
             let job = EncodeJob {
                 corpus: &corpus,
                 encoder: &encoder,
-                cache: None,
+                caches: &[],
                 options: EncodeOptions {
                     template: Template::ModelCard,
                     sep: "[SEP]".into(),
                     budget: TokenBudget::new(512, 64).unwrap(),
                     window: 500,
+                    adapters: RowAdapters::default(),
                 },
                 rejects: folder.path().join("rejects.jsonl"),
                 stop: &AtomicBool::new(false),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cache::{EmbeddingCache, Space};
 use crate::durable::replace_folder;
-use crate::encode::{EncodeJob, EncodeOptions, Progress, Sink, StubEncoder, TokenBudget, encode_corpus};
+use crate::encode::{EncodeJob, EncodeOptions, Progress, RowAdapters, Sink, StubEncoder, TokenBudget, encode_corpus};
 use crate::graph::{ExportOptions, rewrite_manifest, write_bundle};
 use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
 use crate::model::{Bundle, Pooling, Quality};
@@ -128,12 +128,13 @@ pub(super) fn encode(folder: &Path, cache: &Path, rejects: &Path, sink: &mut dyn
     let job = EncodeJob {
         corpus: &corpus,
         encoder: &StubEncoder { dim: DIM, max_length: TOKENS },
-        cache: Some(&cache),
+        caches: std::slice::from_ref(&cache),
         options: EncodeOptions {
             template: Template::ModelCard,
             sep: "[SEP]".into(),
             budget: TokenBudget::new(ROWS_OF_A_BATCH * TOKENS, TOKENS)?,
             window: 2 * ROWS_OF_A_BATCH,
+            adapters: RowAdapters::default(),
         },
         rejects: rejects.to_owned(),
         stop: &AtomicBool::new(false),

@@ -33,6 +33,8 @@ pub struct LinearHead {
     pub trained_with: String,
     /// Whether it was trained on another encoder than the bundle's.
     pub encoder_changed: bool,
+    /// The one of the bundle's several adapters that it answers for.
+    pub adapter: Option<String>,
     /// The head file's licence, where it names one.
     pub license: Option<String>,
     /// Whether it computes in f64: exact, but not every provider can.
@@ -126,7 +128,7 @@ fn described(head: &LinearHead, alone: bool) -> GraphHead {
         file_hash: head.file_hash.clone(),
         trained_with: Some(head.trained_with.clone()),
         encoder_changed: head.encoder_changed,
-        adapter: None,
+        adapter: head.adapter.clone(),
         license: head.license.clone(),
     }
 }
@@ -172,6 +174,7 @@ mod tests {
             license: None,
             wide: false,
             encoder_changed: false,
+            adapter: None,
         }
     }
 

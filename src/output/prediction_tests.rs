@@ -287,6 +287,7 @@ fn window(rows: &[[f32; 2]]) -> EmbeddedWindow {
         text: PaperText::Plain(format!("text {number}")),
         labels: vec![Some(Label::Several(vec!["a".to_owned()]))],
         split: None,
+        adapter: None,
         kept: vec![],
     };
     EmbeddedWindow {

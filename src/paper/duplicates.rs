@@ -1,4 +1,4 @@
-//! Which ids were seen before, and with which text, at a stated price per row.
+//! Which ids were seen before, in which group of rows and with which text, at a stated price per row.
 //!
 //! Keeps 96 bits of the id's BLAKE3 and the caller's 64-bit text hash: 20 bytes, and a control byte, in tables that are
 //! at least 7/16 full, so at most 48 bytes per row. The tables are many and grow one at a time, so growing needs no
@@ -63,9 +63,10 @@ impl Duplicates {
         Self::default()
     }
 
-    /// Whether `id` was seen before, and with this text; `text_hash` is any 64-bit hash of the rendered text.
-    pub fn check(&mut self, id: &str, text_hash: u64) -> Duplicate {
-        let hash = blake3::hash(id.as_bytes());
+    /// Whether `id` was seen before among the rows of this group, and with this text; `text_hash` is any 64-bit hash of the
+    /// rendered text. Groups have ids of their own: the same id in another one is another row.
+    pub fn check(&mut self, id: &str, group: u8, text_hash: u64) -> Duplicate {
+        let hash = blake3::Hasher::new().update(id.as_bytes()).update(&[group]).finalize();
         let bytes = hash.as_bytes();
         let mut key = [0; 12];
         key.copy_from_slice(&bytes[..12]);
@@ -100,10 +101,19 @@ mod tests {
         let mut seen = Duplicates::new();
         assert!(seen.is_empty());
         let verdicts = [("a", 1), ("b", 1), ("a", 1), ("a", 2), ("a", 1), ("b", 3), ("", 0), ("", 0)]
-            .map(|(id, text)| seen.check(id, text));
+            .map(|(id, text)| seen.check(id, 0, text));
         use Duplicate::{New, OtherText, SameText};
         assert_eq!(verdicts, [New, New, SameText, OtherText, SameText, OtherText, New, SameText]);
         assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn each_group_has_ids_of_its_own() {
+        let mut seen = Duplicates::new();
+        let rows = [("a", 0, 1), ("a", 1, 1), ("a", 0, 2), ("a", 1, 1), ("b", 1, 1), ("a", 2, 3)];
+        use Duplicate::{New, OtherText, SameText};
+        let verdicts = rows.map(|(id, group, text)| seen.check(id, group, text));
+        assert_eq!(verdicts, [New, New, OtherText, SameText, New, New]);
     }
 
     /// The worst moment is right after a table has grown; `capacity` is 7/8 of the places that a table has.
@@ -112,7 +122,7 @@ mod tests {
         assert_eq!(size_of::<(IdHash, [u8; 8])>(), 20);
         let mut seen = Duplicates::new();
         for row in 0..60_000u64 {
-            seen.check(&row.to_string(), row);
+            seen.check(&row.to_string(), 0, row);
             if row > 10_000 && row.is_multiple_of(500) {
                 let places: usize = seen.tables.iter().map(|table| table.capacity() * 8 / 7).sum();
                 let bytes = places * 21;

@@ -35,6 +35,8 @@ pub struct FieldMap {
     pub labels: Vec<String>,
     /// The split; a row may lack it. `None` is `split`.
     pub split: Option<String>,
+    /// The name of the encoder's adapter that a row goes through; a row may lack it. Rows have none without it.
+    pub adapter: Option<String>,
     /// Fields carried along unchanged.
     pub keep: Vec<String>,
 }
@@ -80,6 +82,7 @@ pub(super) struct FieldPlan {
     text: TextPlan,
     labels: Vec<LabelPlan>,
     split: usize,
+    adapter: Option<usize>,
     keep: Vec<usize>,
 }
 
@@ -137,11 +140,12 @@ impl FieldPlan {
         };
         let labels = fields.labels.iter().map(|name| names.label(name, mapping)).collect();
         let split = names.place(fields.split.as_deref().unwrap_or(SPLIT));
+        let adapter = fields.adapter.as_deref().map(|name| names.place(name));
         let keep: Vec<usize> = fields.keep.iter().map(|name| names.place(name)).collect();
         let Names(names) = names;
         let tree = NameTree::new(&names);
         let whole = vec![false; names.len()];
-        let mut plan = Self { names, tree, whole, asked: Vec::new(), id, text, labels, split, keep };
+        let mut plan = Self { names, tree, whole, asked: Vec::new(), id, text, labels, split, adapter, keep };
         plan.mark_whole();
         plan.asked = plan.asked_by(fields);
         plan
@@ -184,6 +188,7 @@ impl FieldPlan {
         if !self.id.numbered {
             asked.push(self.id.places.clone());
         }
+        asked.extend(self.adapter.map(|at| vec![at]));
         asked.extend(fields.split.as_deref().is_some_and(|name| name != SPLIT).then(|| vec![self.split]));
         asked.sort_unstable();
         asked.dedup();
@@ -232,9 +237,10 @@ impl FieldPlan {
         };
         let labels = self.labels.iter().map(|plan| self.label_of(plan, &cells)).collect::<Result<_, _>>();
         let split = self.short_value(self.split, &cells[self.split]);
-        let verdict = labels.and_then(|labels| Ok((labels, split?, self.text_of(&mut cells)?)));
+        let adapter = self.adapter.map_or(Ok(None), |at| self.short_value(at, &cells[at]));
+        let verdict = labels.and_then(|labels| Ok((labels, split?, adapter?, self.text_of(&mut cells)?)));
         match verdict {
-            Ok((labels, split, text)) => Row::Paper(Paper { id, origin, text, labels, split, kept }),
+            Ok((labels, split, adapter, text)) => Row::Paper(Paper { id, origin, text, labels, split, adapter, kept }),
             Err(reason) => Row::Rejected(Rejection { origin, id: Some(id), reason }),
         }
     }
@@ -275,7 +281,7 @@ impl FieldPlan {
         }
     }
 
-    /// Label or split: what takes one of a few values.
+    /// Label, split or adapter: what takes one of a few values.
     fn short_value(&self, at: usize, cell: &Option<Value>) -> Result<Option<String>, String> {
         let Some(value) = cell else { return Ok(None) };
         short_text(value).ok_or_else(|| self.refusal(at, cell, "text, an integer or a boolean"))

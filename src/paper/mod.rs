@@ -95,6 +95,8 @@ pub struct Paper {
     pub labels: Vec<Option<Label>>,
     /// `train`, `dev`, `test`, ... as the corpus says.
     pub split: Option<String>,
+    /// What the field [`FieldMap::adapter`] says; `None` where the row does not have it, or nothing in it.
+    pub adapter: Option<String>,
     /// The values of [`FieldMap::keep`], in that order; `None` where the row has no such field.
     pub kept: Vec<Option<serde_json::Value>>,
 }

@@ -161,6 +161,16 @@ pub enum Error {
         /// Length of the mask.
         mask: usize,
     },
+    /// A batch that names adapters where there is nothing to choose, or none where there is.
+    #[error("a batch of {rows} rows names {got} adapters, the graph takes {expected}")]
+    BatchAdapters {
+        /// Rows of the batch.
+        rows: usize,
+        /// Adapters that it names.
+        got: usize,
+        /// How many it must name.
+        expected: usize,
+    },
     /// The run of a batch failed.
     #[error("a batch of {rows} rows × {columns} tokens could not be run")]
     Run {

@@ -5,6 +5,7 @@
 //! embeddings goes out. Invariant: a session that cannot give what was asked is an error, never another provider or
 //! a row of NaN.
 
+mod adapter;
 mod doctor;
 mod error;
 mod library;
@@ -15,6 +16,7 @@ mod search;
 mod session;
 mod stub;
 
+pub use adapter::AdapterChoice;
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
 pub use library::OnnxRuntime;
@@ -36,15 +38,19 @@ pub struct Batch {
     pub rows: usize,
     /// Length of the longest text, in tokens.
     pub columns: usize,
+    /// For a graph with several adapters, the place of each text's adapter in the bundle's list; else empty, and also
+    /// where the session was told which to take.
+    pub adapters: Vec<i64>,
 }
 
 impl Batch {
-    /// Refuses a batch whose vectors do not have `rows × columns` entries, or that has rows without columns.
+    /// Refuses a batch whose vectors do not have `rows × columns` entries, or that has rows without columns, or more adapters
+    /// than rows.
     fn check(&self) -> Result<(), Error> {
         let expected = self.rows.checked_mul(self.columns);
         let fits = expected == Some(self.ids.len()) && expected == Some(self.mask.len());
         if fits && (self.rows == 0 || self.columns > 0) {
-            return Ok(());
+            return adapter::check(&self.adapters, self.rows, !self.adapters.is_empty());
         }
         Err(Error::BatchShape { rows: self.rows, columns: self.columns, ids: self.ids.len(), mask: self.mask.len() })
     }

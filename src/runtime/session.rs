@@ -10,8 +10,9 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
-use crate::model::{ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING};
+use crate::model::{ADAPTER, ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING};
 
+use super::adapter::{self, AdapterChoice};
 use super::error::Error;
 use super::library::OnnxRuntime;
 use super::provider::ProviderChoice;
@@ -34,6 +35,8 @@ pub struct EncoderSession {
     session: Session,
     provider: &'static str,
     outputs: Vec<Output>,
+    takes_adapter: bool,
+    adapter: AdapterChoice,
 }
 
 /// An output that is read, and how many numbers it gives a text.
@@ -44,8 +47,8 @@ struct Output {
 }
 
 impl EncoderSession {
-    /// Opens the graph and checks that it is an encoder: inputs `input_ids` and `attention_mask` and nothing else,
-    /// output `sentence_embedding` of a fixed length.
+    /// Opens the graph and checks that it is an encoder: inputs `input_ids` and `attention_mask` and nothing else
+    /// but, where it has several adapters, `adapter`; output `sentence_embedding` of a fixed length.
     ///
     /// # Errors
     /// No threads, no such file, a file that ONNX Runtime cannot open, other inputs or outputs.
@@ -60,13 +63,25 @@ impl EncoderSession {
     /// As [`EncoderSession::open`], with each of `outputs` in the place of `sentence_embedding`.
     pub fn open_outputs(runtime: &OnnxRuntime, options: &SessionOptions, outputs: &[&str]) -> Result<Self, Error> {
         let session = open_session(runtime, options)?;
-        check_inputs(&session, &options.graph)?;
+        let takes_adapter = check_inputs(&session, &options.graph)?;
         let output = |name: &&str| {
             let dim = row_length(&session, &options.graph, name)?;
             Ok(Output { name: (*name).to_owned(), dim })
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
-        Ok(Self { session, provider: options.provider.resolve(), outputs })
+        let provider = options.provider.resolve();
+        Ok(Self { session, provider, outputs, takes_adapter, adapter: AdapterChoice::ByRow })
+    }
+
+    /// Says which of the graph's several adapters texts go through.
+    pub fn with_adapter(mut self, adapter: AdapterChoice) -> Self {
+        self.adapter = adapter;
+        self
+    }
+
+    /// Whether the graph has several adapters, of which each text goes through one.
+    pub fn takes_adapter(&self) -> bool {
+        self.takes_adapter
     }
 
     /// ONNX Runtime's name of the provider that runs the graph.
@@ -142,21 +157,25 @@ fn refusal(options: &SessionOptions, source: ort::Error) -> Error {
     Error::GraphUnloadable { path, source }
 }
 
-fn check_inputs(session: &Session, graph: &Path) -> Result<(), Error> {
+/// Whether an adapter is among the inputs; an error where they are not those of an encoder.
+fn check_inputs(session: &Session, graph: &Path) -> Result<bool, Error> {
     let fits = |outlet: &Outlet| {
         let tensor = outlet.dtype();
-        [INPUT_IDS, ATTENTION_MASK].contains(&outlet.name())
+        let sides = if outlet.name() == ADAPTER { 1 } else { 2 };
+        [INPUT_IDS, ATTENTION_MASK, ADAPTER].contains(&outlet.name())
             && tensor.tensor_type() == Some(TensorElementType::Int64)
-            && tensor.tensor_shape().is_some_and(|shape| shape.len() == 2 && shape.iter().all(|&length| length < 0))
+            && tensor.tensor_shape().is_some_and(|shape| shape.len() == sides && shape.iter().all(|&length| length < 0))
     };
     let inputs = session.inputs();
-    if inputs.len() == 2 && inputs.iter().all(fits) {
-        return Ok(());
+    let takes_adapter = inputs.iter().any(|outlet| outlet.name() == ADAPTER);
+    if inputs.len() == 2 + usize::from(takes_adapter) && inputs.iter().all(fits) {
+        return Ok(takes_adapter);
     }
+    let adapter = if takes_adapter { format!("; `{ADAPTER}`, int64 of shape [batch]") } else { String::new() };
     Err(Error::GraphInputs {
         path: graph.to_owned(),
         got: describe(inputs),
-        expected: format!("`{INPUT_IDS}` and `{ATTENTION_MASK}`, int64 of shape [batch, sequence], both free"),
+        expected: format!("`{INPUT_IDS}` and `{ATTENTION_MASK}`, int64 of shape [batch, sequence], both free{adapter}"),
     })
 }
 
@@ -189,7 +208,13 @@ impl RunBatch for EncoderSession {
         let failed = |source| Error::Run { rows, columns, source };
         let ids = TensorRef::from_array_view(([rows, columns], batch.ids.as_slice())).map_err(failed)?;
         let mask = TensorRef::from_array_view(([rows, columns], batch.mask.as_slice())).map_err(failed)?;
-        let inputs = ort::inputs![INPUT_IDS => ids, ATTENTION_MASK => mask];
+        let adapters = self.adapter.of_rows(batch);
+        adapter::check(&adapters, rows, self.takes_adapter)?;
+        let mut inputs = ort::inputs![INPUT_IDS => ids, ATTENTION_MASK => mask];
+        if self.takes_adapter {
+            let adapters = TensorRef::from_array_view(([rows], &*adapters)).map_err(failed)?;
+            inputs.extend(ort::inputs![ADAPTER => adapters]);
+        }
         let outputs = self.session.run(inputs).map_err(failed)?;
         let mut tables = Vec::with_capacity(self.outputs.len());
         for output in &self.outputs {
@@ -243,7 +268,8 @@ mod tests {
     }
 
     fn batch(ids: &[i64], mask: &[i64], columns: usize) -> Batch {
-        Batch { ids: ids.to_vec(), mask: mask.to_vec(), rows: ids.len() / columns, columns }
+        let rows = ids.len() / columns;
+        Batch { ids: ids.to_vec(), mask: mask.to_vec(), rows, columns, adapters: Vec::new() }
     }
 
     #[test]
@@ -304,6 +330,31 @@ mod tests {
         let mut wide = EncoderSession::open(&runtime, &options("two_rows.onnx")).unwrap();
         let error = wide.run(&batch(&[1, 2], &[1, 1], 1)).unwrap_err();
         assert_eq!(error.to_string(), "output `sentence_embedding` has shape [4, 4], expected [2, 4]");
+    }
+
+    #[test]
+    fn one_batch_may_mix_adapters_and_a_session_may_have_one_for_all() {
+        let Some(runtime) = runtime() else { return };
+        let mut session = EncoderSession::open(&runtime, &options("adapters.onnx")).unwrap();
+        assert!(session.takes_adapter());
+        let without = batch(&[8, 0, 3, 5], &[1, 0, 1, 1], 2);
+        let mixed = session.run(&Batch { adapters: vec![2, 0], ..without.clone() }).unwrap();
+        assert_eq!(mixed.row(0), [8.0 * 9.0, 8.25 * 10.0, 8.5 * 11.0, 8.75 * 12.0]);
+        assert_eq!(mixed.row(1), [4.0, 4.25 * 2.0, 4.5 * 3.0, 4.75 * 4.0]);
+        let alone = session.run(&Batch { adapters: vec![2], ..batch(&[8], &[1], 1) }).unwrap();
+        assert_eq!(alone.row(0), mixed.row(0));
+        let error = session.run(&without).unwrap_err().to_string();
+        assert_eq!(error, "a batch of 2 rows names 0 adapters, the graph takes 2");
+        let error = session.run(&Batch { adapters: vec![3, 0], ..without.clone() }).unwrap_err();
+        assert_eq!(error.to_string(), "a batch of 2 rows × 2 tokens could not be run", "there are three");
+        let mut fixed = session.with_adapter(AdapterChoice::Fixed(0));
+        assert_eq!(fixed.run(&without).unwrap().row(1), mixed.row(1));
+        let mut plain = EncoderSession::open(&runtime, &options("encoder.onnx")).unwrap();
+        assert!(!plain.takes_adapter());
+        let error = plain.run(&Batch { adapters: vec![0, 0], ..without }).unwrap_err().to_string();
+        assert_eq!(error, "a batch of 2 rows names 2 adapters, the graph takes 0");
+        let error = EncoderSession::open(&runtime, &options("adapter_table.onnx")).unwrap_err().to_string();
+        assert!(error.ends_with("[batch, sequence], both free; `adapter`, int64 of shape [batch]"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use super::error::Error;
 use super::{Batch, EmbeddingMatrix, RunBatch};
 
-/// Gives each row a pseudo-random unit vector that is a pure function of the row's unpadded ids.
+/// Gives each row a pseudo-random unit vector that is a pure function of the row's unpadded ids, and of its adapter
+/// where the batch names one.
 #[derive(Debug, Clone)]
 pub struct StubSession {
     dim: usize,
@@ -44,7 +45,8 @@ impl RunBatch for StubSession {
         for row in 0..batch.rows {
             let span = row * batch.columns..(row + 1) * batch.columns;
             let tokens = batch.ids[span.clone()].iter().zip(&batch.mask[span]);
-            let seed = tokens.filter(|(_, mask)| **mask != 0).fold(0, |state, (&id, _)| mix(state ^ id as u64));
+            let start = batch.adapters.get(row).map_or(0, |&adapter| mix(!(adapter as u64)));
+            let seed = tokens.filter(|(_, mask)| **mask != 0).fold(start, |state, (&id, _)| mix(state ^ id as u64));
             push_unit_vector(seed, self.dim, &mut data);
         }
         Ok(EmbeddingMatrix { rows: batch.rows, dim: self.dim, data })
@@ -80,7 +82,7 @@ mod tests {
         let pad = |value: i64, row: &&[i64]| vec![value; columns - row.len()];
         let ids = rows.iter().flat_map(|row| [row.to_vec(), pad(7, row)].concat()).collect();
         let mask = rows.iter().flat_map(|row| [vec![1; row.len()], pad(0, row)].concat()).collect();
-        Batch { ids, mask, rows: rows.len(), columns }
+        Batch { ids, mask, rows: rows.len(), columns, adapters: Vec::new() }
     }
 
     #[test]
@@ -92,6 +94,19 @@ mod tests {
         assert_ne!(padded.row(0), padded.row(1));
         let norm: f64 = alone.data.iter().map(|value| f64::from(*value).powi(2)).sum();
         assert!((norm - 1.0).abs() < 1e-6, "{norm}");
+    }
+
+    #[test]
+    fn adapters_give_vectors_of_their_own() {
+        let same = batch(&[&[101, 5], &[101, 5], &[101, 5]], 2);
+        let mut stub = StubSession::new(8);
+        let plain = stub.run(&same).unwrap();
+        let mixed = stub.run(&Batch { adapters: vec![0, 1, 0], ..same.clone() }).unwrap();
+        assert_eq!(mixed.row(0), mixed.row(2));
+        assert_ne!(mixed.row(0), mixed.row(1));
+        assert_ne!(mixed.row(0), plain.row(0));
+        let error = stub.run(&Batch { adapters: vec![0, 1], ..same }).unwrap_err().to_string();
+        assert_eq!(error, "a batch of 3 rows names 2 adapters, the graph takes 3");
     }
 
     #[test]
@@ -107,12 +122,12 @@ mod tests {
     #[test]
     fn a_batch_that_does_not_fit_its_shape_is_refused() {
         let mut stub = StubSession::new(4);
-        let wrong = Batch { ids: vec![1, 2, 3], mask: vec![1, 1, 1, 1], rows: 2, columns: 2 };
+        let wrong = Batch { ids: vec![1, 2, 3], mask: vec![1, 1, 1, 1], rows: 2, columns: 2, adapters: vec![] };
         let message = stub.run(&wrong).unwrap_err().to_string();
         assert!(message.starts_with("a batch of 2 rows × 2 columns came with 3 ids and 4 mask values"), "{message}");
-        let hollow = Batch { ids: vec![], mask: vec![], rows: 2, columns: 0 };
+        let hollow = Batch { ids: vec![], mask: vec![], rows: 2, columns: 0, adapters: vec![] };
         assert!(stub.run(&hollow).is_err());
-        let none = Batch { ids: vec![], mask: vec![], rows: 0, columns: 0 };
+        let none = Batch { ids: vec![], mask: vec![], rows: 0, columns: 0, adapters: vec![] };
         assert_eq!(stub.run(&none).unwrap().data, Vec::<f32>::new());
     }
 }

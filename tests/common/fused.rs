@@ -9,7 +9,7 @@ use ndarray::Array2;
 use offprint::encode::{BundleEncoder, Encoding, OpenedEncoder, assemble};
 use offprint::heads::Head;
 use offprint::model::Bundle;
-use offprint::runtime::ProviderChoice;
+use offprint::runtime::{AdapterChoice, ProviderChoice};
 
 use crate::common::{Workplace, root, tiny_reference_bundle};
 
@@ -49,7 +49,13 @@ pub struct Graph {
 impl Graph {
     pub fn open(bundle: &Path, outputs: &[(&str, usize)]) -> Self {
         let bundle = Bundle::open(bundle).unwrap();
-        let encoder = BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, threads: 2 };
+        let encoder = BundleEncoder {
+            bundle,
+            ort_lib: None,
+            provider: ProviderChoice::Cpu,
+            threads: 2,
+            adapter: AdapterChoice::default(),
+        };
         let dim = outputs.iter().map(|(_, width)| width).sum();
         Self { opened: encoder.open_outputs(outputs).unwrap(), dim }
     }

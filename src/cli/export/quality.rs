@@ -21,6 +21,7 @@ use offprint::model::{Bundle, Manifest, Quality, Task};
 use offprint::paper::{self, Corpus, LABEL_SEPARATOR, Label, LabelKind, Rejection, Row, Template};
 
 use super::super::corpus_args::CorpusArgs;
+use super::super::head_fit::check_any_adapter;
 use super::super::say::remark;
 use super::super::self_check::common_heads;
 use super::super::train::text_source_of;
@@ -203,7 +204,7 @@ impl<'a> Asked<'a> {
             return label_kind(&self.args, common[0].1.task, "the graph's head").map(Some);
         };
         head.check_dim(original.dim)?;
-        head.check_identity(original.identity().fields())?;
+        check_any_adapter(head, original)?;
         let source = text_source_of(corpus, &new.template);
         if source != head.template_or_field {
             let file = self.args.head.as_deref().unwrap_or(Path::new("")).display();
@@ -343,7 +344,7 @@ impl<'a> Asked<'a> {
 /// What the bundle to compare with says of the flags before there is a new one.
 fn check_against(args: &QualityArgs, head: Option<&Head>, original: &Manifest) -> Result<()> {
     match (head, &args.label) {
-        (Some(head), _) => Ok(head.check_identity(original.identity().fields())?),
+        (Some(head), _) => Ok(check_any_adapter(head, original)?),
         (None, Some(label)) if original.heads.is_empty() => Err(no_one_head(label, 0)),
         (None, _) => Ok(()),
     }

@@ -8,6 +8,7 @@ use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Quality
 
 use super::super::Status;
 use super::super::check::cosine;
+use super::super::inspect_manifest::describe_adapter;
 use super::super::say::remark;
 use super::publish::Outcome;
 
@@ -112,6 +113,12 @@ fn bundle(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
     ));
+    if let Some(adapter) = &manifest.fused_adapter {
+        remark(&format!("adapter {}: every text goes through it", describe_adapter(adapter)));
+    }
+    for adapter in &manifest.adapters {
+        remark(&format!("adapter {}: for texts that ask for it", describe_adapter(adapter)));
+    }
     manifest.heads.iter().for_each(head_in_graph);
     remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",

@@ -12,6 +12,7 @@ use offprint::model::Bundle;
 use offprint::runtime::ProviderChoice;
 
 use super::super::Status;
+use super::super::adapter_args::AdapterArgs;
 use super::super::export::{run_to_end, this_program};
 use super::super::say::say;
 use super::super::signals::Stop;
@@ -28,6 +29,10 @@ pub(crate) struct FuseCheckArgs {
     /// The heads, in the order in which they were fused
     heads: Vec<PathBuf>,
 
+    /// The one of the bundle's several adapters that the heads were trained on
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+
     /// ONNX Runtime library to load
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
@@ -36,7 +41,10 @@ pub(crate) struct FuseCheckArgs {
 pub(crate) fn run(args: &FuseCheckArgs) -> Result<Status> {
     let open = |folder: &Path| {
         let bundle = Bundle::open(folder)?;
-        Ok(BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads: 1 })
+        let flags = AdapterArgs { adapter: args.adapter.clone(), adapter_field: None };
+        let adapter = flags.choose(&folder.display().to_string(), &bundle.manifest)?.choice();
+        let (ort_lib, provider) = (args.ort_lib.clone(), ProviderChoice::Cpu);
+        Ok(BundleEncoder { bundle, ort_lib, provider, threads: 1, adapter })
     };
     let [plain, fused]: [Result<BundleEncoder>; 2] = [&args.bundle, &args.fused].map(|folder| open(folder));
     let heads = args.heads.iter().map(|file| Ok(Head::load(file)?)).collect::<Result<Vec<_>>>()?;
@@ -48,6 +56,8 @@ pub(crate) fn run(args: &FuseCheckArgs) -> Result<Status> {
 pub(super) struct Asked<'a> {
     /// Files of the heads, in their order.
     pub heads: &'a [&'a Path],
+    /// The one of the bundle's several adapters that they were trained on.
+    pub adapter: Option<&'a str>,
     pub ort_lib: Option<&'a Path>,
     /// Asks it to give up.
     pub stop: &'a Stop,
@@ -56,6 +66,9 @@ pub(super) struct Asked<'a> {
 /// Measures in a process of its own.
 pub(super) fn in_child(plain: &Path, fused: &Path, asked: &Asked<'_>) -> Result<FusedAgreement> {
     let mut command = this_program("fuse-check", asked.ort_lib)?;
+    if let Some(adapter) = asked.adapter {
+        command.args(["--adapter", adapter]);
+    }
     command.arg("--").arg(plain).arg(fused).args(asked.heads);
     let output = run_to_end(command, &|| asked.stop.signal().is_some())?;
     if !output.status.success() {

@@ -14,6 +14,7 @@ use offprint::heads::{FoldedHead, Head};
 use offprint::model::{Bundle, Manifest};
 use offprint::runtime::OnnxRuntime;
 
+use super::adapter_args::AdapterArgs;
 use super::export::{Asked, NewBundle, Original, Outcome, head_in_graph, refuse_foreign_folder};
 use super::head_fit::{check_encoder, warn_of_texts};
 use super::hub::HubArgs;
@@ -35,6 +36,10 @@ pub(crate) struct FuseArgs {
 
     #[command(flatten)]
     hub: HubArgs,
+
+    /// Adapter that the heads were trained on, where the bundle carries several; `classify` then takes it for them
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
 
     /// Head that goes into the graph, and what it is called there [default: the name of the file]; may be given several
     /// times
@@ -66,17 +71,21 @@ pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(ort_lib)?;
     let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), ort_lib)?;
+    let flags = AdapterArgs { adapter: args.adapter.clone(), adapter_field: None };
+    let adapters = flags.choose(&args.model, &bundle.manifest)?;
+    let adapter = adapters.name();
+    let identity = bundle.manifest.identity_of(adapters.place());
     let source = format!("template {}", bundle.manifest.template);
     let linear = named.iter().zip(&heads).map(|((name, file), head)| {
-        let encoder_changed = check_encoder(head, &bundle, args.allow_encoder_change)?;
+        let encoder_changed = check_encoder(head, (&bundle.manifest, &identity), args.allow_encoder_change)?;
         warn_of_texts(&file.display().to_string(), &head.template_or_field, &source);
-        Ok(linear_head(name, head, encoder_changed))
+        Ok(LinearHead { encoder_changed, adapter: adapter.map(str::to_owned), ..linear_head(name, head) })
     });
     let linear = linear.collect::<Result<Vec<LinearHead>>>()?;
     let files: Vec<&Path> = named.iter().map(|(_, file)| file.as_path()).collect();
     let agreement = OnceCell::new();
     let stop = Stop::on_signals()?;
-    let checked = check::Asked { heads: &files, ort_lib, stop: &stop };
+    let checked = check::Asked { heads: &files, adapter, ort_lib, stop: &stop };
     let new = NewBundle {
         output: &args.output,
         ort_lib,
@@ -142,7 +151,7 @@ fn named_file(head: &str) -> Result<(String, PathBuf)> {
 }
 
 /// The head as the graph is to have it.
-fn linear_head(name: &str, head: &Head, encoder_changed: bool) -> LinearHead {
+fn linear_head(name: &str, head: &Head) -> LinearHead {
     let FoldedHead { weights, bias } = head.folded();
     LinearHead {
         name: name.to_owned(),
@@ -153,7 +162,8 @@ fn linear_head(name: &str, head: &Head, encoder_changed: bool) -> LinearHead {
         bias,
         file_hash: head.file_hash().map(str::to_owned),
         trained_with: head.template_or_field.clone(),
-        encoder_changed,
+        encoder_changed: false,
+        adapter: None,
         license: head.license.clone(),
         wide: false,
     }

@@ -8,10 +8,13 @@ log.onnx        the same, then the logarithm: a text of ids that are 0 alone giv
 no_mask.onnx    takes `input_ids` alone
 free_dim.onnx   gives embeddings as long as the text: ids times mask
 two_rows.onnx   gives twice as many rows as it was asked for
+adapters.onnx   encoder.onnx with three adapters to choose from: column d times 1 + d, 5 + d or 9 + d
+adapter_table.onnx  the same, but takes a table of adapters instead of one for each text
 
-Two that take the ids of tests/data/tiny-bert (random table, 128 ids, 24 values) and break the promise that a vector
-depends on its text alone:
+Three that take the ids of tests/data/tiny-bert (random table, 128 ids, 24 values), of which the last two break the
+promise that a vector depends on its text alone:
 
+several.onnx    a healthy one with three adapters: the mean times a random factor for each column, 1 for the first adapter
 per_tensor.onnx token vectors go through 8 bits at one scale for the whole batch, as dynamic quantisation does it
 sum32.onnx      the mean is summed in single precision, in an order that depends on the shape of the batch
 """
@@ -30,11 +33,12 @@ TABLE = (np.arange(IDS)[:, None] + np.arange(DIM)[None, :] / 4).astype(np.float3
 RANDOM = np.random.default_rng(3).standard_normal((128, 24)).astype(np.float32)
 
 
-def write(name, nodes, inputs=("input_ids", "attention_mask"), dim=DIM, constants=(), table=TABLE):
+def write(name, nodes, inputs=("input_ids", "attention_mask"), dim=DIM, constants=(), table=TABLE, adapter=None):
+    third = [helper.make_tensor_value_info("adapter", TensorProto.INT64, adapter)] if adapter else []
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(x, TensorProto.INT64, ["batch", "sequence"]) for x in inputs],
+        [helper.make_tensor_value_info(x, TensorProto.INT64, ["batch", "sequence"]) for x in inputs] + third,
         [helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["rows", dim])],
         [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1]), "axis"), *constants],
     )
@@ -81,6 +85,24 @@ write(
     [*mean("once"), helper.make_node("Concat", ["once", "once"], ["sentence_embedding"], axis=0)],
     constants=[last],
 )
+several = numpy_helper.from_array(np.arange(1, 13).reshape(3, DIM).astype(np.float32), "adapters")
+adapted = [
+    *mean("plain"),
+    helper.make_node("Gather", ["adapters", "adapter"], ["factors"]),
+    helper.make_node("Mul", ["plain", "factors"], ["sentence_embedding"]),
+]
+write("adapters.onnx", adapted, constants=[last, several], adapter=["batch"])
+adapted[-1] = helper.make_node("Mul", ["plain", "first"], ["sentence_embedding"])
+adapted.insert(-1, helper.make_node("ReduceMax", ["factors"], ["first"], axes=[1], keepdims=0))
+write("adapter_table.onnx", adapted, constants=[last, several], adapter=["batch", "choices"])
+factors = np.concatenate([np.ones((1, 24)), np.random.default_rng(5).uniform(-2, 2, (2, 24))]).astype(np.float32)
+adapted = [
+    *mean("plain"),
+    helper.make_node("Gather", ["adapters", "adapter"], ["factors"]),
+    helper.make_node("Mul", ["plain", "factors"], ["sentence_embedding"]),
+]
+factors = numpy_helper.from_array(factors, "adapters")
+write("several.onnx", adapted, dim=24, constants=[last, factors], table=RANDOM, adapter=["batch"])
 quantised = mean("sentence_embedding", tokens="coarse")
 quantised[1:1] = [
     helper.make_node("DynamicQuantizeLinear", ["tokens"], ["bytes", "scale", "zero"]),
