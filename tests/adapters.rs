@@ -115,6 +115,7 @@ fn batch(rows: &[&Vec<i64>], padding: usize) -> Batch {
         mask: rows.iter().flat_map(|row| fill(vec![1; row.len()], 0)).collect(),
         rows: rows.len(),
         columns,
+        adapters: Vec::new(),
     }
 }
 
@@ -174,4 +175,68 @@ fn every_adapter_gives_the_vectors_of_its_library_in_any_batch() {
             }
         }
     }
+}
+
+/// Pairs of bases and lists of adapters: of one form, of several forms and functions, behind attention too, and with
+/// layers that some leave out.
+const SEVERAL: [(&str, &[&str]); 3] = [
+    ("bert-b", &["bert-seq", "bert-by-layer", "bert-double", "bert-left-out", "bert-parallel", "bert-plain-sum"]),
+    ("bert-b", &["bert-seq", "bert-left-out"]),
+    ("roberta-a", &["roberta-double", "roberta-seq"]),
+];
+
+/// As a share of a row's norm: the separate graphs add the same numbers in another order.
+const SAME: f64 = 1e-6;
+
+#[test]
+fn each_text_of_a_mixed_batch_gets_the_vector_of_its_own_adapter() {
+    let Some(runtime) = runtime() else { return };
+    for ((base, list), pooling) in SEVERAL.iter().flat_map(|several| Pooling::ALL.map(|pooling| (several, pooling))) {
+        let place = Workplace::new();
+        checkpoint(base, &place.path("checkpoint"));
+        let plain = ExportOptions {
+            pooling: Some(pooling),
+            normalize: Some(false),
+            ..ExportOptions::new(place.path("checkpoint"))
+        };
+        let source = |name: &str| AdapterSource::new(adapters().join(name));
+        let named = list.iter().map(|name| ((*name).to_owned(), source(name))).collect();
+        let bundle = export(&ExportOptions { adapters: named, ..plain.clone() }, &place.path("several"));
+        let names: Vec<&str> = bundle.manifest.adapters.iter().map(|adapter| &*adapter.name).collect();
+        assert_eq!(names, *list);
+        let mut several = [1, 2].map(|threads| session(&runtime, &bundle, threads));
+
+        let reference = Reference::open(list[0]);
+        let rows: Vec<&Vec<i64>> = reference.rows.iter().collect();
+        let mut alone = Vec::new();
+        for (number, name) in list.iter().enumerate() {
+            let options = ExportOptions { adapter: Some(source(name)), ..plain.clone() };
+            let fused = export(&options, &place.path(name));
+            assert_eq!(fused.manifest.fused_adapter.as_ref().unwrap().hash, bundle.manifest.adapters[number].hash);
+            let want = run(&mut session(&runtime, &fused, 2), &batch(&rows, 0));
+            let one = |row: &&Vec<i64>| Batch { adapters: vec![number as i64], ..batch(&[row], 0) };
+            let got: Vec<Vec<f32>> = rows.iter().map(|row| run(&mut several[0], &one(row)).remove(0)).collect();
+            let share = largest_share(&got, &want);
+            println!("{name} of {} {pooling}: {share:.1e}", list.len());
+            assert!(share <= SAME, "{name} of {list:?} {pooling}: {share:e}");
+            assert!(largest_share(&got, &reference_of(name, pooling)) <= TOLERANCE, "{name} {pooling}");
+            alone.push(got);
+        }
+        // Every row with every adapter, in batches that mix them; a row of one token takes a kernel of its own.
+        for (shift, padding) in [(0, 0), (1, 3), (2, 1), (3, 6)] {
+            let owners: Vec<usize> = (1..rows.len()).map(|row| (row * (shift + 1) + shift) % list.len()).collect();
+            let adapters = owners.iter().map(|owner| *owner as i64).collect();
+            let mixed = Batch { adapters, ..batch(&rows[1..], padding) };
+            for session in &mut several {
+                let got = run(session, &mixed);
+                for (row, values) in got.iter().enumerate() {
+                    assert_eq!(bits(values), bits(&alone[owners[row]][row + 1]), "row {row} of {owners:?}");
+                }
+            }
+        }
+    }
+}
+
+fn reference_of(name: &str, pooling: Pooling) -> Vec<Vec<f32>> {
+    Reference::open(name).values(pooling)
 }

@@ -70,6 +70,11 @@ impl Adaptation {
             let found = names.into_iter().find_map(|name| Some((weights.get(&format!("{name}.weight"))?, name)));
             let path = || adapter.weights_path().to_owned();
             let Some((matrix, name)) = found else {
+                // A pooler, say, which the checkpoint may lack; none of the vectors comes from it.
+                if !in_encoder.starts_with(config.architecture.layers.stem()) {
+                    tracing::debug!(module, "is changed by the adapter and not in the checkpoint");
+                    continue;
+                }
                 return Err(AdapterError::NoModule { path: path(), module: module.to_owned() }.into());
             };
             let shape = [low_rank.up.shape()[0], low_rank.down.shape()[1]];

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::client::one_line;
 use super::id::is_safe_file;
 use super::{Error, HubId};
-use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHTS_FILES};
 use crate::model::sentence::Module;
 use crate::model::shards::Index;
+use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHTS_FILES};
 
 /// Which modules follow the encoder, and in which folders they lie.
 pub(super) const MODULES: &str = "modules.json";
@@ -239,13 +239,17 @@ mod tests {
     #[test]
     fn of_an_adapter_its_config_and_its_weights_are_taken() {
         let plan = |names: &[&str]| Plan::of_adapter(&HubId::parse("org/x").unwrap(), &listed(names));
-        let all = ["README.md", "adapter_config.json", "pytorch_adapter.bin", "pytorch_model_head.bin", "head_config.json"];
+        let all =
+            ["README.md", "adapter_config.json", "pytorch_adapter.bin", "pytorch_model_head.bin", "head_config.json"];
         let got = plan(&all).unwrap();
         assert_eq!((got.small.as_slice(), got.weights.as_str()), (&["adapter_config.json".to_owned()][..], all[2]));
         let both = plan(&["adapter_config.json", "adapter_model.bin", "adapter_model.safetensors"]).unwrap();
         assert_eq!(both.weights, "adapter_model.safetensors");
         let error = plan(&["config.json", "model.safetensors"]).unwrap_err().to_string();
-        assert!(error.starts_with("`org/x` is no adapter, expected `adapter_config.json` and one of: adapter.safe"), "{error}");
+        assert!(
+            error.starts_with("`org/x` is no adapter, expected `adapter_config.json` and one of: adapter.safe"),
+            "{error}"
+        );
     }
 
     #[test]
