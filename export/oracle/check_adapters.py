@@ -56,7 +56,7 @@ def write_all(folder):
     base = folder / "base"
     transformers.BertModel(transformers.BertConfig()).save_pretrained(base)
     shutil.copy("tests/data/tiny-architectures/tokenizer.json", base)
-    kinds = {name: adapters.SeqBnConfig() for name in SEQUENTIAL} | {"double": adapters.DoubleSeqBnConfig()}
+    kinds = {name: adapters.SeqBnConfig() for name in SEQUENTIAL} | {"houlsby": adapters.DoubleSeqBnConfig()}
     makers = {}
     for seed, (name, config) in enumerate(kinds.items()):
 
@@ -139,7 +139,7 @@ def check_one(offprint, folder, name, want, rows):
 
 def check_several(offprint, folder, wanted, rows):
     found, passed = {}, True
-    names = [*SEQUENTIAL, "double"]
+    names = [*SEQUENTIAL, "houlsby"]
     for pooling in ("cls", "mean"):
         flag = ",".join(f"{name}={folder / name}" for name in names)
         graph = export(offprint, folder, folder / f"several-{pooling}", pooling, ["--adapters", flag])
