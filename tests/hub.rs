@@ -219,16 +219,14 @@ fn a_model_that_does_not_say_how_it_pools_is_refused_before_its_weights_are_load
 
 #[test]
 fn a_recipe_is_found_by_its_name_and_by_its_source() {
-    for model in ["specter2", "allenai/specter2_base"] {
-        let (place, hub) = (Workplace::new(), HubServer::with_model("allenai/specter2_base", &tiny_checkpoint()));
+    for (model, id) in [("specter", "allenai/specter"), ("allenai/specter2_base", "allenai/specter2_base")] {
+        let (place, hub) = (Workplace::new(), HubServer::with_model(id, &tiny_checkpoint()));
         // A folder that is called as the organisation does not hide a model that is known.
         fs::create_dir(place.path("allenai")).unwrap();
         let said = run(&place, &hub, &["export", "--model", model, "--max-length", "32", "-o", "bundle"], 0);
-        said.expect(&[
-            "recipe specter2: these are the vectors of SPECTER2's base model; its adapters",
-            "pooling cls, not normalized, template model-card",
-        ]);
-        assert!(place.read("bundle/bundle.toml").contains("name = \"allenai/specter2_base\""));
+        said.expect(&[": the files were not seen", "pooling cls, not normalized, template model-card"]);
+        let manifest = place.read("bundle/bundle.toml");
+        assert!(manifest.contains(&format!("name = \"{id}\"")) && !manifest.contains("adapter"), "{manifest}");
         let args = ["export", "--model", model, "--max-length", "32", "--recipe", "none", "-o", "other"];
         let said = run(&place, &hub, &args, 2);
         said.expect(&["does not say how its token states become one vector"]);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Workplace, root, tiny_checkpoint};
 use hub_server::{COMMIT, Fault, HubServer, sha256};
-use offprint::model::hub::{Error, Event, Hub, HubId, HubRequest, HubSettings, LockFile, Snapshot};
+use offprint::model::hub::{Error, Event, Hub, HubId, HubKind, HubRequest, HubSettings, LockFile, Snapshot};
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -48,6 +48,7 @@ impl Desk {
         settings.read_timeout = Duration::from_millis(700);
         settings.offline = self.offline;
         let request = HubRequest {
+            kind: HubKind::Model,
             id: HubId::parse("org/tiny")?,
             revision: revision.to_owned(),
             choices_known: self.choices_known,

@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use offprint::graph::ExportOptions;
-use offprint::model::hub::{Error, Hub, HubId, HubRequest, HubSettings, LockFile, Snapshot};
+use offprint::graph::{AdapterSource, ExportOptions};
+use offprint::model::hub::{Error, Hub, HubId, HubKind, HubRequest, HubSettings, LockFile, Snapshot};
 use offprint::model::{BUNDLE_FORMAT, Bundle, Checkpoint, MANIFEST_FILE, Recipe};
 use offprint::runtime::OnnxRuntime;
 
 use super::hub_progress::Shower;
 use super::say::remark;
 use super::{export, user_error};
+
+/// The branch that is meant where none is named.
+const MAIN: &str = "main";
 
 /// Which files of a model on the hub are meant.
 #[derive(Debug, Args)]
@@ -61,7 +64,7 @@ impl Wanted {
     pub(crate) fn new(id: HubId, recipe: Option<Recipe>, args: &HubArgs) -> Self {
         let of_id = recipe.as_ref().filter(|recipe| recipe.source == id.as_str());
         let pinned = of_id.and_then(|recipe| recipe.revision.clone());
-        let revision = args.revision.clone().or(pinned).unwrap_or_else(|| "main".to_owned());
+        let revision = args.revision.clone().or(pinned).unwrap_or_else(|| MAIN.to_owned());
         let pooling_known = recipe.as_ref().is_some_and(|recipe| recipe.pooling.is_some());
         Self { id, revision, recipe, offline: args.offline, pooling_known }
     }
@@ -69,6 +72,12 @@ impl Wanted {
     fn choices_known(&self) -> bool {
         let known = |recipe: &Recipe| recipe.normalize.is_some() && recipe.max_length.is_some();
         self.pooling_known && self.recipe.as_ref().is_some_and(known)
+    }
+
+    /// The adapter that belongs to the recipe's model.
+    fn own_adapter(&self) -> Result<Option<HubId>, Error> {
+        let id = self.recipe.as_ref().and_then(|recipe| recipe.adapters.get(recipe.adapter.as_ref()?));
+        id.map(|id| HubId::parse(id)).transpose()
     }
 
     /// The choices of the recipe, else the checkpoint's own.
@@ -138,7 +147,14 @@ pub(crate) fn checkpoint(wanted: &Wanted, cache_dir: &Path) -> Result<ExportOpti
             recipe.name, recipe.source, wanted.id, wanted.revision
         ));
     }
-    let Snapshot { folder, commit, .. } = fetch(wanted, &LockFile::new(cache_dir))?;
+    let request = HubRequest {
+        id: wanted.id.clone(),
+        revision: wanted.revision.clone(),
+        choices_known: wanted.choices_known(),
+        pooling_known: wanted.pooling_known,
+        kind: HubKind::Model,
+    };
+    let Snapshot { folder, commit, .. } = fetch(&request, wanted.offline, &LockFile::new(cache_dir))?;
     if let Some(recipe) = &wanted.recipe {
         recipe.verify(&folder)?;
         if let Some(note) = &recipe.note {
@@ -148,20 +164,42 @@ pub(crate) fn checkpoint(wanted: &Wanted, cache_dir: &Path) -> Result<ExportOpti
     Ok(wanted.options(&folder, &commit))
 }
 
+/// An adapter in the hub's cache, downloaded where it is missing: `ID` or `ID@REVISION`.
+pub(crate) fn adapter(word: &str, args: &HubArgs, cache_dir: &Path) -> Result<AdapterSource> {
+    let (id, revision) = word.split_once('@').unwrap_or((word, MAIN));
+    let id = HubId::parse(id)?;
+    let request = HubRequest {
+        id: id.clone(),
+        revision: revision.to_owned(),
+        choices_known: true,
+        pooling_known: true,
+        kind: HubKind::Adapter,
+    };
+    let Snapshot { folder, commit, .. } = fetch(&request, args.offline, &LockFile::new(cache_dir))?;
+    let name = Some(id.to_string());
+    Ok(AdapterSource { name, revision: Some(commit), ..AdapterSource::new(folder) })
+}
+
 /// The bundle of the model: the one in the cache folder, made first if it is not there.
 pub(crate) fn bundle(wanted: &Wanted, cache_dir: &Path, ort_lib: Option<&Path>) -> Result<Bundle> {
     let lock = LockFile::new(cache_dir);
-    if let Some(locked) = lock.find(&wanted.id, &wanted.revision)? {
-        let folder = bundle_folder(wanted, cache_dir, &locked.commit);
+    let own = wanted.own_adapter()?;
+    let pinned = |id: &HubId, revision: &str| Ok::<_, Error>(lock.find(id, revision)?.map(|model| model.commit));
+    let adapter = own.as_ref().map_or(Ok(None), |id| pinned(id, MAIN))?;
+    if let Some(commit) = pinned(&wanted.id, &wanted.revision)?.filter(|_| adapter.is_some() == own.is_some()) {
+        let folder = bundle_folder(wanted, cache_dir, (&commit, adapter.as_deref()));
         if folder.join(MANIFEST_FILE).is_file() {
             return open(&folder);
         }
     }
     // The new bundle will be run once: better said before a download than after it.
     OnnxRuntime::find(ort_lib)?;
-    let options = checkpoint(wanted, cache_dir)?;
+    let mut options = checkpoint(wanted, cache_dir)?;
+    let args = HubArgs { revision: None, offline: wanted.offline };
+    options.adapter = own.map(|id| self::adapter(id.as_str(), &args, cache_dir)).transpose()?;
     let commit = options.revision.clone().unwrap_or_default();
-    let folder = bundle_folder(wanted, cache_dir, &commit);
+    let adapter = options.adapter.as_ref().and_then(|adapter| adapter.revision.as_deref());
+    let folder = bundle_folder(wanted, cache_dir, (&commit, adapter));
     // Whoever comes second finds the bundle of the first.
     let _guard = LockFile::guard(&folder.with_extension("lock"), || {
         remark(&format!("waiting for another process that exports {}", wanted.id));
@@ -180,30 +218,27 @@ fn open(folder: &Path) -> Result<Bundle> {
     })
 }
 
-/// `bundles/<id>/<commit>-<choices>` in the cache folder.
-fn bundle_folder(wanted: &Wanted, cache_dir: &Path, commit: &str) -> PathBuf {
+/// `bundles/<id>/<commit>-<choices>` in the cache folder; the commits are the model's and its adapter's.
+fn bundle_folder(wanted: &Wanted, cache_dir: &Path, (commit, adapter): (&str, Option<&str>)) -> PathBuf {
     let options = wanted.options(Path::new(""), commit);
-    let choices = format!(
+    let mut choices = format!(
         "{BUNDLE_FORMAT} {:?} {:?} {:?} {:?} {}",
         options.pooling, options.normalize, options.max_length, options.template, options.precision
     );
+    if let Some(adapter) = adapter {
+        choices += &format!(" {:?} {adapter}", wanted.recipe.as_ref().and_then(|recipe| recipe.adapter.as_ref()));
+    }
     let choices = blake3::hash(choices.as_bytes()).to_hex();
     let name = format!("{}-{}", commit.get(..12).unwrap_or(commit), &choices[..12]);
     cache_dir.join("bundles").join(wanted.id.folder_name()).join(name)
 }
 
-fn fetch(wanted: &Wanted, lock: &LockFile) -> Result<Snapshot> {
+fn fetch(request: &HubRequest, offline: bool, lock: &LockFile) -> Result<Snapshot> {
     let mut settings = HubSettings::from_environment()?;
-    settings.offline |= wanted.offline;
-    let request = HubRequest {
-        id: wanted.id.clone(),
-        revision: wanted.revision.clone(),
-        choices_known: wanted.choices_known(),
-        pooling_known: wanted.pooling_known,
-    };
-    let mut shower = Shower::new(&wanted.id);
+    settings.offline |= offline;
+    let mut shower = Shower::new(&request.id);
     let hub = Hub::new(&settings)?.with_check(Checkpoint::check_without_weights);
-    let snapshot = hub.fetch(&request, lock, &mut |event| shower.show(event));
+    let snapshot = hub.fetch(request, lock, &mut |event| shower.show(event));
     shower.end();
     Ok(snapshot?)
 }

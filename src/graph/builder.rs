@@ -2,9 +2,9 @@
 //! where that name is taken, so that a message of ONNX Runtime can be traced to a place in the encoder. Knows no
 //! architecture.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::model::{self, Activation, EncoderConfig, LinearName, Tensor, Weights};
+use crate::model::{self, Activation, EncoderConfig, LinearName, LowRank, Tensor, Weights};
 
 use super::constants::{Computed, Constant, Values};
 use super::onnx::{AttributeProto, ElementType, GraphProto, NodeProto, TensorProto, ValueInfoProto};
@@ -45,6 +45,8 @@ pub(super) struct GraphBuilder<'a> {
     uses: HashMap<String, usize>,
     scope: String,
     parameters: u64,
+    /// What is added to linear layers of the checkpoint, by their names.
+    changes: BTreeMap<String, LowRank<'a>>,
     /// Tensors of the checkpoint that were asked for.
     used: HashSet<String>,
     /// Those of them that are not there, in the order of their use.
@@ -56,6 +58,11 @@ pub(super) struct GraphBuilder<'a> {
 impl<'a> GraphBuilder<'a> {
     pub(super) fn new(weights: &'a Weights) -> Self {
         Self { weights: Some(weights), ..Self::empty() }
+    }
+
+    /// Linear layers of these names get their weights with what is added to them.
+    pub(super) fn change(&mut self, changes: BTreeMap<String, LowRank<'a>>) {
+        self.changes = changes;
     }
 
     /// For nodes that are to be added to `graph`, by [`GraphBuilder::finish_into`]: no name of it is used again.
@@ -76,6 +83,7 @@ impl<'a> GraphBuilder<'a> {
             uses: HashMap::new(),
             scope: String::new(),
             parameters: 0,
+            changes: BTreeMap::new(),
             used: HashSet::new(),
             missing: Vec::new(),
             problem: None,
@@ -202,12 +210,22 @@ impl<'a> GraphBuilder<'a> {
         }
     }
 
+    /// A constant of f32 from another file than the checkpoint, counted among the parameters.
+    pub(super) fn added(&mut self, name: &str, shape: Vec<usize>, values: Values<'a>) -> Value {
+        self.parameters += shape.iter().map(|size| *size as u64).product::<u64>();
+        self.weights_constant(name, shape, Some(values))
+    }
+
     /// `input` [.., in] times the matrix `<name>.weight` (stored [out, in]) plus `<name>.bias` where there is one, both
     /// times `scale`.
     pub(super) fn linear(&mut self, input: &str, name: &str, linear: Linear) -> Value {
         let Linear { inputs, outputs, scale, bias, .. } = linear;
         let (matrix_name, tensor) = self.share(&format!("{name}.weight"), &[outputs, inputs], linear.share);
-        let values = tensor.map(|tensor| Values::Transposed { tensor, scale });
+        let change = self.changes.get(name).map(|change| change.share(linear.share));
+        let values = tensor.map(|tensor| match change {
+            Some(change) => Values::Merged { tensor, change, scale },
+            None => Values::Transposed { tensor, scale },
+        });
         let matrix = self.weights_constant(&matrix_name, vec![inputs, outputs], values);
         let product = self.node("MatMul", &[input, &matrix]);
         if !bias {

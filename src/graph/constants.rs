@@ -2,8 +2,9 @@
 //! file in blocks, so that memory does not grow with a table. Owns the forms in which a stored tensor enters the graph.
 
 use std::io;
+use std::ops::Range;
 
-use crate::model::{self, Tensor};
+use crate::model::{self, LowRank, Tensor};
 
 use super::onnx::ElementType;
 
@@ -28,12 +29,29 @@ pub(super) enum Values<'a> {
     Stored { tensor: Tensor<'a>, scale: f32 },
     /// A matrix stored as [out, in], written as [in, out], each value times `scale`.
     Transposed { tensor: Tensor<'a>, scale: f32 },
+    /// The rows of several matrices of the same width as one, transposed.
+    TransposedRows(Vec<Tensor<'a>>),
+    /// A matrix stored as [out, in] plus `change`, written as [in, out], each value times `scale`.
+    Merged { tensor: Tensor<'a>, change: LowRank<'a>, scale: f32 },
+    /// Several, one behind the other.
+    InTurn(Vec<Part<'a>>),
     /// A matrix with the first row of another added to each of its rows.
     PlusFirstRow { table: Tensor<'a>, other: Tensor<'a> },
     /// A matrix [buckets, heads], written as [heads, distances]: at each distance the row of its bucket.
     ByDistance { table: Tensor<'a>, distances: usize, bucket: fn(i64) -> usize },
     /// Numbers that no tensor holds.
     Computed(Box<dyn Computed>),
+}
+
+/// One of several tensors that make up a constant.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    /// A tensor as it is stored, each value times `scale`.
+    Stored { tensor: Tensor<'a>, scale: f32 },
+    /// A matrix stored as [out, in], written as [in, out], each value times `scale`.
+    Transposed { tensor: Tensor<'a>, scale: f32 },
+    /// So many zeros.
+    Zeros(usize),
 }
 
 /// Numbers of which each is computed from its place.
@@ -82,14 +100,15 @@ impl Constant<'_> {
     pub(super) fn stream(&self, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
         match &self.values {
             Values::Bytes(own) => Ok(put(own)?),
-            Values::Stored { tensor, scale } => {
-                for start in (0..tensor.count()).step_by(BLOCK) {
-                    tensor.read(start..(start + BLOCK).min(tensor.count()), &mut scratch.values)?;
-                    scratch.put(|value, _| value * scale, put)?;
-                }
-                Ok(())
-            }
-            Values::Transposed { tensor, scale } => transposed(*tensor, *scale, scratch, put),
+            Values::Stored { tensor, scale } => stored(*tensor, *scale, scratch, put),
+            Values::Transposed { tensor, scale } => one_transposed(*tensor, *scale, scratch, put),
+            Values::TransposedRows(tensors) => rows_transposed(tensors, scratch, put),
+            Values::Merged { tensor, change, scale } => merged_transposed((*tensor, change, *scale), scratch, put),
+            Values::InTurn(parts) => parts.iter().try_for_each(|part| match part {
+                Part::Stored { tensor, scale } => stored(*tensor, *scale, scratch, put),
+                Part::Transposed { tensor, scale } => one_transposed(*tensor, *scale, scratch, put),
+                Part::Zeros(count) => Ok(put(&vec![0; count * size_of::<f32>()])?),
+            }),
             Values::PlusFirstRow { table, other } => {
                 let width = table.shape()[1];
                 other.read(0..width, &mut scratch.values)?;
@@ -125,9 +144,24 @@ impl Scratch {
     }
 }
 
+fn stored(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+    for start in (0..tensor.count()).step_by(BLOCK) {
+        tensor.read(start..(start + BLOCK).min(tensor.count()), &mut scratch.values)?;
+        scratch.put(|value, _| value * scale, put)?;
+    }
+    Ok(())
+}
+
+/// Reads some numbers of a row.
+type ReadRow<'r> = dyn FnMut(usize, Range<usize>, &mut Vec<f32>) -> Result<(), Problem> + 'r;
+
 /// A block of columns at a time, each row's part of it read once.
-fn transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
-    let [rows, columns] = [tensor.shape()[0], tensor.shape()[1]];
+fn transposed(
+    [rows, columns]: [usize; 2],
+    read: &mut ReadRow<'_>,
+    scratch: &mut Scratch,
+    put: &mut Put<'_>,
+) -> Result<(), Problem> {
     let width = (BLOCK / rows).clamp(1, columns);
     let mut block = Vec::new();
     for start in (0..columns).step_by(width) {
@@ -135,10 +169,9 @@ fn transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut P
         block.clear();
         block.resize(width * rows, 0.0_f32);
         for row in 0..rows {
-            let at = row * columns + start;
-            tensor.read(at..at + width, &mut scratch.values)?;
+            read(row, start..start + width, &mut scratch.values)?;
             for (column, value) in scratch.values.iter().enumerate() {
-                block[column * rows + row] = value * scale;
+                block[column * rows + row] = *value;
             }
         }
         std::mem::swap(&mut scratch.values, &mut block);
@@ -146,6 +179,60 @@ fn transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut P
         std::mem::swap(&mut scratch.values, &mut block);
     }
     Ok(())
+}
+
+/// One matrix, each value times `scale`.
+fn one_transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+    let [rows, columns] = sizes(tensor);
+    let mut read = |row, part: Range<usize>, values: &mut Vec<f32>| {
+        read_row(tensor, row, part, values)?;
+        values.iter_mut().for_each(|value| *value *= scale);
+        Ok(())
+    };
+    transposed([rows, columns], &mut read, scratch, put)
+}
+
+/// The rows of several matrices of the same width as those of one.
+fn rows_transposed(tensors: &[Tensor<'_>], scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+    let rows: Vec<(Tensor<'_>, usize)> =
+        tensors.iter().flat_map(|tensor| (0..sizes(*tensor)[0]).map(|row| (*tensor, row))).collect();
+    let columns = tensors.first().map_or(0, |tensor| sizes(*tensor)[1]);
+    let mut read = |row: usize, part, values: &mut Vec<f32>| read_row(rows[row].0, rows[row].1, part, values);
+    transposed([rows.len(), columns], &mut read, scratch, put)
+}
+
+/// A matrix plus a product of two narrow ones, which are held whole; each sum is made in f64 and rounded once.
+fn merged_transposed(
+    (tensor, change, scale): (Tensor<'_>, &LowRank<'_>, f32),
+    scratch: &mut Scratch,
+    put: &mut Put<'_>,
+) -> Result<(), Problem> {
+    let ([rows, columns], rank) = (sizes(tensor), sizes(change.down)[0]);
+    let (mut down, mut up) = (Vec::new(), Vec::new());
+    change.down.read(0..change.down.count(), &mut down)?;
+    change.up.read(0..change.up.count(), &mut up)?;
+    let mut read = |row: usize, part: Range<usize>, values: &mut Vec<f32>| {
+        read_row(tensor, row, part.clone(), values)?;
+        let factors = &up[row * rank..(row + 1) * rank];
+        for (column, value) in part.zip(values) {
+            let terms =
+                factors.iter().enumerate().map(|(at, up)| f64::from(*up) * f64::from(down[at * columns + column]));
+            *value = ((f64::from(*value) + change.scale * terms.sum::<f64>()) as f32) * scale;
+        }
+        Ok(())
+    };
+    transposed([rows, columns], &mut read, scratch, put)
+}
+
+fn read_row(tensor: Tensor<'_>, row: usize, part: Range<usize>, values: &mut Vec<f32>) -> Result<(), Problem> {
+    let at = row * sizes(tensor)[1];
+    Ok(tensor.read(at + part.start..at + part.end, values)?)
+}
+
+/// Rows and columns of a matrix.
+fn sizes(tensor: Tensor<'_>) -> [usize; 2] {
+    let shape = tensor.shape();
+    [shape[0], shape[1]]
 }
 
 /// Distances run from 1 − n to n − 1, with n the longest input.

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{self, ATTENTION_MASK, EncoderConfig, INPUT_IDS, Norms, Pooling, SENTENCE_EMBEDDING, Weights};
+use crate::model::{self, ATTENTION_MASK, EncoderConfig, INPUT_IDS, Norms, Pooling, SENTENCE_EMBEDDING, Site, Weights};
 
+use super::adapter::{self, Adaptation, UNADAPTED};
 use super::attention::AttentionMask;
 use super::builder::{Graph, GraphBuilder, Norm, Value};
 use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
@@ -27,15 +28,16 @@ pub(super) struct Ending {
 /// Builds the graph. Every tensor that it needs is looked up and its shape checked; no weight is read.
 pub(super) fn build<'a>(
     config: &EncoderConfig,
-    weights: &'a Weights,
+    (weights, adaptation): (&'a Weights, &'a Adaptation),
     ending: Ending,
 ) -> Result<Graph<'a>, model::Error> {
-    let (mut encoder, states) = Encoder::embedded(config, weights)?;
+    let (mut encoder, states) = Encoder::embedded(config, (weights, adaptation))?;
     let states = encoder.layers(states, ending.pooling);
     encoder.graph.enter("pooling");
     pooling::pool(&mut encoder.graph, &states, &encoder.mask, ending);
     let outputs = encoder.outputs(&states, ending.pooling);
-    encoder.graph.finish(config.architecture.name, token_inputs(), outputs)
+    let inputs = token_inputs().into_iter().chain(adaptation.input()).collect();
+    encoder.graph.finish(config.architecture.name, inputs, outputs)
 }
 
 /// The states of all tokens behind the last layer, [batch, sequence, hidden], in a graph that can be built on.
@@ -43,7 +45,7 @@ pub(super) fn token_states<'a>(
     config: &EncoderConfig,
     weights: &'a Weights,
 ) -> Result<(GraphBuilder<'a>, Value), model::Error> {
-    let (mut encoder, states) = Encoder::embedded(config, weights)?;
+    let (mut encoder, states) = Encoder::embedded(config, (weights, &UNADAPTED))?;
     // Mean pooling reads every row of the last layer.
     let states = encoder.layers(states, Pooling::Mean);
     Ok((encoder.graph, states))
@@ -65,6 +67,7 @@ pub(super) fn token_inputs() -> Vec<ValueInfoProto> {
 struct Encoder<'a, 'c> {
     graph: GraphBuilder<'a>,
     config: &'c EncoderConfig,
+    adaptation: &'a Adaptation,
     prefix: String,
     mask: AttentionMask,
     /// What layers read that see the whole text, and what local ones do.
@@ -73,10 +76,15 @@ struct Encoder<'a, 'c> {
 
 impl<'a, 'c> Encoder<'a, 'c> {
     /// The parts before the first layer, and what they give: states [batch, sequence, hidden].
-    fn embedded(config: &'c EncoderConfig, weights: &'a Weights) -> Result<(Self, Value), model::Error> {
+    fn embedded(
+        config: &'c EncoderConfig,
+        (weights, adaptation): (&'a Weights, &'a Adaptation),
+    ) -> Result<(Self, Value), model::Error> {
         let prefix = encoder_prefix(config, weights);
         check_layer_count(config, weights, &prefix)?;
         let mut graph = GraphBuilder::new(weights);
+        let (inside, beside) = prefixes(config, weights);
+        graph.change(adaptation.merges(config, weights, (&inside, &beside))?);
         graph.enter("embeddings");
         let states = embeddings::embed(&mut graph, config, &prefix);
         graph.enter("mask");
@@ -86,7 +94,7 @@ impl<'a, 'c> Encoder<'a, 'c> {
             relative::bias(&mut graph, config, &format!("{prefix}{name}"))
         });
         let kinds = kinds::kinds(&mut graph, config, &mask, bias);
-        Ok((Self { graph, config, prefix, mask, kinds }, states))
+        Ok((Self { graph, config, adaptation, prefix, mask, kinds }, states))
     }
 
     /// All layers; where nothing but the first tokens' states is read of them, only those come out of the last.
@@ -114,6 +122,11 @@ impl<'a, 'c> Encoder<'a, 'c> {
         let norm = |graph: &mut GraphBuilder<'_>, rows: &str, kind: &str| {
             graph.layer_norm(rows, &format!("{name}.{kind}"), Norm::of(config, config.hidden_size))
         };
+        let adaptation = self.adaptation;
+        let adapted = |graph: &mut GraphBuilder<'a>, (site, kind): (Site, &str), [dense, states, sum]: [&str; 3]| {
+            let norm = (&*format!("{name}.{kind}"), Norm::of(config, config.hidden_size));
+            adapter::behind(graph, adaptation, &adapter::Place { layer: index, site, dense, states, sum, norm })
+        };
         let before = names.norms != Norms::Behind;
         let graph = &mut self.graph;
         graph.enter(format!("layer.{index}/attention"));
@@ -127,16 +140,18 @@ impl<'a, 'c> Encoder<'a, 'c> {
         };
         let kind = &self.kinds[usize::from(config.rotary.as_ref().is_some_and(|rotary| rotary.local[index]))];
         let attended = kind.attend(graph, config, &name, (&queries, &read));
-        let mut states = add_rows(graph, &attended, &rows);
-        if !before {
-            states = norm(graph, &states, names.attention_norm);
-        }
+        let sum = add_rows(graph, &attended, &rows);
+        let states = if before {
+            sum
+        } else {
+            adapted(graph, (Site::Attention, names.attention_norm), [&attended, &rows, &sum])
+        };
 
         graph.enter(format!("layer.{index}/feed_forward"));
         let read = if before { norm(graph, &states, names.output_norm) } else { states.clone() };
         let narrow = feed_forward::block(graph, config, &name, &read);
         let sum = add_rows(graph, &narrow, &states);
-        if before { sum } else { norm(graph, &sum, names.output_norm) }
+        if before { sum } else { adapted(graph, (Site::Output, names.output_norm), [&narrow, &states, &sum]) }
     }
 
     /// The graph's outputs, after adding the head of a classifier where there is one.

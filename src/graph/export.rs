@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
 use crate::model::{
-    BUNDLE_FORMAT, Checkpoint, DATA_FILE, DataFile, GRAPH_FILE, GraphHead, GraphMetadata, MANIFEST_FILE, Manifest,
-    Pooling, Precision, Recipe, SENTENCE_EMBEDDING, Source, TOKENIZER_FILE,
+    Checkpoint, DATA_FILE, DataFile, GRAPH_FILE, GraphHead, GraphMetadata, MANIFEST_FILE, Manifest, Pooling, Precision,
+    Recipe, SENTENCE_EMBEDDING, Source, TOKENIZER_FILE, bundle_format,
 };
 
 use super::Error;
+use super::adapter_source::{AdapterSource, Opened};
 use super::builder::Graph;
 use super::constants::Problem;
 use super::encoder::{self, Ending};
@@ -41,6 +42,10 @@ pub struct ExportOptions {
     pub max_length: Option<usize>,
     /// How title and abstract become one text; recorded, not interpreted here.
     pub template: String,
+    /// An adapter that becomes part of the encoder.
+    pub adapter: Option<AdapterSource>,
+    /// Adapters by name, of which each text gets its own; at least two, or none. Not beside `adapter`.
+    pub adapters: Vec<(String, AdapterSource)>,
     /// The numbers that the graph computes in.
     pub precision: Precision,
     /// The licence of the weights; what the checkpoint's README.md says if `None`.
@@ -62,6 +67,8 @@ impl ExportOptions {
             normalize: None,
             max_length: None,
             template: "model-card".to_owned(),
+            adapter: None,
+            adapters: Vec::new(),
             precision: Precision::default(),
             license: None,
             plain: false,
@@ -135,12 +142,13 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let max_length = checkpoint.max_length(options.max_length)?;
     checkpoint.check_template(&options.template)?;
     let license = checkpoint.license(options.license.as_deref())?;
-    let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
+    let opened = Opened::new(options.adapter.as_ref(), &options.adapters, checkpoint.config())?;
+    let graph = encoder::build(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;
     let manifest = |graph_hash| Manifest {
-        format: BUNDLE_FORMAT,
+        format: bundle_format(opened.fused.is_some() || !opened.several.is_empty()),
         created_by: CREATED_BY.to_owned(),
         architecture: checkpoint.config().architecture.name.to_owned(),
         dim: checkpoint.config().hidden_size,
@@ -161,10 +169,10 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         plain: options.plain,
         data,
         source: options.source(checkpoint.weights().hash(), checkpoint.config().hash()),
-        fused_adapter: None,
+        fused_adapter: opened.fused.clone(),
         quality: None,
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
-        adapters: Vec::new(),
+        adapters: opened.several.clone(),
     };
     write_files(into, checkpoint.tokenizer(), |file| writer.write_graph(file), manifest)
 }

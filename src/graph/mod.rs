@@ -4,6 +4,8 @@
 //! layer, no shape arithmetic (no Shape, Size or computed Slice), so that a provider can take all of it. This room
 //! knows no tokenizer and runs nothing. Its invariant: the same checkpoint and options give the same bytes.
 
+mod adapter;
+mod adapter_source;
 mod attention;
 mod builder;
 mod columns;
@@ -28,6 +30,7 @@ mod rotary;
 mod window;
 mod writer;
 
+pub use adapter_source::AdapterSource;
 pub use error::Error;
 pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle};
 pub use foreign::{ImportOptions, import_onnx};

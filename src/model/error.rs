@@ -321,6 +321,9 @@ pub enum Error {
         /// Value in `bundle.toml`, `none` where it is missing.
         expected: String,
     },
+    /// What is wrong with an adapter.
+    #[error(transparent)]
+    Adapter(#[from] super::AdapterError),
     /// A recipe that promises checked files but lists none, or that points outside the checkpoint.
     #[error("recipe `{path}`: {problem}")]
     Recipe {
@@ -348,6 +351,7 @@ impl Error {
     /// The way out, where one is known to apply.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::Adapter(error) => return error.hint(),
             Self::NoFile { file, instead: Some(instead), .. } => {
                 return Some(format!(
                     "save `{instead}` as `{file}` once with transformers (`save_pretrained` of the model and its fast tokenizer)"

@@ -5,6 +5,7 @@
 //! value that it hands out has been checked against the file it came from, so later rooms don't look twice.
 
 mod activation;
+mod adapter;
 mod architectures;
 mod bundle;
 mod bundle_adapter;
@@ -43,6 +44,10 @@ mod vocabulary;
 mod weights;
 
 pub use activation::Activation;
+pub use adapter::{
+    ADAPTER_CONFIG, ADAPTER_HEADS, ADAPTER_WEIGHTS, Adapter, AdapterError, Block, Bottleneck, Form, Lora, LowRank,
+    Method, Reads, Residual, Site,
+};
 pub use architectures::{
     Architecture, BiasFields, ClassifierFields, EmbeddingNames, FieldNames, HeadNames, LayerNames, LinearName,
     MaskedLmNames, Norms, Padding, Positions, Projection,

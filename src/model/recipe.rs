@@ -10,6 +10,7 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::hub::HubId;
 use super::{Error, Pooling, files};
 
 const PREFIX: &str = "sha256:";
@@ -52,6 +53,11 @@ pub struct Recipe {
     pub normalize: Option<bool>,
     /// Longest input in tokens.
     pub max_length: Option<usize>,
+    /// Which of `adapters` belongs to the model, where one does.
+    pub adapter: Option<String>,
+    /// Adapters that were trained on the source: hub ids by name.
+    #[serde(default)]
+    pub adapters: BTreeMap<String, String>,
     /// The licence of the weights, where it was seen.
     pub license: Option<String>,
     /// What a user should know before relying on it: what was chosen here and not by the model's authors.
@@ -78,9 +84,11 @@ impl Recipe {
         Some(Self::parse(Path::new(&format!("{name}.toml")), text).expect("a test reads every recipe in the program"))
     }
 
-    /// The recipe in the program whose source is this hub id.
+    /// The recipe in the program whose source is this hub id. Who names the source means it alone: without the adapter
+    /// that belongs to the recipe.
     pub fn of_source(id: &str) -> Option<Self> {
-        Self::names().filter_map(Self::built_in).find(|recipe| recipe.source == id)
+        let recipe = Self::names().filter_map(Self::built_in).find(|recipe| recipe.source == id)?;
+        Some(Self { adapter: None, ..recipe })
     }
 
     /// Names of the recipes in the program.
@@ -92,8 +100,9 @@ impl Recipe {
     pub fn explain_adapter(id: &str) -> Option<String> {
         let (_, task) = SPECTER2_ADAPTERS.iter().find(|(known, _)| *known == id)?;
         Some(format!(
-            "since August 2023 `{id}` is the {task} adapter of SPECTER2; the model is `allenai/specter2_base`, or the \
-             recipe `specter2`, which gives the base model's vectors without an adapter"
+            "since August 2023 `{id}` is the {task} adapter of SPECTER2; the model is `allenai/specter2_base`: \
+             `offprint export --model allenai/specter2_base --adapter {id}` makes a bundle of both (the recipe `specter2` \
+             is the model with the proximity adapter)"
         ))
     }
 
@@ -102,6 +111,12 @@ impl Recipe {
         let recipe: Self = files::toml(path, text)?;
         if recipe.verified && recipe.files.is_empty() {
             return Err(wrong("`verified` is true but `[files]` lists none".to_owned()));
+        }
+        if let Some(name) = recipe.adapter.as_ref().filter(|name| !recipe.adapters.contains_key(*name)) {
+            return Err(wrong(format!("`adapter` is `{name}`, `[adapters]` has none of that name")));
+        }
+        for (name, id) in &recipe.adapters {
+            HubId::parse(id).map_err(|error| wrong(format!("adapter `{name}`: {error}")))?;
         }
         for (name, hash) in &recipe.files {
             if name.is_empty() || !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
@@ -192,7 +207,8 @@ mod tests {
         for name in Recipe::names() {
             let recipe = Recipe::built_in(name).unwrap();
             assert_eq!(recipe.name, name);
-            assert_eq!(Recipe::of_source(&recipe.source), Some(recipe.clone()), "{name}");
+            let alone = Recipe { adapter: None, ..recipe.clone() };
+            assert_eq!(Recipe::of_source(&recipe.source), Some(alone), "{name}");
             assert!(recipe.pooling.is_some() && recipe.normalize.is_some(), "{name} leaves its vectors open");
             assert!(recipe.verified || recipe.note.is_some(), "{name} does not say that nobody has seen its files");
         }
@@ -212,7 +228,12 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("`allenai/specter2_base`"));
+        assert!(text.contains("--adapter allenai/specter2`"));
         assert_eq!(Recipe::explain_adapter("allenai/specter2_base"), None);
+        let recipe = Recipe::built_in("specter2").unwrap();
+        assert_eq!(recipe.adapter.as_deref(), Some("proximity"));
+        let ids = recipe.adapters.values().map(String::as_str);
+        assert!(ids.clone().all(|id| Recipe::explain_adapter(id).is_some()) && ids.count() == 4);
     }
 
     #[test]
@@ -222,6 +243,10 @@ mod tests {
         assert_eq!(problem(&outside), "`../a` does not lie inside the checkpoint");
         let short = format!("{HEAD}verified = true\n[files]\na = \"sha256:12\"");
         assert_eq!(problem(&short), "the hash of `a` is `sha256:12`, expected `sha256:` and 64 hex digits");
+        let unnamed = format!("{HEAD}adapter = \"a\"\nverified = false\n[adapters]\nb = \"org/b\"");
+        assert_eq!(problem(&unnamed), "`adapter` is `a`, `[adapters]` has none of that name");
+        let no_id = format!("{HEAD}verified = false\n[adapters]\nb = \"b\"");
+        assert_eq!(problem(&no_id), "adapter `b`: model `b` is not of the form `organisation/name`");
         let unknown = open(&format!("{HEAD}verified = false\nlength = 3")).unwrap_err();
         assert!(unknown.to_string().ends_with("x.toml` could not be understood"), "{unknown}");
     }

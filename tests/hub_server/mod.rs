@@ -83,6 +83,16 @@ impl HubServer {
         server
     }
 
+    /// One model or adapter more: the files of `folder` as `id`.
+    #[allow(dead_code, reason = "not every test needs two")]
+    pub fn add_model(&self, id: &str, folder: &Path) {
+        let mut files = BTreeMap::new();
+        read_folder(folder, "", &mut files);
+        let listed = files.keys().cloned().collect();
+        let model = Model { id: id.to_owned(), commit: COMMIT.to_owned(), files, listed };
+        self.state.lock().unwrap().models.push(model);
+    }
+
     fn empty() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let endpoint = serve(Arc::clone(&state), false);

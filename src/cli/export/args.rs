@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::graph::ExportOptions;
-use offprint::model::{Pooling, Precision};
+use offprint::model::{Pooling, Precision, Recipe};
 use offprint::paper::Template;
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::export_onnx::FromOnnxArgs;
 use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
+use super::adapter_args::{AdapterArgs, Sources};
 use super::quality::QualityArgs;
 
 /// Make a bundle (graph, tokenizer, manifest) from a checkpoint (a folder or a hub id) or an ONNX file
@@ -34,6 +35,9 @@ pub(crate) struct ExportArgs {
 
     #[command(flatten)]
     pub hub: HubArgs,
+
+    #[command(flatten)]
+    pub adapters: AdapterArgs,
 
     /// Folder of the new bundle; an existing bundle there is replaced
     #[arg(short, long, value_name = "BUNDLE")]
@@ -130,14 +134,38 @@ fn source(args: &ExportArgs) -> Result<ExportOptions> {
     match hub::find(&model)? {
         Found::Folder(folder) => {
             args.hub.check_folder(&model)?;
-            let Some(recipe) = asked.flatten() else { return Ok(ExportOptions::new(&folder)) };
-            recipe.verify(&folder)?;
-            Ok(ExportOptions::from_recipe(&folder, &recipe))
+            let recipe = asked.flatten();
+            let mut options = match &recipe {
+                Some(recipe) => {
+                    recipe.verify(&folder)?;
+                    ExportOptions::from_recipe(&folder, recipe)
+                }
+                None => ExportOptions::new(&folder),
+            };
+            // Whether the folder holds the recipe's source is not known, so its adapter is not taken unasked.
+            let recipe = recipe.map(|recipe| Recipe { adapter: None, ..recipe });
+            args.adapters.add_to(&mut options, &sources(args, recipe.as_ref())?)?;
+            Ok(options)
         }
         Found::Hub { id, recipe } => {
-            let mut wanted = Wanted::new(id, asked.unwrap_or(recipe), &args.hub);
+            let recipe = asked.unwrap_or(recipe);
+            let mut wanted = Wanted::new(id.clone(), recipe.clone(), &args.hub);
             wanted.pooling_known |= args.pooling.is_some();
-            hub::checkpoint(&wanted, &places::cache_dir(args.cache_dir.as_deref())?)
+            // The adapter belongs to the recipe's own model, and to its weights.
+            let own = |recipe: &Recipe| recipe.source == id.as_str() && !args.onnx.is_given();
+            let recipe = recipe.map(|recipe| match own(&recipe) {
+                true => recipe,
+                false => Recipe { adapter: None, ..recipe },
+            });
+            let sources = sources(args, recipe.as_ref())?;
+            let mut options = hub::checkpoint(&wanted, &sources.cache_dir)?;
+            args.adapters.add_to(&mut options, &sources)?;
+            Ok(options)
         }
     }
+}
+
+fn sources<'s>(args: &'s ExportArgs, recipe: Option<&'s Recipe>) -> Result<Sources<'s>> {
+    let cache_dir = places::cache_dir(args.cache_dir.as_deref())?;
+    Ok(Sources { recipe, hub: &args.hub, cache_dir })
 }

@@ -1,6 +1,7 @@
 //! `offprint export`: a checkpoint becomes a bundle. Flags and their meaning lie in `args` and `quality`, the way into
 //! place in `publish` with the child process in `child`, the words in `tell`; here they meet.
 
+mod adapter_args;
 mod args;
 mod child;
 mod publish;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     if !args.onnx.is_given() {
         asked.check_comparable(&original(&args.numbers()))?;
     }
+    args.adapters.check()?;
     let options = args::options(args)?;
     let original = if args.onnx.is_given() { args.onnx.original(&options)? } else { original(&options) };
     asked.check_comparable(&original)?;

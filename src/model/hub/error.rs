@@ -46,6 +46,14 @@ pub enum Error {
         /// What to use instead.
         instead: String,
     },
+    /// The id is that of something else than an adapter.
+    #[error("`{id}` is no adapter, expected {expected}")]
+    NoAdapter {
+        /// The id asked for.
+        id: String,
+        /// The files that an adapter has.
+        expected: String,
+    },
     /// No answer: name resolution, connection, TLS, time-out.
     #[error("could not get `{url}`")]
     Connection {

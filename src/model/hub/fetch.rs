@@ -27,6 +27,17 @@ pub struct HubRequest {
     /// Whether the pooling is known from elsewhere; if not, a model that does not say it is refused before its weights
     /// are downloaded.
     pub pooling_known: bool,
+    /// What it is to be.
+    pub kind: HubKind,
+}
+
+/// What lies under an id on the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HubKind {
+    /// A checkpoint.
+    Model,
+    /// An adapter of one.
+    Adapter,
 }
 
 /// A model's files on this machine.
@@ -38,6 +49,16 @@ pub struct Snapshot {
     pub commit: String,
     /// The files by name, with the hashes of what lies there.
     pub files: BTreeMap<String, LockedFile>,
+}
+
+impl HubRequest {
+    /// Which of the listed files are needed.
+    fn plan(&self, listed: &BTreeSet<String>, modules: Option<&Path>) -> Result<Plan, Error> {
+        match self.kind {
+            HubKind::Model => Plan::new(&self.id, listed, modules),
+            HubKind::Adapter => Plan::of_adapter(&self.id, listed),
+        }
+    }
 }
 
 /// The hub and its cache.
@@ -128,11 +149,11 @@ impl Hub {
             store.set_commit(&request.revision, &commit)?;
         }
         let place = Place { client: &self.client, store, id: &request.id, commit: &commit };
-        let modules = match listed.contains(MODULES) {
+        let modules = match request.kind == HubKind::Model && listed.contains(MODULES) {
             true => Some(place.small(MODULES, observer)?),
             false => None,
         };
-        let plan = Plan::new(&request.id, &listed, modules.as_deref())?;
+        let plan = request.plan(&listed, modules.as_deref())?;
         let mut classifies = false;
         for name in &plan.small {
             let path = place.small(name, observer)?;
@@ -141,8 +162,10 @@ impl Hub {
         if !(request.pooling_known || plan.has_pooling || classifies) {
             return Err(Error::NoPooling { id: request.id.to_string() });
         }
-        (self.check)(&store.snapshot(&commit))
-            .map_err(|source| Error::Unfit { id: request.id.to_string(), source: Box::new(source) })?;
+        if request.kind == HubKind::Model {
+            (self.check)(&store.snapshot(&commit))
+                .map_err(|source| Error::Unfit { id: request.id.to_string(), source: Box::new(source) })?;
+        }
         let mut names = plan.small.clone();
         if plan.weights.ends_with(".json") {
             let index = place.small(&plan.weights, observer)?;
@@ -206,8 +229,8 @@ fn offline_files(
     let mut listed = BTreeSet::new();
     list_folder(&folder, "", &mut listed);
     let modules = Some(folder.join(MODULES)).filter(|_| listed.contains(MODULES));
-    let plan = Plan::new(&request.id, &listed, modules.as_deref());
-    let plan = match plan {
+    let plan = match request.plan(&listed, modules.as_deref()) {
+        Ok(plan) if request.kind == HubKind::Adapter => return Ok((commit, [plan.small, vec![plan.weights]].concat())),
         Ok(plan) => plan,
         Err(Error::NoTokenizer { .. }) => return Err(missing("no `tokenizer.json`".to_owned())),
         Err(_) => return Err(missing("no weights".to_owned())),

@@ -16,7 +16,7 @@ mod settings;
 mod store;
 
 pub use error::{Difference, Error};
-pub use fetch::{Check, Hub, HubRequest, Snapshot};
+pub use fetch::{Check, Hub, HubKind, HubRequest, Snapshot};
 pub use id::HubId;
 pub use lock::{LockFile, LockedFile, LockedModel};
 pub use settings::{HubSettings, Token};

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::client::one_line;
 use super::id::is_safe_file;
 use super::{Error, HubId};
-use crate::model::WEIGHTS_FILES;
 use crate::model::sentence::Module;
 use crate::model::shards::Index;
+use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHTS_FILES};
 
 /// Which modules follow the encoder, and in which folders they lie.
 pub(super) const MODULES: &str = "modules.json";
@@ -28,8 +28,6 @@ const BESIDE: [&str; 6] = [
 ];
 /// Where there is no `tokenizer.json`: a vocabulary, and the tokens that are added to it.
 pub(super) const VOCABULARY: [&str; 2] = ["vocab.txt", "added_tokens.json"];
-/// What a folder with adapters has instead of weights.
-const ADAPTER: [&str; 2] = ["adapter_config.json", "pytorch_adapter.bin"];
 const MAX_SHARDS: usize = 1_000;
 
 /// The names that decide about vectors where no recipe does: not knowing whether a model has them means guessing.
@@ -88,11 +86,26 @@ impl Plan {
         match weights {
             Some(_) if !has_tokenizer => Err(Error::NoTokenizer { id: id.to_string(), expected: tokenizer }),
             Some(weights) => Ok(Self { small, weights, has_pooling }),
-            None if ADAPTER.iter().any(|name| listed.contains(*name)) => Err(Error::IsAdapter {
+            None if [ADAPTER_CONFIG].iter().chain(&ADAPTER_WEIGHTS).any(|name| listed.contains(*name)) => Err(Error::IsAdapter {
                 id: id.to_string(),
-                instead: "give the model that the adapter was trained on".to_owned(),
+                instead: "give the model that the adapter was trained on; `offprint export --adapter` adds the adapter to it"
+                    .to_owned(),
             }),
             None => Err(Error::NoWeights { id: id.to_string(), expected: WEIGHTS_FILES.join(", ") }),
+        }
+    }
+
+    /// Chooses from the names that the hub lists for an adapter: its config and its weights.
+    pub fn of_adapter(id: &HubId, listed: &BTreeSet<String>) -> Result<Self, Error> {
+        let weights = ADAPTER_WEIGHTS.iter().find(|name| listed.contains(**name));
+        match weights.filter(|_| listed.contains(ADAPTER_CONFIG)) {
+            Some(weights) => {
+                Ok(Self { small: vec![ADAPTER_CONFIG.to_owned()], weights: (*weights).to_owned(), has_pooling: true })
+            }
+            None => {
+                let expected = format!("`{ADAPTER_CONFIG}` and one of: {}", ADAPTER_WEIGHTS.join(", "));
+                Err(Error::NoAdapter { id: id.to_string(), expected })
+            }
         }
     }
 
@@ -221,6 +234,22 @@ mod tests {
         assert_eq!(error.to_string(), "`org/x` has no tokenizer, expected `tokenizer.json`");
         let error = plan(&["adapter_config.json", "pytorch_adapter.bin"], None).unwrap_err();
         assert_eq!(error.to_string(), "`org/x` is an adapter, not a model");
+    }
+
+    #[test]
+    fn of_an_adapter_its_config_and_its_weights_are_taken() {
+        let plan = |names: &[&str]| Plan::of_adapter(&HubId::parse("org/x").unwrap(), &listed(names));
+        let all =
+            ["README.md", "adapter_config.json", "pytorch_adapter.bin", "pytorch_model_head.bin", "head_config.json"];
+        let got = plan(&all).unwrap();
+        assert_eq!((got.small.as_slice(), got.weights.as_str()), (&["adapter_config.json".to_owned()][..], all[2]));
+        let both = plan(&["adapter_config.json", "adapter_model.bin", "adapter_model.safetensors"]).unwrap();
+        assert_eq!(both.weights, "adapter_model.safetensors");
+        let error = plan(&["config.json", "model.safetensors"]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`org/x` is no adapter, expected `adapter_config.json` and one of: adapter.safe"),
+            "{error}"
+        );
     }
 
     #[test]
