@@ -84,7 +84,7 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         check(&whole, heads, normalized).with_context(|| what_failed(&bundle.manifest, adapter))
     });
     let checks = checks.collect::<Result<Vec<EncoderCheck>>>()?;
-    Told::Checked(checks.into_iter().reduce(EncoderCheck::and).context("nothing was checked")?).say()?;
+    Told::Checked(checks.into_iter().reduce(|one, other| one.and(&other)).context("nothing was checked")?).say()?;
     let Some(original) = &args.original else { return Ok(Status::Done) };
 
     let original = Bundle::open(original)?;

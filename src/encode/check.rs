@@ -36,7 +36,7 @@ pub struct EncoderCheck {
 
 impl EncoderCheck {
     /// Both checks as one: of an encoder that was run in several ways.
-    pub fn and(self, other: Self) -> Self {
+    pub fn and(self, other: &Self) -> Self {
         Self {
             texts: self.texts + other.texts,
             norms: (self.norms.0.min(other.norms.0), self.norms.1.max(other.norms.1)),
