@@ -86,7 +86,11 @@ fn one_run_mixes_adapters_and_each_has_a_space_of_its_own() {
     let place = Workplace::new();
     several(&place);
     corpus(&place, 60);
-    let account = embed(&place, "mixed.jsonl", &["--adapter-field", "task"]);
+    let args =
+        ["embed", "--model", "several", "papers.jsonl", "--json", "-o", "mixed.jsonl", "--adapter-field", "task"];
+    let said = place.run(&args, 0);
+    assert_eq!(said.stderr, "", "the cache was empty: no space of it is a near miss of another");
+    let account = said.json();
     assert_eq!(account["adapters"], serde_json::json!({"proximity": 20, "adhoc_query": 20, "classification": 20}));
     assert_eq!((account["rows"].as_u64(), account["embedded"].as_u64()), (Some(60), Some(60)));
     let mut hashes = NAMES.map(|name| (adapter(name).hash, 20));

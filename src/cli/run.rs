@@ -86,13 +86,26 @@ impl<'a> Run<'a> {
 
     /// Opens the cache of the bundle's vectors, or one for each adapter that rows may choose, unless the user wants none.
     pub(crate) fn with_cache(mut self) -> Result<Self> {
-        if !self.args.no_cache {
-            let fingerprints = self.fingerprints();
-            let open = |(adapter, fingerprint): &(Option<String>, Fingerprint)| {
-                let cache = open_cache(self.args, (adapter.as_deref(), fingerprint), self.bundle().manifest.dim)?;
-                Ok(cache.sharing_memory_among(fingerprints.len()))
-            };
-            self.caches = fingerprints.iter().map(open).collect::<Result<_>>()?;
+        if self.args.no_cache {
+            return Ok(self);
+        }
+        let (root, dim) = (embeddings_of(self.args)?, self.bundle().manifest.dim);
+        let space = |(adapter, fingerprint): (Option<String>, Fingerprint)| {
+            (adapter, Space { fingerprint: fingerprint.hash(), dim, fields: fingerprint.fields().clone() })
+        };
+        let spaces: Vec<(Option<String>, Space)> = self.fingerprints().into_iter().map(space).collect();
+        // All of them before the first is opened, which makes its folder.
+        let misses: Vec<Option<String>> = spaces.iter().map(|(_, space)| miss_reason(&root, space)).collect();
+        let age = Duration::from_secs(self.args.part_seconds);
+        for ((adapter, space), miss) in spaces.iter().zip(misses) {
+            let cache = EmbeddingCache::open(&root, space)?.with_part_age(age).sharing_memory_among(spaces.len());
+            self.caches.push(cache);
+            if let Some(reason) = miss {
+                let what = adapter
+                    .as_ref()
+                    .map_or("this bundle".to_owned(), |name| format!("adapter `{name}` of this bundle"));
+                remark(&format!("note: nothing in the cache for {what} yet; the nearest one differs in {reason}"));
+            }
         }
         Ok(self)
     }
@@ -251,20 +264,9 @@ impl<'a> Run<'a> {
     }
 }
 
-fn open_cache(
-    args: &EncodeArgs,
-    (adapter, fingerprint): (Option<&str>, &Fingerprint),
-    dim: usize,
-) -> Result<EmbeddingCache> {
-    let root = places::embeddings_dir(&places::cache_dir(args.cache_dir.as_deref())?);
-    let space = Space { fingerprint: fingerprint.hash(), dim, fields: fingerprint.fields().clone() };
-    let miss = miss_reason(&root, &space);
-    let cache = EmbeddingCache::open(&root, &space)?.with_part_age(Duration::from_secs(args.part_seconds));
-    if let Some(reason) = miss {
-        let what = adapter.map_or("this bundle".to_owned(), |name| format!("adapter `{name}` of this bundle"));
-        remark(&format!("note: nothing in the cache for {what} yet; the nearest one differs in {reason}"));
-    }
-    Ok(cache)
+/// The folder of embeddings in the cache.
+fn embeddings_of(args: &EncodeArgs) -> Result<PathBuf> {
+    Ok(places::embeddings_dir(&places::cache_dir(args.cache_dir.as_deref())?))
 }
 
 /// A file of its own for each run, so that two runs don't overwrite each other's.
