@@ -1,6 +1,6 @@
 //! Promise: an adapter's hub id is as good as its folder; the recipe `specter2` is the model with its proximity adapter,
 //! and every flag says otherwise; what is named wrongly is told before anything is downloaded.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and the shared parts may print")]
 
 mod common;
 mod hub_server;

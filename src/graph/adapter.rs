@@ -121,7 +121,7 @@ impl Place<'_> {
         graph.layer_norm(rows, self.norm.0, self.norm.1)
     }
 
-    fn read<'v>(&'v self, graph: &mut GraphBuilder<'_>, reads: Reads) -> Value {
+    fn read(&self, graph: &mut GraphBuilder<'_>, reads: Reads) -> Value {
         match reads {
             Reads::Normalized => self.normalized(graph, self.sum),
             Reads::Dense => self.dense.to_owned(),
