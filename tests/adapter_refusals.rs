@@ -1,6 +1,6 @@
 //! Promise: what of an adapter is not supported, does not fit or is not whole is refused by its name, with what was found
 //! and what would do; nothing of its file is left out silently.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and the shared parts may print")]
 
 mod common;
 

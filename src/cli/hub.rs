@@ -47,7 +47,7 @@ pub(crate) enum Found {
     /// A folder or file on this machine.
     Folder(PathBuf),
     /// A model on the hub, and the program's recipe for it.
-    Hub { id: HubId, recipe: Option<Recipe> },
+    Hub { id: HubId, recipe: Option<Box<Recipe>> },
 }
 
 /// A model on the hub, with what is known of it before anything is downloaded.
@@ -99,13 +99,13 @@ pub(crate) fn find(model: &str) -> Result<Found> {
         return Ok(Found::Folder(path.to_owned()));
     }
     if let Some(recipe) = Recipe::built_in(model) {
-        return Ok(Found::Hub { id: HubId::parse(&recipe.source)?, recipe: Some(recipe) });
+        return Ok(Found::Hub { id: HubId::parse(&recipe.source)?, recipe: Some(recipe.into()) });
     }
     if let Some(instead) = Recipe::explain_adapter(model) {
         return Err(Error::IsAdapter { id: model.to_owned(), instead }.into());
     }
     if let Some(recipe) = Recipe::of_source(model) {
-        return Ok(Found::Hub { id: HubId::parse(model)?, recipe: Some(recipe) });
+        return Ok(Found::Hub { id: HubId::parse(model)?, recipe: Some(recipe.into()) });
     }
     let Ok(id) = HubId::parse(model) else {
         return Err(user_error(

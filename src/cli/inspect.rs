@@ -253,7 +253,7 @@ fn subject(args: &InspectArgs) -> Result<Subject> {
             path
         }
         hub::Found::Hub { id, recipe } => {
-            let mut wanted = Wanted::new(id, recipe, &args.hub);
+            let mut wanted = Wanted::new(id, recipe.map(|recipe| *recipe), &args.hub);
             // Nothing is exported, so nobody has to say how.
             wanted.pooling_known = true;
             let folder = hub::checkpoint(&wanted, &places::cache_dir(args.cache_dir.as_deref())?)?.checkpoint;

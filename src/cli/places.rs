@@ -49,7 +49,7 @@ pub(crate) fn bundle(
         }
         Found::Hub { id, recipe } => {
             let cache_dir = cache_dir(cache_dir_given)?;
-            return hub::bundle(&Wanted::new(id, recipe, hub), &cache_dir, ort_lib);
+            return hub::bundle(&Wanted::new(id, recipe.map(|recipe| *recipe), hub), &cache_dir, ort_lib);
         }
     };
     if folder.join("config.json").is_file() && !folder.join("bundle.toml").is_file() {

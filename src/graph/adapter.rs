@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    self, ADAPTER, Activation, Adapter, AdapterError, Block, EncoderConfig, Form, LowRank, Method, Reads, Residual,
-    Site, Weights,
+    self, ADAPTER, Activation, Adapter, AdapterError, Block, EncoderConfig, Form, Lora, LowRank, Method, Reads,
+    Residual, Site, Weights,
 };
 
 use super::builder::{GraphBuilder, Norm, Value};
@@ -70,8 +70,8 @@ impl Adaptation {
             let found = names.into_iter().find_map(|name| Some((weights.get(&format!("{name}.weight"))?, name)));
             let path = || adapter.weights_path().to_owned();
             let Some((matrix, name)) = found else {
-                // A pooler, say, which the checkpoint may lack; none of the vectors comes from it.
-                if !in_encoder.starts_with(config.architecture.layers.stem()) {
+                // A pooler or a head, which the checkpoint may lack; none of the vectors comes from it.
+                if !Lora::is_in_a_layer(module) {
                     tracing::debug!(module, "is changed by the adapter and not in the checkpoint");
                     continue;
                 }
@@ -121,7 +121,7 @@ impl Place<'_> {
         graph.layer_norm(rows, self.norm.0, self.norm.1)
     }
 
-    fn read<'v>(&'v self, graph: &mut GraphBuilder<'_>, reads: Reads) -> Value {
+    fn read(&self, graph: &mut GraphBuilder<'_>, reads: Reads) -> Value {
         match reads {
             Reads::Normalized => self.normalized(graph, self.sum),
             Reads::Dense => self.dense.to_owned(),

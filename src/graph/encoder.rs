@@ -28,6 +28,15 @@ pub(super) struct Ending {
 /// Builds the graph. Every tensor that it needs is looked up and its shape checked; no weight is read.
 pub(super) fn build<'a>(
     config: &EncoderConfig,
+    weights: &'a Weights,
+    ending: Ending,
+) -> Result<Graph<'a>, model::Error> {
+    build_adapted(config, (weights, &UNADAPTED), ending)
+}
+
+/// Builds the graph of a checkpoint with adapters that were opened for it.
+pub(super) fn build_adapted<'a>(
+    config: &EncoderConfig,
     (weights, adaptation): (&'a Weights, &'a Adaptation),
     ending: Ending,
 ) -> Result<Graph<'a>, model::Error> {

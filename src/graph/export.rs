@@ -143,7 +143,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     checkpoint.check_template(&options.template)?;
     let license = checkpoint.license(options.license.as_deref())?;
     let opened = Opened::new(options.adapter.as_ref(), &options.adapters, checkpoint.config())?;
-    let graph = encoder::build(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
+    let graph = encoder::build_adapted(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;

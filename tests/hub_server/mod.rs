@@ -83,14 +83,15 @@ impl HubServer {
         server
     }
 
-    /// One model or adapter more: the files of `folder` as `id`.
+    /// One model or adapter more: the files of `folder` as `id`; its commit is its number.
     #[allow(dead_code, reason = "not every test needs two")]
     pub fn add_model(&self, id: &str, folder: &Path) {
         let mut files = BTreeMap::new();
         read_folder(folder, "", &mut files);
         let listed = files.keys().cloned().collect();
-        let model = Model { id: id.to_owned(), commit: COMMIT.to_owned(), files, listed };
-        self.state.lock().unwrap().models.push(model);
+        let models = &mut self.state.lock().unwrap().models;
+        let commit = format!("{:040x}", models.len());
+        models.push(Model { id: id.to_owned(), commit, files, listed });
     }
 
     fn empty() -> Self {

@@ -148,7 +148,7 @@ fn source(args: &ExportArgs) -> Result<ExportOptions> {
             Ok(options)
         }
         Found::Hub { id, recipe } => {
-            let recipe = asked.unwrap_or(recipe);
+            let recipe = asked.unwrap_or_else(|| recipe.map(|recipe| *recipe));
             let mut wanted = Wanted::new(id.clone(), recipe.clone(), &args.hub);
             wanted.pooling_known |= args.pooling.is_some();
             // The adapter belongs to the recipe's own model, and to its weights.

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use prost::bytes::Bytes;
 use serde::Serialize;
 
-use super::super::adapter::UNADAPTED;
 use super::super::constants::{Constant, Values};
 use super::super::encoder::{self, Ending};
 use super::super::onnx::{GraphProto, ModelProto, TensorProto};
@@ -69,7 +68,7 @@ pub fn inspect_checkpoint(checkpoint: &Checkpoint, options: &InspectOptions) -> 
     let pooling = checkpoint.pooling(None).ok();
     let normalize = checkpoint.normalize(None);
     let ending = Ending { pooling: pooling.unwrap_or(Pooling::Mean), normalize };
-    let graph = encoder::build(config, (weights, &UNADAPTED), ending)?;
+    let graph = encoder::build(config, weights, ending)?;
     Ok(CheckpointInspection {
         architecture: config.architecture.name.to_owned(),
         hidden_size: config.hidden_size,

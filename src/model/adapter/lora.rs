@@ -91,11 +91,19 @@ impl Lora {
         if let Some(first) = left.first().map(|first| (*first).to_owned()) {
             return Err(AdapterError::NoPlace { path: weights.path().to_owned(), count: left.len(), first }.into());
         }
-        if modules.is_empty() {
-            let (path, tensor) = (weights.path().to_owned(), format!("{WRAPPER}..{}", FACTORS[0]));
-            return Err(AdapterError::NoTensor { path, tensor }.into());
+        // Else no vector would be changed.
+        if !modules.keys().any(|module| Self::is_in_a_layer(module)) {
+            let (path, count) = (weights.path().to_owned(), weights.names().count());
+            let first = weights.names().next().unwrap_or_default().to_owned();
+            return Err(AdapterError::NoPlace { path, count, first }.into());
         }
         Ok(Self { modules })
+    }
+
+    /// Whether a linear layer of that name stands in one of the encoder's layers, which have numbers; a pooler or a head
+    /// does not.
+    pub fn is_in_a_layer(module: &str) -> bool {
+        module.split('.').any(|part| part.parse::<usize>().is_ok())
     }
 
     /// Each changed layer with what is added to its weights.
@@ -160,7 +168,7 @@ fn by_pattern(fields: Fields<'_>, module: &str, (patterns, field): (&str, &str),
         let name = pattern.strip_prefix('^').unwrap_or(pattern);
         if !name.chars().all(plain) {
             let expected =
-                format!("plain names or ends of names; `{}` is a pattern", shown(Some(&Value::from(pattern.as_str()))));
+                format!("plain names or ends of names; {} is a pattern", shown(Some(&Value::from(pattern.as_str()))));
             return Err(fields.wrong(patterns, &expected));
         }
     }

@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod lora;
 mod places;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
