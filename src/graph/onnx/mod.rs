@@ -7,6 +7,8 @@ mod attribute;
 mod tensor;
 mod types;
 
+use std::collections::HashSet;
+
 use prost::Message;
 
 pub(crate) use attribute::AttributeProto;
@@ -207,6 +209,15 @@ pub(crate) const STANDARD: &str = "ai.onnx";
 /// Whether a domain is that of the standard operators.
 pub(crate) fn is_standard(domain: Option<&str>) -> bool {
     matches!(domain, None | Some("" | STANDARD))
+}
+
+impl GraphProto {
+    /// The inputs that are no constants: before format 4, constants were inputs, too.
+    pub(crate) fn true_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+        let constants: HashSet<&str> =
+            self.initializer.iter().map(|tensor| tensor.name.as_deref().unwrap_or_default()).collect();
+        self.input.iter().filter(move |input| !constants.contains(input.name.as_deref().unwrap_or_default()))
+    }
 }
 
 impl NodeProto {
