@@ -205,9 +205,21 @@ fn weights_of_other_files_lie_in_the_folder_and_inside_the_file() {
         "tensor `second` in `DIR/model.onnx` begins at byte 8 of `weights`, inside `table`, which ends at 64"
     );
     assert_eq!(import(place(&[&[("location", "weights")], &[("location", "weights")]]).path()), None);
+    // One file by several names.
+    for other in ["./weights", "././weights", ".//weights"] {
+        let two = text(&[&[("location", "weights")], &[("location", other), ("offset", "8")]]);
+        let begins = format!("tensor `second` in `DIR/model.onnx` begins at byte 8 of `{other}`, inside `table`");
+        assert!(two.starts_with(&begins), "{two}");
+        assert_eq!(import(place(&[&[("location", "weights")], &[("location", other)]]).path()), None);
+    }
+    let two = text(&[&[("location", "weights")], &[("location", "a/../weights"), ("offset", "8")]]);
+    assert!(two.contains("lies in `a/../weights`, which leads out of the folder"), "{two}");
 
     #[cfg(unix)]
     {
+        let folder = place(&[&[("location", "weights")], &[("location", "other"), ("offset", "8")]]);
+        std::os::unix::fs::symlink("weights", folder.path().join("other")).unwrap();
+        assert!(import(folder.path()).unwrap().contains("begins at byte 8 of `other`, inside `table`"));
         let folder = place(&[&[("location", "link")]]);
         std::os::unix::fs::symlink(&secret, folder.path().join("link")).unwrap();
         assert!(import(folder.path()).unwrap().contains("lies in `link`, a link out of the folder"));
