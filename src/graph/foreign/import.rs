@@ -10,7 +10,7 @@ use super::layout::{self, Layout, Row, Source as Embedding};
 use super::{Error, ModelWriter, OnnxFile, names};
 use crate::graph::encoder::Ending;
 use crate::graph::export::{CREATED_BY, write_files};
-use crate::graph::onnx::{ElementType, GraphProto, ModelProto, is_standard};
+use crate::graph::onnx::{ElementType, GraphProto, ModelProto, TensorProto, is_standard};
 use crate::graph::{Error as GraphError, ExportOptions};
 use crate::model::{BUNDLE_FORMAT, Classification, Companion, GraphHead, Manifest, Precision, SENTENCE_EMBEDDING};
 
@@ -103,20 +103,29 @@ fn import(
     let dim = dim.ok_or_else(|| Error::NoSize { path: path.to_owned(), output: row.name.clone() })?;
     let first_position = first_position(path, companion, &layout)?;
     let mut graph = file.with_weights()?;
-    let original: HashSet<String> = graph.initializer.iter().filter_map(|tensor| tensor.name.clone()).collect();
+    let original: HashSet<String> = graph.constants().filter_map(|tensor| tensor.name.clone()).collect();
     let source = row.name.clone();
     let task = classification.as_ref().map(|classification| (classification.task, classification.labels.len()));
     adapt::adapt(&mut graph, &Adapted { layout: &layout, ending, dim, first_position, task });
-    let weights = || {
-        let own = |name: &Option<String>| name.as_ref().is_some_and(|name| original.contains(name));
-        graph.initializer.iter().filter(move |tensor| own(&tensor.name)).filter(|tensor| !tensor.dims.is_empty())
-    };
-    let numbers = weights().filter(|tensor| tensor.element().is_some_and(ElementType::holds_weights));
-    let parameters = numbers.filter_map(|tensor| tensor.count()).sum();
-    let small = weights()
-        .any(|tensor| tensor.element().is_some_and(|element| element.holds_weights() && element != ElementType::Float));
-    let precision = if small { Precision::Mixed } else { Precision::Fp32 };
+    let (parameters, precision) = weights(&graph, &original);
     Ok(Imported { dim, parameters, precision, classification, source, graph })
+}
+
+/// How many numbers the weights are, wherever they stand, and in which numbers the graph computes. Of the graph's own
+/// constants those count that were in the file; nodes that were added hold none.
+fn weights(graph: &GraphProto, original: &HashSet<String>) -> (u64, Precision) {
+    let (mut parameters, mut precision) = (0_u64, Precision::Fp32);
+    let mut count = |tensor: &TensorProto| {
+        let numbers = tensor.weights();
+        parameters = parameters.saturating_add(numbers);
+        if numbers > 0 && tensor.element() != Some(ElementType::Float) {
+            precision = Precision::Mixed;
+        }
+    };
+    let own = |tensor: &&TensorProto| tensor.name.as_ref().is_some_and(|name| original.contains(name));
+    graph.constants().filter(own).for_each(&mut count);
+    graph.node.iter().for_each(|node| node.each_tensor(&mut count));
+    (parameters, precision)
 }
 
 fn check_opset(file: &OnnxFile) -> Result<(), Error> {
@@ -147,4 +156,52 @@ fn first_position(path: &Path, companion: &Companion, layout: &Layout) -> Result
         return Ok(0);
     }
     companion.first_position().ok_or_else(|| Error::Positions { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::onnx::{AttributeProto, NodeProto};
+
+    /// 2 numbers beside the nodes, 3 in one, 5 and 7 in the graph inside of another; neither 11 integers nor what was added
+    /// count.
+    fn graph(element: ElementType) -> GraphProto {
+        let tensor = |name: &str, element, count: i64| TensorProto {
+            name: Some(name.to_owned()),
+            dims: vec![count],
+            data_type: Some(element as i32),
+            ..TensorProto::default()
+        };
+        let constant = |value| NodeProto {
+            attribute: vec![AttributeProto { t: Some(Box::new(value)), ..AttributeProto::default() }],
+            ..NodeProto::default()
+        };
+        let inner = GraphProto {
+            initializer: vec![tensor("inner", element, 5)],
+            node: vec![constant(tensor("", element, 7))],
+            ..GraphProto::default()
+        };
+        let branch = AttributeProto { g: Some(Box::new(inner)), ..AttributeProto::default() };
+        GraphProto {
+            initializer: vec![tensor("own", ElementType::Float, 2), tensor("added", ElementType::Double, 13)],
+            node: vec![
+                constant(tensor("", element, 3)),
+                constant(tensor("", ElementType::Int64, 11)),
+                NodeProto { attribute: vec![branch], ..NodeProto::default() },
+            ],
+            ..GraphProto::default()
+        }
+    }
+
+    #[test]
+    fn weights_are_counted_wherever_they_stand() {
+        let own = HashSet::from(["own".to_owned()]);
+        for (element, precision) in [(ElementType::Float, Precision::Fp32), (ElementType::Float16, Precision::Mixed)] {
+            assert_eq!(weights(&graph(element), &own), (17, precision), "{element}");
+        }
+        let model = ModelProto { graph: Some(graph(ElementType::Float16)), ..ModelProto::default() };
+        let seen = crate::graph::inspect::inspect_model(&model, &Default::default());
+        assert_eq!(seen.parameters, 17 + 13, "an inspection counts what stands there, whoever added it");
+        assert_eq!(seen.weight_bytes, 2 * 4 + 15 * 2 + 11 * 8 + 13 * 8);
+    }
 }
