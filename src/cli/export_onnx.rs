@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use offprint::graph::foreign::OnnxFile;
 use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
 use offprint::model::{Checkpoint, Manifest, Precision};
 
@@ -77,6 +78,8 @@ fn companions(file: &Path) -> Result<PathBuf> {
     if !file.is_file() {
         return Err(user_error(format!("there is no file `{}`", file.display()), "`--from-onnx` takes an ONNX file"));
     }
+    // Another kind of file has no folder that goes with it: that it is one says more than what its folder lacks.
+    OnnxFile::open(file)?;
     let file = file.canonicalize()?;
     let own = file.parent().unwrap_or(Path::new("/"));
     let above = own.parent().filter(|_| own.file_name().is_some_and(|name| name == ONNX_FOLDER));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use prost::DecodeError;
 
+use super::OtherFile;
+
 /// Errors of reading an ONNX file and the files beside it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +27,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, with its place in the file.
         problem: String,
+    },
+    /// The bytes are those of another kind of file.
+    #[error("`{path}` is not an ONNX file: it seems to be {}", seems.what())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        seems: OtherFile,
     },
     /// A field holds something else than the standard says.
     #[error("`{path}` is not an ONNX model")]
@@ -127,6 +137,7 @@ impl Error {
             Self::Layout { problem, .. } if problem.contains("several outputs") => {
                 "name the one to take with `--onnx-output`"
             }
+            Self::OtherFile { seems, .. } => seems.hint(),
             Self::Opset { .. } | Self::Positions { .. } => {
                 "export it anew, with a newer operator set and `input_ids` and `attention_mask` as inputs"
             }

@@ -9,9 +9,9 @@ use memmap2::Mmap;
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::Error;
 use super::external::{ExternalFiles, ExternalPlace};
 use super::scan::{self, Problem};
+use super::{Error, OtherFile};
 use crate::graph::onnx::{ElementType, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// An ONNX file of any origin, decoded.
@@ -32,7 +32,10 @@ impl OnnxFile {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = map(path)?;
         scan::scan(&bytes).map_err(|problem| match problem {
-            Problem::Form(problem) => Error::NotOnnx { path: path.to_owned(), problem },
+            Problem::Form(problem) => match OtherFile::of(&bytes) {
+                Some(seems) => Error::OtherFile { path: path.to_owned(), seems },
+                None => Error::NotOnnx { path: path.to_owned(), problem },
+            },
             Problem::Limit { what, limit } => Error::Limit { path: path.to_owned(), what, limit },
         })?;
         let model =

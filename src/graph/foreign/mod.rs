@@ -8,10 +8,12 @@ mod file;
 mod import;
 mod layout;
 mod names;
+mod other_file;
 mod rewrite;
 mod scan;
 
 pub use error::Error;
 pub use file::OnnxFile;
 pub use import::{ImportOptions, import_onnx};
+pub use other_file::OtherFile;
 pub(crate) use rewrite::ModelWriter;
