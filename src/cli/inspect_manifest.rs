@@ -33,9 +33,10 @@ fn facts(manifest: &Manifest, found: &Found) -> Vec<(&'static str, String)> {
     let encoder = format!("{}, {} dimensions, {}, {norm}", manifest.architecture, manifest.dim, manifest.precision);
     let rows =
         if manifest.batch_invariant { "the same bits in any batch" } else { "differ with the rest of the batch" };
+    let stated = if manifest.pooling_stated { ", as was stated: it can't be seen in the graph" } else { "" };
     let mut facts = vec![
         ("encoder", encoder),
-        ("pooling", manifest.pooling.to_string()),
+        ("pooling", format!("{}{stated}", manifest.pooling)),
         ("vectors", rows.to_owned()),
         ("max length", format!("{} tokens", manifest.max_length)),
         ("template", format!("{}, separator `{}`", manifest.template, manifest.sep_token)),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use offprint::encode::{
-    BundleEncoder, BundleWithHeads, EncoderCheck, Side, TokenBudget, check_encoder, measure_encoder,
+    BundleEncoder, BundleWithHeads, EncoderCheck, Side, TokenBudget, check_encoder, measure_encoder, see_pooling,
 };
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
@@ -28,6 +28,10 @@ pub(crate) struct SelfCheckArgs {
     /// ONNX Runtime library to load
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
+
+    /// Print how it pools instead, whose rows show it
+    #[arg(long, conflicts_with = "original")]
+    see_pooling: bool,
 
     /// Then compare it with this bundle, on the texts that come in on stdin, a line of JSON each
     #[arg(long, value_name = "BUNDLE")]
@@ -76,6 +80,10 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         provider: ProviderChoice::Cpu,
         threads,
     };
+    if args.see_pooling {
+        say(&serde_json::to_string(&see_pooling(&encoder(&bundle, 1))?)?)?;
+        return Ok(Status::Done);
+    }
     let check = if bundle.manifest.batch_invariant { check_encoder } else { measure_encoder };
     let heads = &bundle.manifest.heads;
     let whole = BundleWithHeads { encoder: &encoder(&bundle, 1), heads };

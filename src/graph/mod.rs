@@ -30,7 +30,7 @@ mod writer;
 
 pub use error::Error;
 pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle};
-pub use foreign::{ImportOptions, import_onnx};
+pub use foreign::{ImportOptions, import_onnx, write_pooling_probe};
 pub use fuse::{LinearHead, fuse};
 pub use inspect::{
     CheckpointInspection, Cost, CostAt, CostLaw, Cut, InspectOptions, Inspection, Layer, NodeLine, NotCounted,

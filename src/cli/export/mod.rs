@@ -15,6 +15,7 @@ use offprint::model::Precision;
 use offprint::runtime::OnnxRuntime;
 
 use super::Status;
+use super::export_onnx::Run;
 use super::signals::{Stop, Stopped};
 
 pub(crate) use args::ExportArgs;
@@ -39,10 +40,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         asked.check_rendering(against, (&options.template, None))?;
     }
     let stop = Stop::on_signals()?;
+    let run = Run { ort_lib: args.ort_lib.as_deref(), stop: &stop };
     let new = NewBundle {
         output: &args.output,
         ort_lib: args.ort_lib.as_deref(),
-        make: &|folder| args.onnx.make(&options, folder),
+        make: &|folder| args.onnx.make(&options, folder, &run),
         original,
         asked: &asked,
         stop: Some(&stop),

@@ -112,6 +112,12 @@ fn bundle(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
         if manifest.normalize { "normalized" } else { "not normalized" },
         manifest.template,
     ));
+    if manifest.pooling_stated {
+        remark(&format!(
+            "note: the graph pools by itself, and how can't be seen: pooling {} is what was stated (`pooling_stated = true`)",
+            manifest.pooling
+        ));
+    }
     manifest.heads.iter().for_each(head_in_graph);
     remark(&format!(
         "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",

@@ -90,6 +90,18 @@ pub enum Error {
         /// The outputs, with types and shapes.
         outputs: Box<[String]>,
     },
+    /// A choice that is not that of a graph that pools by itself.
+    #[error("`{output}` of `{path}` {got}, and {asked} was asked for")]
+    Pooled {
+        /// The file.
+        path: PathBuf,
+        /// Its embedding.
+        output: String,
+        /// What was asked for, by flag, recipe or modules.
+        asked: String,
+        /// What the graph does.
+        got: String,
+    },
     /// Operators of an old version.
     #[error("`{path}` uses version {got} of the standard operators, expected at least {least}")]
     Opset {
@@ -140,6 +152,9 @@ impl Error {
             Self::OtherFile { seems, .. } => seems.hint(),
             Self::Opset { .. } | Self::Positions { .. } => {
                 "export it anew, with a newer operator set and `input_ids` and `attention_mask` as inputs"
+            }
+            Self::Pooled { .. } => {
+                "name what the graph does, or take its token states, where it gives them, with `--onnx-output`"
             }
             Self::Labels { .. } => "the file and config.json look like different models",
             _ => return None,

@@ -112,14 +112,8 @@ impl Finder<'_> {
     }
 
     fn source(&self, logits: Option<&Row>) -> Result<Source, Error> {
-        let of_rank = |wanted: usize| {
-            self.graph.output.iter().filter(move |output| rank(output) == Some(wanted) && is_float(output))
-        };
-        let named = STATES.iter().find_map(|name| of_rank(3).find(|output| name_of(output) == *name));
-        let unnamed: Vec<&ValueInfoProto> = of_rank(3).filter(|output| name_of(output) != LOGITS).collect();
-        let single = unnamed.first().copied().filter(|_| unnamed.len() == 1);
-        if let Some(states) = named.or(single) {
-            return Ok(Source::States(row(states)));
+        if let Some(states) = states_among_outputs(self.graph) {
+            return Ok(Source::States(states));
         }
         let expected = || {
             let states = STATES.map(|name| format!("`{name}`")).join(", ");
@@ -128,13 +122,14 @@ impl Finder<'_> {
                  [batch, size], or a classifier's `{LOGITS}` [batch, labels]"
             )
         };
-        if unnamed.len() > 1 {
-            let names: Vec<&str> = unnamed.iter().map(|output| name_of(output)).collect();
+        let several: Vec<&ValueInfoProto> = unnamed_states(self.graph).collect();
+        if !several.is_empty() {
+            let names: Vec<&str> = several.iter().map(|output| name_of(output)).collect();
             return Err(
                 self.error(format!("has several outputs that could be token states ({})", quoted(&names)), expected())
             );
         }
-        if let Some(ready) = of_rank(2).find(|output| name_of(output) == SENTENCE_EMBEDDING) {
+        if let Some(ready) = floats_of_rank(self.graph, 2).find(|output| name_of(output) == SENTENCE_EMBEDDING) {
             return Ok(Source::Ready(row(ready)));
         }
         let Some(logits) = logits else {
@@ -159,6 +154,23 @@ impl Finder<'_> {
             outputs: list(&mut self.graph.output.iter()),
         }
     }
+}
+
+/// The output with token states: by its name, else the only one of their shape.
+pub(super) fn states_among_outputs(graph: &GraphProto) -> Option<Row> {
+    let named = STATES.iter().find_map(|name| floats_of_rank(graph, 3).find(|output| name_of(output) == *name));
+    let mut unnamed = unnamed_states(graph);
+    let single = unnamed.next().filter(|_| unnamed.next().is_none());
+    named.or(single).map(row)
+}
+
+/// Outputs that may be token states, whatever they are called.
+fn unnamed_states(graph: &GraphProto) -> impl Iterator<Item = &ValueInfoProto> {
+    floats_of_rank(graph, 3).filter(|output| name_of(output) != LOGITS)
+}
+
+fn floats_of_rank(graph: &GraphProto, wanted: usize) -> impl Iterator<Item = &ValueInfoProto> {
+    graph.output.iter().filter(move |output| rank(output) == Some(wanted) && is_float(output))
 }
 
 /// The token states that a classifier's head reads the first of: back from its scores through the operators of a head,

@@ -2,6 +2,7 @@
 //! weights, and writing them again with other nodes. Nothing in such a file is trusted; nothing is run.
 
 mod adapt;
+mod behind;
 mod error;
 mod external;
 mod file;
@@ -14,6 +15,6 @@ mod scan;
 
 pub use error::Error;
 pub use file::OnnxFile;
-pub use import::{ImportOptions, import_onnx};
+pub use import::{ImportOptions, import_onnx, write_pooling_probe};
 pub use other_file::OtherFile;
 pub(crate) use rewrite::ModelWriter;

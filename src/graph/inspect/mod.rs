@@ -153,6 +153,12 @@ pub(super) fn inspect_model(model: &ModelProto, options: &InspectOptions) -> Ins
     }
 }
 
+/// The shape of any value for one text of `length` tokens, as far as it can be followed.
+pub(super) fn shapes_of(graph: &GraphProto, length: u64) -> impl Fn(&str) -> Option<Vec<i64>> {
+    let shapes = shapes::Shapes::of(graph, Some(length));
+    move |name| shapes.get(name)?.shape.clone()
+}
+
 fn domain(written: Option<&str>) -> String {
     written.filter(|_| !is_standard(written)).unwrap_or(STANDARD).to_owned()
 }
