@@ -8,6 +8,7 @@ use clap::Args;
 use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle};
 use offprint::model::{Checkpoint, Manifest, Precision};
 
+use super::environment::is_typed;
 use super::export::Original;
 use super::user_error;
 
@@ -26,11 +27,22 @@ pub(crate) struct FromOnnxArgs {
     from_onnx: Option<PathBuf>,
 
     /// Output of that file that vectors are made of [default: token states, else `sentence_embedding`, by name and shape]
-    #[arg(long, value_name = "NAME", requires = "from_onnx")]
+    #[arg(long, value_name = "NAME")]
     onnx_output: Option<String>,
 }
 
 impl FromOnnxArgs {
+    /// An error where an output was typed of a file that is not given.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.onnx_output.is_some() && !self.is_given() && is_typed("--onnx-output") {
+            return Err(user_error(
+                "`--onnx-output` is given without `--from-onnx`",
+                "it names an output of that file",
+            ));
+        }
+        Ok(())
+    }
+
     /// The model that was asked for, else the folder that goes with the file.
     pub(crate) fn model(&self, asked: Option<&str>) -> Result<String> {
         match (asked, &self.from_onnx) {
