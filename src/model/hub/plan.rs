@@ -17,6 +17,8 @@ use crate::model::shards::Index;
 pub(super) const MODULES: &str = "modules.json";
 const POOLING: &str = "1_Pooling/config.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// Says what the licence is.
+const README: &str = "README.md";
 /// Beside the weights, if the model has them.
 const BESIDE: [&str; 6] = [
     "config.json",
@@ -45,7 +47,7 @@ struct Config {
 /// What is to be fetched, in two steps: the small files, then the weights.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Configs and tokenizer.
+    /// Configs, tokenizer and README.md.
     pub small: Vec<String>,
     /// The weights or their index.
     pub weights: String,
@@ -73,7 +75,7 @@ impl Plan {
             }
         }
         let has_pooling = has(&pooling);
-        small.push(pooling);
+        small.extend([pooling, README.to_owned()]);
         small.extend(BESIDE.iter().map(|name| format!("{prefix}{name}")));
         let tokenizer = format!("{prefix}{TOKENIZER}");
         let vocabulary = VOCABULARY.map(|name| format!("{prefix}{name}"));
@@ -164,7 +166,7 @@ mod tests {
             "1_Pooling/config.json",
         ];
         let got = plan(&all, None).unwrap();
-        assert_eq!(got.small, ["1_Pooling/config.json", "config.json", "tokenizer.json"]);
+        assert_eq!(got.small, ["1_Pooling/config.json", "README.md", "config.json", "tokenizer.json"]);
         assert_eq!(got.weights, "model.safetensors");
         let names = ["config.json", "vocab.txt", "added_tokens.json", "pytorch_model.bin", "flax_model.msgpack"];
         let old = plan(&names, None).unwrap();
@@ -185,6 +187,7 @@ mod tests {
             "2_Pool/config.json",
             "config.json",
             "model.safetensors",
+            "0_BERT/README.md",
             "../out/config.json",
         ];
         let got = plan(&names, Some(modules)).unwrap();
