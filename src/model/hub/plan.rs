@@ -75,7 +75,7 @@ impl Plan {
             }
         }
         let has_pooling = has(&pooling);
-        small.extend([pooling, README.to_owned()]);
+        small.push(pooling);
         small.extend(BESIDE.iter().map(|name| format!("{prefix}{name}")));
         let tokenizer = format!("{prefix}{TOKENIZER}");
         let vocabulary = VOCABULARY.map(|name| format!("{prefix}{name}"));
@@ -86,6 +86,8 @@ impl Plan {
         small.retain(has);
         small.sort();
         small.dedup();
+        // Behind what decides whether the model is of use.
+        small.extend(Some(README.to_owned()).filter(has));
         let weights = WEIGHTS_FILES.iter().map(|name| format!("{prefix}{name}")).find(has);
         match weights {
             Some(_) if !has_tokenizer => Err(Error::NoTokenizer { id: id.to_string(), expected: tokenizer }),
@@ -166,7 +168,7 @@ mod tests {
             "1_Pooling/config.json",
         ];
         let got = plan(&all, None).unwrap();
-        assert_eq!(got.small, ["1_Pooling/config.json", "README.md", "config.json", "tokenizer.json"]);
+        assert_eq!(got.small, ["1_Pooling/config.json", "config.json", "tokenizer.json", "README.md"]);
         assert_eq!(got.weights, "model.safetensors");
         let names = ["config.json", "vocab.txt", "added_tokens.json", "pytorch_model.bin", "flax_model.msgpack"];
         let old = plan(&names, None).unwrap();
