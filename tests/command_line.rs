@@ -238,7 +238,8 @@ fn on_terminal(place: &Workplace, args: &str, variables: &[(&str, &str)]) -> Opt
     let path = assert_cmd::cargo::cargo_bin("offprint");
     let mut command = place.command(&[]);
     let mut script = Command::new("script");
-    let line = format!("'{}' embed --model nowhere {args}", path.display());
+    // Nobody types: what waits for it is ended.
+    let line = format!("timeout --foreground 5 '{}' embed --model nowhere {args}", path.display());
     script.args(["-qec", &line, "/dev/null"]).current_dir(place.path("")).stdin(Stdio::null());
     for (name, value) in command.env("TERM", "xterm").envs(variables.iter().copied()).get_envs() {
         match value {
