@@ -10,6 +10,7 @@ use offprint::graph::foreign::OnnxFile;
 use offprint::graph::{ExportOptions, ImportOptions, import_onnx, write_bundle, write_pooling_probe};
 use offprint::model::{Checkpoint, Manifest, Precision, SeenPooling};
 
+use super::environment::is_typed;
 use super::export::{Original, run_to_end, this_program};
 use super::signals::Stop;
 use super::user_error;
@@ -30,11 +31,22 @@ pub(crate) struct FromOnnxArgs {
 
     /// Output of that file that vectors are made of; how a file pools that gives vectors and not token states is measured
     /// [default: token states, else `sentence_embedding`, by name and shape]
-    #[arg(long, value_name = "NAME", requires = "from_onnx")]
+    #[arg(long, value_name = "NAME")]
     onnx_output: Option<String>,
 }
 
 impl FromOnnxArgs {
+    /// An error where an output was typed of a file that is not given.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.onnx_output.is_some() && !self.is_given() && is_typed("--onnx-output") {
+            return Err(user_error(
+                "`--onnx-output` is given without `--from-onnx`",
+                "it names an output of that file",
+            ));
+        }
+        Ok(())
+    }
+
     /// The model that was asked for, else the folder that goes with the file.
     pub(crate) fn model(&self, asked: Option<&str>) -> Result<String> {
         match (asked, &self.from_onnx) {

@@ -7,6 +7,7 @@ use offprint::model::{DATA_FILE, GraphHead, Manifest, MeasuredQuality, Quality, 
 
 use super::inspect::Found;
 use super::inspect_page::{SHOWN, bytes_of, list, more, one_line};
+use super::say::counted;
 
 /// All of it.
 pub(crate) fn describe(manifest: &Manifest, found: &Found) -> String {
@@ -84,13 +85,17 @@ fn describe_quality(quality: &Quality) -> String {
     };
     let mut facts = figures(measured);
     for head in &quality.heads {
-        let changed = head.answers_changed.map_or(String::new(), |count| format!(", {count} answers changed"));
+        let changed =
+            head.answers_changed.map_or(String::new(), |count| format!(", {} changed", counted(count, "answer")));
         let f1 = head.f1.as_ref().map_or(String::new(), |f1| {
             let micro = f1.micro_original.zip(f1.micro);
             let micro = micro.map_or(String::new(), |(before, now)| format!(", micro-F1 {before:.4} -> {now:.4}"));
             format!(
-                ", macro-F1 {:.4} -> {:.4}{micro} (`{}`, {} texts)",
-                f1.macro_original, f1.macro_new, f1.label, f1.texts
+                ", macro-F1 {:.4} -> {:.4}{micro} (`{}`, {})",
+                f1.macro_original,
+                f1.macro_new,
+                f1.label,
+                counted(f1.texts, "text")
             )
         });
         facts.push(("head", format!("{}: largest difference {:.2e}{changed}{f1}", head.name, head.max_delta)));

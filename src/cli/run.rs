@@ -19,7 +19,7 @@ use offprint::runtime::{Machine, ProviderChoice, default_threads};
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
 use super::progress::{Size, watched};
-use super::say::{remark, say};
+use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
 use super::{Status, places};
 
@@ -117,8 +117,9 @@ impl<'a> Run<'a> {
         self.stop.end_at_once();
         let mut account = account?;
         if account.repeated > 0 {
-            let rows = HumanCount(account.repeated);
-            account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
+            let came = "came again with the id and text of an earlier one and";
+            let verbs = (&*format!("{came} was kept"), &*format!("{came} were kept"));
+            account.warnings.push(counted_that(account.repeated, "row", verbs));
         }
         if let Some(cache) = &self.cache {
             account.warnings.extend(cache.take_warnings().iter().map(|warning| on_one_line(warning)));
@@ -133,8 +134,8 @@ impl<'a> Run<'a> {
         }
         if account.rejected > 0 {
             remark(&format!(
-                "warning: {} rows were rejected; each stands with its reason in {}",
-                HumanCount(account.rejected),
+                "warning: {} rejected; each stands with its reason in {}",
+                counted_that(account.rejected, "row", ("was", "were")),
                 self.rejects.display()
             ));
         }
@@ -155,8 +156,8 @@ impl<'a> Run<'a> {
             None => "no provider (nothing had to be computed)".into(),
         };
         let mut lines = vec![format!(
-            "{} rows in {} ({:.1} papers/s) on {provider}",
-            HumanCount(account.rows),
+            "{} in {} ({:.1} papers/s) on {provider}",
+            counted(account.rows, "row"),
             seconds(account.seconds),
             account.papers_per_second(),
         )];
@@ -245,9 +246,9 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
         (
             "truncated",
             format!(
-                "{} papers lost {} tokens ({} in the title, {} behind it)",
-                count(truncated.papers),
-                count(truncated.tokens),
+                "{} lost {} ({} in the title, {} behind it)",
+                counted(truncated.papers, "paper"),
+                counted(truncated.tokens, "token"),
                 count(truncated.title),
                 count(truncated.abstract_text)
             ),

@@ -48,6 +48,10 @@ pub(crate) struct SelfCheckArgs {
     /// Field that the texts' labels come from
     #[arg(long, value_name = "FIELD")]
     label: Option<String>,
+
+    /// Head in the graphs that they are right for [default: the first]
+    #[arg(long, value_name = "NAME")]
+    labelled_head: Option<String>,
 }
 
 /// A line of what the child says, in this order.
@@ -109,6 +113,7 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         graph_heads: &heads,
         head: head.as_ref(),
         label: args.label.as_deref(),
+        labelled_head: heads.iter().position(|(_, new)| Some(&new.name) == args.labelled_head.as_ref()).unwrap_or(0),
     };
     let mut told = Ok(());
     let mut watch = |texts| {

@@ -1,11 +1,12 @@
 //! `offprint export`: a checkpoint becomes a bundle. Flags and their meaning lie in `args` and `quality`, the way into
-//! place in `publish` with the child process in `child`, the words in `tell`; here they meet.
+//! place in `publish` with the child process in `child` and what it reads in `texts`, the words in `tell`; here they meet.
 
 mod args;
 mod child;
 mod publish;
 mod quality;
 mod tell;
+mod texts;
 
 use std::path::Path;
 
@@ -25,6 +26,7 @@ pub(crate) use quality::{Asked, Original, as_flag};
 pub(crate) use tell::head_in_graph;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
+    args.onnx.check()?;
     refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
