@@ -37,7 +37,7 @@ fn merge_takes_cache_folders_and_says_what_differs_and_what_was_left_out() {
     assert_eq!(
         said,
         "f00d  3 parts taken, 0 known already; 40 new keys, 43 rows in 2 parts now\n  \
-         1 keys differ in their bits, largest |Δ| 5e-1: they were computed on different processors\n"
+         1 key differs in its bits, largest |Δ| 5e-1: computed on different processors\n"
     );
     damage(&parts(&folder("a/embeddings"))[0]);
     let (status, said, _) = offprint(&folder("into"), &["merge", &a]);

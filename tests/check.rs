@@ -104,7 +104,7 @@ fn a_sample_of_a_corpus_is_checked_and_is_always_the_same() {
     corpus(&place);
     let args = ["check", "--model", tiny_bundle(), "papers.jsonl", "--sample", "40", "--threads", "2", "--json"];
     let said = place.run(&args, 0);
-    said.expect(&["warning: 1 rows cannot be used and were passed over"]);
+    said.expect(&["warning: 1 row cannot be used and was passed over"]);
     let json = said.json();
     assert_eq!(json["source"], "40 texts out of 300 rows, by hash of the id");
     assert_eq!(json["texts"], 40);

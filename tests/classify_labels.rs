@@ -33,7 +33,7 @@ fn what_is_right_may_be_a_list_or_a_text_with_several_labels() {
     place.write("papers.csv", csv);
     // 4 hits of 5 right and 8 given; by label a 2/3, b 1/2, c 4/5, other 0; by row 1, 2/5, 0.
     let figures = "of 3 papers: micro-F1 0.6154, macro-F1 0.4917, samples-F1 0.4667";
-    let unknown = "labels in `tags` are none of the head's; they count as missed";
+    let unknown = "label in `tags` is none of the head's; it counts as missed";
     let expected = format!("against `tags` {figures}");
     classify(&place, &["--label", "tags", "--report", "r"], 0).expect(&[&expected, &format!("warning: 1 {unknown}")]);
     let said =
@@ -47,7 +47,7 @@ fn what_is_right_may_be_a_list_or_a_text_with_several_labels() {
     }
     place.write("papers.jsonl", "{\"id\": 1, \"text\": \"a\", \"tags\": {}}\n{\"id\": 2, \"text\": \"a\"}\n");
     let said = classify(&place, &["--label", "tags"], 2);
-    said.expect(&["1 rows were rejected", "warning: nothing was measured: no row says what is right in `tags`"]);
+    said.expect(&["1 row was rejected", "warning: nothing was measured: no row says what is right in `tags`"]);
     let rejects = fs::read_dir(place.path("cache/rejects")).unwrap().next().unwrap().unwrap().path();
     let rejected = fs::read_to_string(rejects).unwrap();
     assert!(rejected.contains("`tags` is an object, expected a list of labels"), "{rejected}");

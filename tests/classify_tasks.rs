@@ -355,6 +355,9 @@ fn a_bundle_without_heads_says_what_to_give() {
     export(&place, "electra-b");
     corpus(&place, &["a".to_owned()], &json!({}));
     let said = classify(&place, &[], 2);
-    said.expect(&["error: bundle `bundle` has no classifier", "  hint: give `--head FILE`, or export a checkpoint"]);
+    said.expect(&[
+        "error: bundle `bundle` has no classifier",
+        "  hint: give `--head FILE`, put a head into the graph by `offprint fuse`, or export a checkpoint of a sequence",
+    ]);
     assert!(!place.path("cache").exists());
 }

@@ -210,21 +210,7 @@ fn colours_are_for_people_alone() {
 #[test]
 fn a_terminal_gets_colours_unless_it_is_dumb() {
     let place = Workplace::new();
-    let on_terminal = |variables: &[(&str, &str)]| {
-        let path = assert_cmd::cargo::cargo_bin("offprint");
-        let mut command = place.command(&[]);
-        let mut script = Command::new("script");
-        let line = format!("'{}' embed --model nowhere x.jsonl", path.display());
-        script.args(["-qec", &line, "/dev/null"]).current_dir(place.path("")).stdin(Stdio::null());
-        for (name, value) in command.env("TERM", "xterm").envs(variables.iter().copied()).get_envs() {
-            match value {
-                Some(value) => script.env(name, value),
-                None => script.env_remove(name),
-            };
-        }
-        let output = script.output().ok()?;
-        Some(String::from_utf8(output.stdout).unwrap())
-    };
+    let on_terminal = |variables: &[(&str, &str)]| on_terminal(&place, "x.jsonl", variables);
     let Some(coloured) = on_terminal(&[]) else {
         return println!("skipped: no `script` to make a terminal with");
     };
@@ -233,6 +219,36 @@ fn a_terminal_gets_colours_unless_it_is_dumb() {
         let plain = on_terminal(&[variables]).unwrap();
         assert!(plain.contains("error: ") && !plain.contains(ESCAPE), "{variables:?}: {plain:?}");
     }
+}
+
+#[test]
+fn who_types_papers_is_told_that_they_are_waited_for() {
+    let place = Workplace::new();
+    let note = "reading papers from the terminal; Ctrl-D ends them";
+    let piped = place.run(&["embed", "--model", "nowhere", "--input-format", "jsonl", "-"], 2);
+    assert!(!piped.stderr.contains(note), "{}", piped.stderr);
+    let Some(said) = on_terminal(&place, "--input-format jsonl -", &[]) else {
+        return println!("skipped: no `script` to make a terminal with");
+    };
+    assert!(said.contains(note), "{said:?}");
+}
+
+/// What a run with these arguments and without a model says on a terminal, if one can be made.
+fn on_terminal(place: &Workplace, args: &str, variables: &[(&str, &str)]) -> Option<String> {
+    let path = assert_cmd::cargo::cargo_bin("offprint");
+    let mut command = place.command(&[]);
+    let mut script = Command::new("script");
+    // Nobody types: what waits for it is ended.
+    let line = format!("timeout --foreground 5 '{}' embed --model nowhere {args}", path.display());
+    script.args(["-qec", &line, "/dev/null"]).current_dir(place.path("")).stdin(Stdio::null());
+    for (name, value) in command.env("TERM", "xterm").envs(variables.iter().copied()).get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let output = script.output().ok()?;
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 #[test]
@@ -279,6 +295,40 @@ fn variables_set_flags_and_the_command_line_overrules_them() {
     let both = [&export[..], &["--normalize", "--no-normalize"]].concat();
     with(&[], &both, 0);
     assert!(place.read("bundle/bundle.toml").contains("normalize = false"), "the last of two opposites wins");
+}
+
+#[test]
+fn what_the_environment_says_of_other_commands_fails_none() {
+    let place = Workplace::new();
+    place.write("papers.jsonl", TWO_PAPERS);
+    let variables = [
+        ("OFFPRINT_LIMIT", "5"),
+        ("OFFPRINT_TITLE_FIELD", "name"),
+        ("OFFPRINT_LABEL", "field"),
+        ("OFFPRINT_LABEL_SEPARATOR", "|"),
+        ("OFFPRINT_HEAD", "nowhere.head"),
+        ("OFFPRINT_MIN_COSINE", "0.9"),
+        ("OFFPRINT_MAX_F1_DROP", "0.1"),
+        ("OFFPRINT_REVISION", "main"),
+        ("OFFPRINT_ONNX_OUTPUT", "x"),
+        ("OFFPRINT_SAMPLE", "10"),
+        ("OFFPRINT_COMPRESS", "zstd"),
+        ("OFFPRINT_JSONL_ID_KEY", "key"),
+    ];
+    let with = |args: &[&str], status: i32| {
+        Said::new(place.command(args).envs(variables.iter().copied()).output().unwrap(), status)
+    };
+    let checkpoint = tiny_checkpoint();
+    let export = ["export", "--model", checkpoint.to_str().unwrap(), "-o", "bundle", "--pooling", "mean"];
+    with(&export, 0);
+    with(&["check", "--model", "bundle", "--threads", "1"], 0);
+    with(&["embed", "--model", "bundle", "papers.jsonl", "--title-field", "title"], 0);
+    // What is typed is meant.
+    with(&[&export[..], &["--limit", "5"]].concat(), 2).expect(&["error: `--limit` is given without a corpus"]);
+    with(&[&export[..], &["--onnx-output=x"]].concat(), 2).expect(&["error: `--onnx-output` is given without"]);
+    with(&["check", "--model", "bundle", "--sample", "9"], 2).expect(&["error: `--sample` is given without a corpus"]);
+    let embed = ["embed", "--model", "bundle", "papers.jsonl", "--jsonl-id-key", "key"];
+    with(&embed, 2).expect(&["error: `--jsonl-id-key` is about the output, and there is none"]);
 }
 
 #[test]

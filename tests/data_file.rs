@@ -55,7 +55,7 @@ fn imported(work: &Workplace, into: &str, largest_graph: u64) -> Bundle {
     let export =
         ExportOptions { pooling: Some(Pooling::Mean), largest_graph, ..ExportOptions::new(work.path("source")) };
     let file = work.path("source/model.onnx");
-    import_onnx(&ImportOptions { file, output: None, export }, &work.path(into)).unwrap();
+    import_onnx(&ImportOptions { file, output: None, export, seen: None }, &work.path(into)).unwrap();
     Bundle::open(&work.path(into)).unwrap()
 }
 

@@ -152,7 +152,7 @@ fn a_row_that_comes_twice_is_kept_and_mentioned() {
     let said = place.run(&args, 0);
     assert_eq!(said.json()["repeated"], 1);
     assert_eq!(ids_of_jsonl(&place.read("x.jsonl"), "doc_id"), ["a", "b", "a"]);
-    said.expect(&["warning: 1 rows came more than once with the same id and text"]);
+    said.expect(&["warning: 1 row came again with the id and text of an earlier one and was kept"]);
 }
 
 #[test]

@@ -56,7 +56,9 @@ fn a_head_of_another_encoder_is_refused_with_the_fields_that_differ() {
         "note: `--no-cache` changes nothing: heads in the bundle's graph answer without the cache",
         "note: `--part-seconds` changes nothing",
     ]);
-    place.run(&[&classify[..], &["--allow-encoder-change"]].concat(), 2).expect(&["--head <FILE>"]);
+    place
+        .run(&[&classify[..], &["--allow-encoder-change"]].concat(), 2)
+        .expect(&["error: `--allow-encoder-change` is given without `--head`"]);
 }
 
 #[test]

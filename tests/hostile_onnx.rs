@@ -31,7 +31,7 @@ fn import(folder: &Path) -> Option<String> {
     let into = folder.join("bundle");
     fs::create_dir_all(&into).unwrap();
     let export = ExportOptions { pooling: Some(Pooling::Mean), ..ExportOptions::new(folder) };
-    let options = ImportOptions { file: folder.join("model.onnx"), output: None, export };
+    let options = ImportOptions { file: folder.join("model.onnx"), output: None, export, seen: None };
     let error = import_onnx(&options, &into).err()?;
     let text = error.to_string();
     assert!(text.contains(&folder.display().to_string()), "{text}");
@@ -150,7 +150,8 @@ fn bytes_that_are_no_model_are_refused_with_their_place() {
         assert!(text.contains("not a whole ONNX model") || text.contains("uses version 0"), "cut at {end}: {text}");
     }
     assert_eq!(refusal(b""), "`DIR/model.onnx` is not a whole ONNX model: no graph in its 0 bytes");
-    assert!(refusal(b"{}").contains("field 15 at byte 0 has the wire type 3"));
+    assert!(refusal(b"{x").contains("field 15 at byte 0 has the wire type 3"));
+    assert!(refusal(b"{}").ends_with("is not an ONNX file: it seems to be JSON, as a corpus is (JSONL)"));
     assert!(refusal(&[0xff; 12]).contains("the number at byte 0 has more than 10 bytes"));
     let long = [vec![0x3a], varint(u64::MAX)].concat();
     assert!(refusal(&long).contains(&format!("the field at byte 0 ends at byte {}, what it is in at 11", u64::MAX)));
@@ -205,9 +206,21 @@ fn weights_of_other_files_lie_in_the_folder_and_inside_the_file() {
         "tensor `second` in `DIR/model.onnx` begins at byte 8 of `weights`, inside `table`, which ends at 64"
     );
     assert_eq!(import(place(&[&[("location", "weights")], &[("location", "weights")]]).path()), None);
+    // One file by several names.
+    for other in ["./weights", "././weights", ".//weights"] {
+        let two = text(&[&[("location", "weights")], &[("location", other), ("offset", "8")]]);
+        let begins = format!("tensor `second` in `DIR/model.onnx` begins at byte 8 of `{other}`, inside `table`");
+        assert!(two.starts_with(&begins), "{two}");
+        assert_eq!(import(place(&[&[("location", "weights")], &[("location", other)]]).path()), None);
+    }
+    let two = text(&[&[("location", "weights")], &[("location", "a/../weights"), ("offset", "8")]]);
+    assert!(two.contains("lies in `a/../weights`, which leads out of the folder"), "{two}");
 
     #[cfg(unix)]
     {
+        let folder = place(&[&[("location", "weights")], &[("location", "other"), ("offset", "8")]]);
+        std::os::unix::fs::symlink("weights", folder.path().join("other")).unwrap();
+        assert!(import(folder.path()).unwrap().contains("begins at byte 8 of `other`, inside `table`"));
         let folder = place(&[&[("location", "link")]]);
         std::os::unix::fs::symlink(&secret, folder.path().join("link")).unwrap();
         assert!(import(folder.path()).unwrap().contains("lies in `link`, a link out of the folder"));

@@ -53,6 +53,7 @@ fn sentence_hub() -> HubServer {
 #[test]
 fn an_id_gives_the_bundle_that_its_folder_gives() {
     let (place, hub) = (Workplace::new(), tiny_hub());
+    hub.change("README.md", b"---\nlicense: cc0-1.0\n---\n# tiny\n");
     let said = run(&place, &hub, &EXPORT, 0);
     let asking = format!("asking {} for org/tiny at main", hub.endpoint);
     said.expect(&[&asking, "downloading model.safetensors (52.56 KiB)", "bundle: bert", "checked on"]);
@@ -76,9 +77,10 @@ fn an_id_gives_the_bundle_that_its_folder_gives() {
     assert_eq!(link, Path::new("../../blobs").join(sha256(&weights)));
     // Nothing else was fetched.
     let asked = hub.log();
-    assert!(asked.iter().all(|request| !request.path.contains("README") && !request.path.contains("tf_model")));
+    assert!(asked.iter().all(|request| !request.path.contains("tf_model")));
+    assert_eq!(field("bundle", "license"), "license = \"cc0-1.0\"");
     let lock = place.read("cache/lock.toml");
-    for part in [ID, COMMIT, &sha256(&weights), "revision = \"main\""] {
+    for part in [ID, COMMIT, &sha256(&weights), "README.md", &sha256(&hub.bytes("README.md")), "revision = \"main\""] {
         assert!(lock.contains(part), "{part} is not in\n{lock}");
     }
 }

@@ -266,6 +266,17 @@ fn what_cannot_be_inspected_says_so() {
     let said = place.run(&["inspect", "text.onnx"], 2);
     said.expect(&["error: `text.onnx` is not a whole ONNX model"]);
     assert_eq!(said.stdout, "");
+    let head = common::root().join("tests/data/heads/topic.head");
+    place.write("topic.head", fs::read(head).unwrap());
+    place.run(&["inspect", "topic.head"], 2).expect(&[
+        "error: `topic.head` is not an ONNX file: it seems to be a head that `offprint train` made\n",
+        "hint: `offprint fuse --head` puts a head into a bundle, `offprint classify --head` uses it",
+    ]);
+    place.write("papers.jsonl", "{\"id\": \"1\", \"title\": \"x\"}\n");
+    place.run(&["inspect", "papers.jsonl"], 2).expect(&[
+        "error: `papers.jsonl` is not an ONNX file: it seems to be JSON, as a corpus is (JSONL)\n",
+        "hint: `offprint embed` and `offprint classify` take a corpus, beside a bundle",
+    ]);
     place.run(&["inspect", "."], 2).expect(&[
         "error: `.` holds neither bundle.toml nor model.onnx nor a checkpoint",
         "hint: name the file: `offprint inspect ./text.onnx`",

@@ -19,13 +19,14 @@ use serde_json::Value;
 /// As a share of a row's norm; up to 4e-7 is measured.
 const TOLERANCE: f64 = 1e-5;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "albert",
     "bert",
     "bert-untied",
     "distilbert",
     "electra",
     "modernbert",
+    "modernbert-no-decoder-bias",
     "modernbert-untied",
     "mpnet",
     "roberta",

@@ -5,11 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
+#[path = "common/fused.rs"]
+mod fused;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Workplace, root, tiny_bundle};
+use common::{Workplace, minilm_bundle, root, tiny_bundle};
+use ndarray::Array2;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
 use offprint::runtime::{Batch, EncoderSession, Error, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
@@ -115,6 +118,85 @@ fn every_architecture_runs_wholly_on_openvino_with_the_vectors_of_the_cpu() {
         }
     }
     assert!(heads > 6, "{heads} heads");
+}
+
+/// Saves the committed heads as if they had been trained on `bundle`, whatever the length of its vectors; gives the flags
+/// that name them.
+fn save_heads(place: &Workplace, bundle: &Bundle) -> Vec<String> {
+    let dim = bundle.manifest.dim;
+    let mut flags = Vec::new();
+    for name in fused::HEADS {
+        let mut head = fused::head_for(bundle.dir.to_str().unwrap(), name);
+        let known = head.coefficients.ncols();
+        let wave = |(row, column): (usize, usize)| ((row * 5 + column) as f64 * 0.37).sin();
+        if known != dim {
+            head.coefficients = Array2::from_shape_fn((head.coefficients.nrows(), dim), wave);
+        }
+        fused::save(place, &head, name);
+        flags.extend(["--head".to_owned(), format!("{name}.head")]);
+    }
+    flags
+}
+
+fn fuse(place: &Workplace, bundle: &str, heads: &[String]) -> String {
+    let mut args = vec!["fuse", "--model", bundle, "-o", "fused"];
+    args.extend(heads.iter().map(String::as_str));
+    place.run(&args, 0).stderr
+}
+
+#[test]
+fn a_fused_bundle_runs_wholly_on_openvino_with_the_answers_of_the_cpu() {
+    let Some(library) = library() else { return };
+    let runtime = OnnxRuntime::load(Some(&library)).unwrap();
+    // MiniLM's vectors are long enough for heads that are summed in parts.
+    for bundle in [Some(fused::bundle()), minilm_bundle().map(str::to_owned)].into_iter().flatten() {
+        let place = Workplace::new();
+        let heads = save_heads(&place, &Bundle::open(Path::new(&bundle)).unwrap());
+        let said = fuse(&place, &bundle, &heads);
+        assert!(!said.contains("f64"), "{said}");
+        let bundle = Bundle::open(&place.path("fused")).unwrap();
+        let outputs: Vec<&str> = bundle.manifest.heads.iter().flat_map(|head| head.outputs()).collect();
+        assert_eq!(outputs.len(), 8);
+        let open = |provider| {
+            let options = SessionOptions { graph: bundle.graph_path(), provider, threads: 2 };
+            EncoderSession::open_outputs(&runtime, &options, &outputs).unwrap()
+        };
+        let (mut cpu, mut openvino) = (open(ProviderChoice::Cpu), open(ProviderChoice::OpenVino));
+        assert_eq!(openvino.provider(), "OpenVINOExecutionProvider");
+        for lengths in [&[9][..], &[3, 12, 2, 7]] {
+            let batch = batch(lengths);
+            let (want, got) = (cpu.run(&batch).unwrap(), openvino.run(&batch).unwrap());
+            for row in 0..batch.rows {
+                let mut start = 0;
+                for (output, width) in outputs.iter().zip(cpu.widths()) {
+                    let share = largest_share(&got.row(row)[start..][..width], &want.row(row)[start..][..width]);
+                    // Heads have coefficients of up to ten, by which they multiply what the vectors differ by.
+                    assert!(share <= 10.0 * TOLERANCE, "{output} of {row}: {share:e}");
+                    start += width;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fused_bundle_with_a_head_in_f64_says_that_openvino_does_not_take_it() {
+    let Some(library) = library() else { return };
+    let runtime = OnnxRuntime::load(Some(&library)).unwrap();
+    let place = Workplace::new();
+    // Large coefficients, and a text for which they cancel.
+    let row = fused::Graph::open(fused::bundle().as_ref(), &[("sentence_embedding", 24)]).rows(&["Offprints"], 1);
+    let mut head = fused::head_for(&fused::bundle(), "topic");
+    head.coefficients *= 500.0;
+    head.intercepts = head.coefficients.dot(&row.row(0).mapv(f64::from)).mapv(|logit| 0.1 - logit).to_vec();
+    fused::save(&place, &head, "steep");
+    let said = fuse(&place, &fused::bundle(), &["--head".to_owned(), "steep.head".to_owned()]);
+    let note = "note: the graph holds f64, so that it runs on the CPU provider; OpenVINO's does not take it";
+    assert!(said.contains(note), "{said}");
+    let graph = place.path("fused/model.onnx");
+    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino, threads: 1 };
+    let error = EncoderSession::open_outputs(&runtime, &options, &["probabilities"]).unwrap_err();
+    assert!(matches!(error, Error::NotPlaced { .. }), "{error:?}");
 }
 
 #[test]

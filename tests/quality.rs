@@ -242,6 +242,11 @@ fn heads_in_the_graph_are_compared_with_those_of_the_original() {
     said.expect(&["  head classifier: ", "    on `label` of 90 texts: macro-F1 1.0000 on the original"]);
     let measured = place.run(&["classify", "--model", "new", "right.jsonl", "--label", "label"], 0);
     measured.expect(&[&format!("macro-F1 {:.4}", f1.macro_new)]);
+    // The head may be named, as `classify` asks where there are several.
+    place.run(&[&args[..], &["--label", "classifier=label"]].concat(), 0);
+    assert_eq!(quality(&place).heads.remove(0).f1.unwrap(), f1);
+    let other = place.run(&[&args[..], &["--label", "topic=label"]].concat(), 2);
+    other.expect(&["error: `--label topic=label` names no head in use", "hint: there is `classifier`"]);
 }
 
 #[test]

@@ -47,6 +47,10 @@ fn what_cannot_be_measured_is_refused_before_anything_is_built() {
     against(&no_head, &["error: `--label field` is given, and the graphs have 0 heads in common", "`--head`"]);
     let separated = [&all[..6], &["--label-separator", ","]].concat();
     against(&separated, &["error: `--label-separator` is about several labels, and the head gives one"]);
+    let misnamed = [&all[..5], &["topic=field"]].concat();
+    against(&misnamed, &["error: `--label topic=field` names no head in use", "hint: there is `field`"]);
+    let wrong = [&all[..5], &["=field"]].concat();
+    against(&wrong, &["error: `--label` is `=field`, expected `FIELD` or `HEAD=FIELD`"]);
     against(&["--min-cosine", "1.01"], &["error: `--min-cosine` is 1.01, expected -1 to 1"]);
     against(&["--min-cosine", "-1.01"], &["error: `--min-cosine` is -1.01, expected -1 to 1"]);
     against(&["--min-cosine", "NaN"], &["error: `--min-cosine` is NaN, expected -1 to 1"]);
@@ -93,10 +97,8 @@ fn a_corpus_is_read_like_any_other_and_what_it_lacks_is_said() {
     said.expect(&["on 5 texts (few.csv papers.jsonl)"]);
     fs::remove_dir_all(place.path("new")).unwrap();
     place.write("bad.jsonl", "{\"title\": 7}\n{\"title\": \"one\"}\n{\"title\": \"two\"}\n");
-    export(&place, &["--check", "bad.jsonl"], 0).expect(&[
-        "warning: 1 rows cannot be used and were passed over, the first of them bad.jsonl:1: ",
-        "on 2 texts",
-    ]);
+    export(&place, &["--check", "bad.jsonl"], 0)
+        .expect(&["warning: 1 row cannot be used and was passed over, bad.jsonl:1: ", "on 2 texts"]);
     fs::remove_dir_all(place.path("new")).unwrap();
     place.write("one.jsonl", "{\"title\": \"one\"}\n{\"title\": \"one\"}\n");
     let said = export(&place, &["--check", "one.jsonl"], 2);
@@ -178,6 +180,39 @@ fn stop(place: &Workplace, corpus: &str, stdin: Stdio) {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     assert!(!left.iter().any(|name| name == "new" || name.starts_with(".offprint")), "{left:?}");
+}
+
+/// Folders in which a bundle is being made, or was.
+#[cfg(unix)]
+fn workshops(place: &Workplace) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(".offprint-")).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_export_leaves_is_removed_by_the_next_one() {
+    let place = place(0.02);
+    let args = ["export", "--model", "moved", "-o", "new", "--pooling", "mean", "--against", "old", "--check", "-"];
+    let mut command = place.command(&args);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // The first rows come, and then neither another one nor the end.
+    pipe.write_all(papers().as_bytes()).unwrap();
+    let started = Instant::now();
+    while !workshops(&place).iter().any(|folder| folder.join("bundle/bundle.toml").is_file()) {
+        assert!(started.elapsed() < Duration::from_secs(60), "no bundle was begun");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let other = ["export", "--model", "original", "-o", "other", "--pooling", "mean"];
+    place.run(&other, 0);
+    assert_eq!(workshops(&place).len(), 1, "an export that is under way keeps its folder");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(pipe);
+    assert_eq!(workshops(&place).len(), 1, "there is nothing to clean: the test shows nothing");
+    place.run(&other, 0);
+    assert_eq!(workshops(&place), Vec::<std::path::PathBuf>::new());
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ transformers guesses for the masks of some texts.
     python export/oracle/make_masked_lm.py [--into tests/data/tiny-masked-lm]
 
 Seeded; needs torch, transformers, tokenizers, safetensors. Between them the checkpoints have the last layer tied to the
-word embeddings and one of its own, its bias under either name, embeddings narrower than the states, and F32, F16 and
+word embeddings and one of its own, its bias under either name or none, embeddings narrower than the states, and F32, F16 and
 BF16 weights. Weights are larger than a fresh initialization's, so that every operator matters in the result.
 
 `reference.safetensors` of each holds `logits` [masks, vocabulary] of the masks of all texts in their order, in f64
@@ -43,6 +43,7 @@ CHECKPOINTS = [
     ("albert", "albert", "f16", "as saved", dict(embedding_size=10, num_hidden_layers=3)),
     ("modernbert", "modernbert", "f16", "as saved", dict(num_hidden_layers=4, local_attention=6, rope_parameters=ROPE)),
     ("modernbert-untied", "modernbert", "bf16", "all", dict(tie_word_embeddings=False, num_hidden_layers=3, local_attention=4, rope_parameters=ROPE, norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True, hidden_activation="silu", classifier_activation="relu")),
+    ("modernbert-no-decoder-bias", "modernbert", "f16", "as saved", dict(num_hidden_layers=2, local_attention=4, rope_parameters=ROPE, decoder_bias=False)),
 ]
 
 

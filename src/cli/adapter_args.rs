@@ -8,6 +8,7 @@ use offprint::encode::RowAdapters;
 use offprint::model::Manifest;
 use offprint::runtime::AdapterChoice;
 
+use super::environment::is_typed;
 use super::user_error;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -99,8 +100,8 @@ impl AdapterArgs {
     fn refuse_without_choice(&self, model: &str, manifest: &Manifest) -> Result<()> {
         let fused = manifest.fused_adapter.as_ref().map(|adapter| adapter.name.as_str());
         let flag = match (&self.adapter, &self.adapter_field) {
-            (_, Some(field)) => format!("--adapter-field {field}"),
-            (Some(name), None) if Some(name.as_str()) != fused => format!("--adapter {name}"),
+            (_, Some(field)) if is_typed("--adapter-field") => format!("--adapter-field {field}"),
+            (Some(name), _) if Some(name.as_str()) != fused && is_typed("--adapter") => format!("--adapter {name}"),
             _ => return Ok(()),
         };
         let (has, hint) = match fused {

@@ -13,7 +13,7 @@ use offprint::cache::{
 
 use super::cache_export::{self, ExportArgs};
 use super::error::on_one_line;
-use super::say::say;
+use super::say::{counted, counted_that, say};
 use super::units::{parse_duration, parse_size};
 use super::{Status, places};
 
@@ -152,18 +152,19 @@ fn describe_stat(root: &Path, stat: &CacheStat) -> String {
     let mut lines = vec![root.display().to_string()];
     for space in &stat.spaces {
         lines.push(format!(
-            "  {}  {} rows × {} in {} parts, {}, {} keys in more than one part",
+            "  {}  {} × {} in {}, {}, {} in more than one part",
             space.fingerprint,
-            HumanCount(space.rows),
+            counted(space.rows, "row"),
             space.dim,
-            HumanCount(space.parts as u64),
+            counted(space.parts as u64, "part"),
             HumanBytes(space.bytes),
-            HumanCount(space.duplicate_keys),
+            counted(space.duplicate_keys, "key"),
         ));
         if space.unusable_parts + space.set_aside > 0 {
             lines.push(format!(
-                "    {} unusable parts in place (`offprint cache verify` sets them aside), {} set aside",
-                space.unusable_parts, space.set_aside
+                "    {} in place (`offprint cache verify` sets such parts aside), {} set aside",
+                counted(space.unusable_parts as u64, "unusable part"),
+                space.set_aside
             ));
         }
         lines.extend(space.fields.iter().map(|(name, value)| format!("    {name}: {value}")));
@@ -178,17 +179,18 @@ fn describe_verify(report: &VerifyReport) -> String {
     lines.extend(
         report.foreign.iter().map(|path| format!("note: {} is no file of a cache; left alone", path.display())),
     );
+    let sound = report.parts - report.damaged.len() - report.unreadable.len();
+    let rows = counted(report.rows, "row");
     lines.push(format!(
-        "{} parts with {} rows are sound, {} damaged",
-        HumanCount((report.parts - report.damaged.len() - report.unreadable.len()) as u64),
-        HumanCount(report.rows),
+        "{} sound, {} damaged",
+        counted_that(sound as u64, "part", (&*format!("with {rows} is"), &*format!("with {rows} are"))),
         report.damaged.len()
     ));
     lines.join("\n")
 }
 
 fn describe_damaged(part: &DamagedPart) -> String {
-    let lost = part.rows_lost.map_or("its rows".to_owned(), |rows| format!("{} rows", HumanCount(rows)));
+    let lost = part.rows_lost.map_or("its rows".to_owned(), |rows| counted(rows, "row"));
     let place =
         part.moved_to.as_ref().map_or("it could not be moved".to_owned(), |to| format!("moved to {}", to.display()));
     let damage = on_one_line(&part.damage);
@@ -206,9 +208,9 @@ fn describe_undescribed(space: &UndescribedSpace) -> String {
         _ => "the next run with their bundle writes the file again and finds them",
     };
     format!(
-        "undescribed: {}: {what}; {} sound parts are there, {way_out}",
+        "undescribed: {}: {what}; {} there, {way_out}",
         space.path.display(),
-        HumanCount(space.parts as u64)
+        counted_that(space.parts as u64, "sound part", ("is", "are"))
     )
 }
 
@@ -217,18 +219,18 @@ fn describe_merge(report: &JoinReport) -> String {
         report.left.iter().map(|left| format!("left out: {}", on_one_line(&left.reason))).collect();
     for space in &report.spaces {
         lines.push(format!(
-            "{}  {} parts taken, {} known already; {} new keys, {} rows in {} parts now",
+            "{}  {} taken, {} known already; {}, {} in {} now",
             space.fingerprint,
-            HumanCount(space.taken as u64),
+            counted(space.taken as u64, "part"),
             HumanCount(space.known as u64),
-            HumanCount(space.new_keys),
-            HumanCount(space.rows),
-            HumanCount(space.parts as u64),
+            counted(space.new_keys, "new key"),
+            counted(space.rows, "row"),
+            counted(space.parts as u64, "part"),
         ));
         if space.differing_keys > 0 {
             lines.push(format!(
-                "  {} keys differ in their bits, largest |Δ| {:e}: they were computed on different processors",
-                HumanCount(space.differing_keys),
+                "  {}, largest |Δ| {:e}: computed on different processors",
+                counted_that(space.differing_keys, "key", ("differs in its bits", "differ in their bits")),
                 space.largest_difference
             ));
         }
@@ -244,10 +246,10 @@ fn describe_prune(report: &PruneReport) -> String {
     let mut lines = Vec::new();
     for space in &report.removed {
         lines.push(format!(
-            "{would} {}  {} in {} parts, unused for {}",
+            "{would} {}  {} in {}, unused for {}",
             space.fingerprint,
             HumanBytes(space.bytes),
-            HumanCount(space.parts as u64),
+            counted(space.parts as u64, "part"),
             HumanDuration(Duration::from_secs(space.unused_seconds)),
         ));
     }
@@ -259,7 +261,8 @@ fn describe_prune(report: &PruneReport) -> String {
         lines.push(format!("kept {}: {reason}", space.fingerprint));
     }
     if report.damaged_files > 0 {
-        lines.push(format!("{would} {} files that were set aside", HumanCount(report.damaged_files as u64)));
+        let files = counted_that(report.damaged_files as u64, "file", ("that was", "that were"));
+        lines.push(format!("{would} {files} set aside"));
     }
     lines.push(format!("{} {went}, {} stay", HumanBytes(report.bytes), HumanBytes(report.bytes_left)));
     lines.join("\n")

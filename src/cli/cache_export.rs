@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::HumanCount;
 use offprint::cache::{EmbeddingCache, Space, space_by_prefix, spaces};
 use offprint::durable;
 use offprint::output::{EmbeddingOutputOptions, embedding_writer, export_rows};
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use super::cache::CacheArgs;
 use super::output_args::CompressArgs;
-use super::say::{remark, say};
+use super::say::{counted, remark, say};
 use super::{Status, user_error};
 
 /// Hex digits by which encoders are told apart in messages.
@@ -79,8 +78,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         });
         say(&account.to_string())?;
     } else {
-        let (rows, output) = (HumanCount(written.rows), args.output.display());
-        remark(&format!("{rows} rows × {} of encoder {}: {output}", space.dim, short(&space)));
+        let (rows, output) = (counted(written.rows, "row"), args.output.display());
+        remark(&format!("{rows} × {} of encoder {}: {output}", space.dim, short(&space)));
     }
     Ok(Status::Done)
 }

@@ -17,10 +17,11 @@ use serde::Serialize;
 
 use super::adapter_args::{AdapterArgs, Adapters};
 use super::corpus_args::CorpusArgs;
+use super::environment::is_typed;
 use super::hub::HubArgs;
 use super::progress::Display;
 use super::run::CPU_BATCH_TOKENS;
-use super::say::{remark, say};
+use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
 use super::{Status, places, table, user_error};
 
@@ -164,7 +165,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
 fn texts(args: &CheckArgs, bundle: &Bundle, adapters: &Adapters) -> Result<(String, TextSample)> {
     let manifest = &bundle.manifest;
     if args.corpus.corpus.is_empty() {
-        if args.sample.is_some() {
+        if args.sample.is_some() && is_typed("--sample") {
             return Err(user_error("`--sample` is given without a corpus".to_owned(), WHERE_CORPUS));
         }
         let texts = built_in_texts(manifest.max_length);
@@ -177,14 +178,16 @@ fn texts(args: &CheckArgs, bundle: &Bundle, adapters: &Adapters) -> Result<(Stri
     let size = args.sample.unwrap_or(DEFAULT_SAMPLE).into();
     let sample = sample_texts(&corpus, (&template, &manifest.sep_token), &adapters.of_rows(), size)?;
     if sample.rejected > 0 {
-        remark(&format!("warning: {} rows cannot be used and were passed over", HumanCount(sample.rejected)));
+        let verbs = ("cannot be used and was passed over", "cannot be used and were passed over");
+        remark(&format!("warning: {}", counted_that(sample.rejected, "row", verbs)));
     }
     let count = sample.texts.len();
     if count < 2 {
-        let what = format!("the corpus has {count} text that differs from the others, the check needs 2 or more");
+        let texts = counted_that(count as u64, "text", ("that differs", "that differ"));
+        let what = format!("the corpus has {texts} from the others, the check needs 2 or more");
         return Err(user_error(what, "leave the corpus out to check with built-in texts"));
     }
-    Ok((format!("{count} texts out of {} rows, by hash of the id", HumanCount(sample.rows)), sample))
+    Ok((format!("{count} texts out of {}, by hash of the id", counted(sample.rows, "row")), sample))
 }
 
 /// The numbers of threads to try, the largest first: that one runs most, and it is the fastest.
@@ -198,12 +201,12 @@ fn thread_counts(most: Option<u16>) -> Vec<usize> {
 }
 
 fn threads(count: usize) -> String {
-    if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") }
+    counted(count as u64, "thread")
 }
 
 fn show(display: &mut Display, step: CheckStep) {
     let (done, all) = step.tokens;
-    let what = format!("{}, {}  {} texts", step.composition, threads(step.threads), HumanCount(step.texts));
+    let what = format!("{}, {}  {}", step.composition, threads(step.threads), counted(step.texts, "text"));
     display.show(done as f64 / all.max(1) as f64, &what, || format!("{} tokens, ", HumanCount(all)));
 }
 

@@ -13,6 +13,7 @@ use super::classify_heads::{Source, Truth, adapters, check_rules, columns, match
 use super::classify_report::Shown;
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
+use super::environment::is_typed;
 use super::output_args::CompressArgs;
 use super::run::Run;
 use super::{Status, user_error};
@@ -41,7 +42,7 @@ pub(crate) struct ClassifyArgs {
     pub(super) head_name: Option<String>,
 
     /// Use a head file that was trained on another encoder
-    #[arg(long, requires = "head", help_heading = "Head")]
+    #[arg(long, help_heading = "Head")]
     pub(super) allow_encoder_change: bool,
 
     /// Where predictions go, in the order of the corpus: .jsonl or .csv (each also with .gz or .zst) or .parquet
@@ -92,6 +93,9 @@ pub(crate) struct ClassifyArgs {
 pub(crate) fn run(args: &ClassifyArgs) -> Result<Status> {
     if let Some(p) = args.min_probability.filter(|p| !(0.0..=1.0).contains(p)) {
         return Err(user_error(format!("`--min-probability` is {p}, expected 0 to 1"), "0.5 is a common choice"));
+    }
+    if args.allow_encoder_change && args.head.is_none() && is_typed("--allow-encoder-change") {
+        return Err(user_error("`--allow-encoder-change` is given without `--head`", "it is about a head file"));
     }
     let truths = args.label.iter().map(|label| Truth::parse(label)).collect::<Result<Vec<_>>>()?;
     let (kept_names, kept_fields): (Vec<String>, Vec<String>) = args.keep.iter().map(|keep| named_field(keep)).unzip();

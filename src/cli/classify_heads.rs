@@ -10,6 +10,7 @@ use offprint::paper::{LABEL_SEPARATOR, LabelKind};
 use super::adapter_args::{AdapterArgs, Adapters};
 use super::classify::ClassifyArgs;
 use super::encode_args::PART_SECONDS;
+use super::environment::is_typed;
 use super::head_fit::{check_encoder, warn_of_fused, warn_of_texts};
 use super::run::Run;
 use super::say::remark;
@@ -59,7 +60,7 @@ fn heads_of(args: &ClassifyArgs, manifest: &Manifest) -> Result<Vec<GraphHead>> 
     if heads.is_empty() {
         return Err(user_error(
             format!("bundle `{model}` has no classifier"),
-            "give `--head FILE`, or export a checkpoint of a sequence classifier",
+            "give `--head FILE`, put a head into the graph by `offprint fuse`, or export a checkpoint of a sequence classifier",
         ));
     }
     let Some(name) = &args.head_name else { return Ok(heads.clone()) };
@@ -86,8 +87,8 @@ pub(super) fn adapters(args: &ClassifyArgs, manifest: &Manifest) -> Result<Adapt
         ));
     }
     let asked = match (&flags.adapter, &flags.adapter_field) {
-        (_, Some(field)) => format!("--adapter-field {field}"),
-        (Some(name), None) if name != adapter => format!("--adapter {name}"),
+        (_, Some(field)) if is_typed("--adapter-field") => format!("--adapter-field {field}"),
+        (Some(name), _) if name != adapter && is_typed("--adapter") => format!("--adapter {name}"),
         _ => {
             let flags = AdapterArgs { adapter: Some(adapter.clone()), adapter_field: None };
             return flags.choose(model, manifest);
@@ -118,11 +119,8 @@ pub(super) fn check_rules(args: &ClassifyArgs, readers: &[HeadReader]) -> Result
     if readers.iter().any(|reader| reader.task != Task::Regression) {
         return Ok(());
     }
-    let flag = match (args.min_probability, args.top_k) {
-        (Some(_), _) => "--min-probability",
-        (None, 1..) => "--top-k",
-        (None, 0) => return Ok(()),
-    };
+    let flags = [("--min-probability", args.min_probability.is_some()), ("--top-k", args.top_k > 0)];
+    let Some((flag, _)) = flags.iter().find(|(flag, given)| *given && is_typed(flag)) else { return Ok(()) };
     let named = names(readers.iter().map(|reader| reader.name.as_str()));
     let (heads, give) = if readers.len() == 1 { ("head", "gives") } else { ("heads", "give") };
     Err(user_error(
@@ -152,7 +150,7 @@ pub(super) fn columns(readers: &[HeadReader], top_k: usize) -> Vec<AnswerColumns
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Truth {
     /// The head that is measured by it, if one is named.
-    head: Option<String>,
+    pub(super) head: Option<String>,
     /// The field.
     pub(super) field: String,
 }
@@ -179,19 +177,20 @@ pub(super) struct Matched {
 
 /// Finds the head of each `--label`.
 pub(super) fn match_truths(args: &ClassifyArgs, truths: &[Truth], readers: &[HeadReader]) -> Result<Matched> {
-    let known = || names(readers.iter().map(|reader| reader.name.as_str()));
+    let names_of = || readers.iter().map(|reader| reader.name.as_str());
     let separator = args.label_separator.as_deref().unwrap_or(LABEL_SEPARATOR);
     let mut matched = Matched { of_heads: vec![None; readers.len()], kinds: Vec::new() };
     for (at, Truth { head, field }) in truths.iter().enumerate() {
         let found = match head {
-            Some(name) => readers.iter().position(|reader| reader.name == *name).ok_or_else(|| {
-                user_error(format!("`--label {name}={field}` names no head in use"), format!("there is {}", known()))
-            })?,
+            Some(name) => {
+                let found = readers.iter().position(|reader| reader.name == *name);
+                found.ok_or_else(|| unknown_head(name, field, names_of()))?
+            }
             None if readers.len() == 1 => 0,
             None => {
                 let first = &readers[0].name;
                 return Err(user_error(
-                    format!("`--label {field}` does not say which of the heads {} it is for", known()),
+                    format!("`--label {field}` does not say which of the heads {} it is for", names(names_of())),
                     format!("`--label {first}={field}`, one for each head that is to be measured"),
                 ));
             }
@@ -207,13 +206,20 @@ pub(super) fn match_truths(args: &ClassifyArgs, truths: &[Truth], readers: &[Hea
         });
     }
     let several = matched.kinds.iter().any(|kind| matches!(kind, LabelKind::Several { .. }));
-    if args.label_separator.is_some() && !several {
+    if args.label_separator.is_some() && !several && is_typed("--label-separator") {
         return Err(user_error(
             "`--label-separator` is about a `--label` with several labels, and there is none",
             "leave it out",
         ));
     }
     Ok(matched)
+}
+
+/// A `--label HEAD=FIELD` whose head is none of those `known`.
+pub(super) fn unknown_head<'n>(head: &str, field: &str, known: impl IntoIterator<Item = &'n str>) -> anyhow::Error {
+    let known = names(known.into_iter());
+    let hint = if known.is_empty() { "there is none".to_owned() } else { format!("there is {known}") };
+    user_error(format!("`--label {head}={field}` names no head in use"), hint)
 }
 
 /// Names in backticks.

@@ -8,7 +8,7 @@ use offprint::evaluate::{self, Bin, Histogram, MOST_OTHER_LABELS, Regression, Se
 use offprint::output::{Answer, AnswerCounts, HeadOutcome, Measured, Preview};
 use offprint::report::{Cell, Report, Section};
 
-use super::say::{remark, say};
+use super::say::{counted, counted_that, remark, say};
 use super::table;
 use super::train::{push_figures, push_part};
 
@@ -58,19 +58,21 @@ impl Shown<'_> {
             let (Some(measured), Some(field)) = (&head.measured, field) else { continue };
             let prefix = self.prefix(head, " ");
             match figures(measured) {
-                Ok(Figures { rows, lines, unknown }) => {
+                Ok(Figures { rows, lines, unknown, ranked }) => {
                     for (name, figures) in lines {
                         let name = if name.is_empty() { name } else { format!("{name} ") };
                         let figures: Vec<String> =
                             figures.into_iter().map(|(name, figure)| format!("{name} {}", decimals(figure))).collect();
-                        let rows = HumanCount(rows);
-                        remark(&format!("{prefix}{name}against `{field}` of {rows} papers: {}", figures.join(", ")));
+                        let papers = counted(rows, "paper");
+                        remark(&format!("{prefix}{name}against `{field}` of {papers}: {}", figures.join(", ")));
+                    }
+                    if let Some(drawn) = drawn(ranked, rows) {
+                        remark(&format!("note: {drawn}"));
                     }
                     if unknown > 0 {
-                        let unknown = HumanCount(unknown);
-                        remark(&format!(
-                            "warning: {unknown} labels in `{field}` are none of the head's; they count as missed"
-                        ));
+                        let one = format!("in `{field}` is none of the head's; it counts as missed");
+                        let several = format!("in `{field}` are none of the head's; they count as missed");
+                        remark(&format!("warning: {}", counted_that(unknown, "label", (&one, &several))));
                     }
                 }
                 Err(error) => remark(&format!("warning: {prefix}{}", nothing_measured(field, error))),
@@ -130,6 +132,8 @@ struct Figures {
     lines: Vec<(String, Line)>,
     /// Right labels that the head doesn't have.
     unknown: u64,
+    /// Rows that rank correlations are of.
+    ranked: u64,
 }
 
 fn figures(measured: &Measured) -> Result<Figures, &evaluate::Error> {
@@ -137,21 +141,29 @@ fn figures(measured: &Measured) -> Result<Figures, &evaluate::Error> {
         Measured::Label(part) => {
             let part = part.as_ref()?;
             let line = vec![("accuracy", Some(part.accuracy)), ("macro-F1", Some(part.f1_macro))];
-            Figures { rows: part.rows as u64, lines: vec![(String::new(), line)], unknown: part.unknown_labels as u64 }
+            let (rows, unknown) = (part.rows as u64, part.unknown_labels as u64);
+            Figures { rows, lines: vec![(String::new(), line)], unknown, ranked: rows }
         }
         Measured::Labels(report) => {
             let SeveralReport { rows, f1_micro, f1_macro, f1_samples, unknown_labels, .. } = report.as_ref()?;
             let line =
                 vec![("micro-F1", Some(*f1_micro)), ("macro-F1", Some(*f1_macro)), ("samples-F1", Some(*f1_samples))];
-            Figures { rows: *rows, lines: vec![(String::new(), line)], unknown: *unknown_labels }
+            Figures { rows: *rows, lines: vec![(String::new(), line)], unknown: *unknown_labels, ranked: *rows }
         }
         Measured::Values(values) => {
             let values = values.as_ref()?;
             let name = |name: &String| if values.len() == 1 { String::new() } else { name.clone() };
             let lines = values.iter().map(|(label, measured)| (name(label), figures_of_numbers(measured))).collect();
-            Figures { rows: values.first().map_or(0, |(_, measured)| measured.rows), lines, unknown: 0 }
+            let (rows, ranked) = values.first().map_or((0, 0), |(_, measured)| (measured.rows, measured.ranked));
+            Figures { rows, lines, unknown: 0, ranked }
         }
     })
+}
+
+/// Says where Kendall's tau-b is not that of all rows.
+fn drawn(ranked: u64, rows: u64) -> Option<String> {
+    let papers = counted(ranked, "paper");
+    (ranked < rows).then(|| format!("Kendall tau-b is that of {papers}, drawn out of {} by chance", HumanCount(rows)))
 }
 
 fn figures_of_numbers(measured: &Regression) -> Line {
@@ -226,6 +238,9 @@ fn push_quality(report: &mut Report, (measured, field): (&Measured, &str), title
         Ok(figures) => figures,
         Err(error) => return report.push(Section::note(&title("Quality"), &nothing_measured(field, error))),
     };
+    if let Some(drawn) = drawn(figures.ranked, figures.rows) {
+        report.push(Section::note(&title("Rank correlation"), &(drawn + ".")));
+    }
     if let [(_, line)] = &figures.lines[..] {
         let mut facts = vec![("labelled papers", Cell::from(figures.rows)), ("measured by", field.into())];
         facts.extend(line.iter().map(|(name, figure)| (*name, Cell::from(*figure))));
@@ -249,5 +264,34 @@ fn push_quality(report: &mut Report, (measured, field): (&Measured, &str), title
             push_figures(report, &title("Labels of labelled papers"), &several.classes, &several.per_class);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_correlation_of_some_papers_says_so() {
+        let regression = Regression {
+            rows: 2_000_000,
+            r2: None,
+            mae: 0.0,
+            rmse: 0.0,
+            kendalltau: Some(0.5),
+            ranked: 1_048_576,
+            pearson: None,
+        };
+        let measured = |regression| Measured::Values(Ok(vec![("year".to_owned(), regression)]));
+        let sampled = measured(regression);
+        let mut report = Report::new("Predictions");
+        push_quality(&mut report, (&sampled, "year"), &str::to_owned);
+        let folder = tempfile::tempdir().unwrap();
+        report.write(folder.path()).unwrap();
+        let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+        let said = "Kendall tau-b is that of 1,048,576 papers, drawn out of 2,000,000 by chance";
+        assert!(page.contains(said), "{page}");
+        let whole = figures(&measured(Regression { ranked: 2_000_000, ..regression })).ok().unwrap();
+        assert_eq!(drawn(whole.ranked, whole.rows), None);
     }
 }

@@ -1,9 +1,13 @@
 //! Flags that say what a corpus is and which of its fields mean what; the same on every command that reads one.
 
+use std::io::IsTerminal;
+
 use anyhow::Result;
 use clap::Args;
 use offprint::paper::{self, Corpus, CorpusOptions, FieldMap, InputFormat, Schema, Shard};
 
+use super::environment::is_typed;
+use super::say::remark;
 use super::user_error;
 
 #[derive(Debug, Args)]
@@ -78,7 +82,7 @@ The dump that the corpus is, whose fields are then known; the flags below win ov
 A label of these is named like a field (--schema arxiv --label category); so is every field of the dump itself.";
 
 impl CorpusArgs {
-    /// An error where there is no corpus, and a flag that says something of one.
+    /// An error where there is no corpus, and a flag was typed that says something of one.
     pub(crate) fn refuse_without_corpus(&self, hint: &str) -> Result<()> {
         let flags = [
             ("--schema", self.schema.is_some()),
@@ -91,7 +95,7 @@ impl CorpusArgs {
             ("--limit", self.limit.is_some()),
             ("--shard", self.shard.is_some()),
         ];
-        match flags.iter().find(|(_, given)| *given) {
+        match flags.iter().find(|(flag, given)| *given && is_typed(flag)) {
             Some((flag, _)) if self.corpus.is_empty() => {
                 Err(user_error(format!("`{flag}` is given without a corpus"), hint))
             }
@@ -132,6 +136,9 @@ impl CorpusArgs {
             limit: self.limit,
             shard: self.shard,
         };
+        if self.corpus.iter().any(|input| input == "-") && std::io::stdin().is_terminal() {
+            remark("note: reading papers from the terminal; Ctrl-D ends them");
+        }
         Corpus::open(&self.corpus, options)
     }
 }

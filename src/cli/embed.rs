@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use indicatif::HumanCount;
 use offprint::encode::Sink;
 use offprint::output::{EmbeddingFormat, EmbeddingOutputOptions, EmbeddingSink, embedding_writer, ids_path};
 use offprint::report::Report;
 
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
+use super::environment::is_typed;
 use super::output_args::CompressArgs;
 use super::run::Run;
+use super::say::counted_that;
 use super::{Status, user_error};
 
 /// Turn papers into embeddings: into a file, or into the cache alone
@@ -63,18 +64,24 @@ impl EmbedArgs {
 
     /// What can be said of the output before anything is opened.
     fn output_options(&self) -> Result<EmbeddingOutputOptions> {
-        if let (None, Some(_)) = (&self.output, self.compress.compress) {
+        if self.output.is_none() && self.compress.compress.is_some() && is_typed("--compress") {
             return Err(user_error("`--compress` is about the output, and there is none", "add `-o FILE`"));
         }
         let mut options = EmbeddingOutputOptions { compression: self.compress.compress, ..Default::default() };
         if let Some((flag, key)) = self.chosen_id_key() {
             let Some(output) = &self.output else {
+                if !is_typed(flag) {
+                    return Ok(options);
+                }
                 return Err(user_error(
                     format!("`{flag}` is about the output, and there is none"),
                     "add `-o FILE.jsonl`",
                 ));
             };
             if EmbeddingFormat::from_path(output)? != EmbeddingFormat::Jsonl {
+                if !is_typed(flag) {
+                    return Ok(options);
+                }
                 let what = format!("`{flag}` is about JSONL, and output `{}` is none", output.display());
                 return Err(user_error(what, "end the output's name in `.jsonl`, or leave the flag out"));
             }
@@ -116,6 +123,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Status> {
 /// Who reads a list of ids line by line should know of lines that are not the id itself.
 fn quoted_ids(output: &Path, count: u64) -> Option<String> {
     let ids = ids_path(output).filter(|_| count > 0)?;
-    let why = "they have a line break or control character in them, or begin with a quotation mark";
-    Some(format!("{} ids stand as JSON strings in {}: {why}", HumanCount(count), ids.display()))
+    let why = "for a line break or control character, or a quotation mark at the beginning";
+    let quoted = counted_that(count, "id", ("stands as JSON string", "stand as JSON strings"));
+    Some(format!("{quoted} in {}, {why}", ids.display()))
 }

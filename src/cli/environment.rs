@@ -44,6 +44,12 @@ fn overruled(command: &Command) -> Vec<Id> {
     overruled
 }
 
+/// Whether a flag, `--limit`, was typed, and not only set by the environment. What is said there once for many commands is
+/// passed over by those for which it means nothing; what was typed for one is refused.
+pub(crate) fn is_typed(flag: &str) -> bool {
+    flag.strip_prefix("--").is_some_and(is_given)
+}
+
 /// Whether a flag stands on the command line, with or without a value.
 fn is_given(long: &str) -> bool {
     std::env::args_os().any(|argument| {

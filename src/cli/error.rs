@@ -61,6 +61,7 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         model::Error,
         model::hub::Error,
         graph::Error,
+        graph::foreign::Error,
         runtime::Error,
         cache::Error,
         heads::Error,

@@ -10,6 +10,7 @@ use offprint::model::hub::{Error, Hub, HubId, HubKind, HubRequest, HubSettings, 
 use offprint::model::{BUNDLE_FORMAT, Bundle, Checkpoint, MANIFEST_FILE, Recipe};
 use offprint::runtime::OnnxRuntime;
 
+use super::environment::is_typed;
 use super::hub_progress::Shower;
 use super::say::remark;
 use super::{export, user_error};
@@ -30,14 +31,14 @@ pub(crate) struct HubArgs {
 }
 
 impl HubArgs {
-    /// An error if a revision is asked of a folder, which has none.
+    /// An error if a revision was typed for a folder, which has none.
     pub(crate) fn check_folder(&self, model: &str) -> Result<()> {
         match &self.revision {
-            Some(revision) => Err(user_error(
+            Some(revision) if is_typed("--revision") => Err(user_error(
                 format!("`--revision {revision}` is given, and `{model}` is a folder, which has no revisions"),
-                "leave `--revision` (OFFPRINT_REVISION) out, or give a hub id",
+                "leave `--revision` out, or give a hub id",
             )),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 }

@@ -7,6 +7,7 @@ use offprint::model::{BundleAdapter, DATA_FILE, GraphHead, Manifest, MeasuredQua
 
 use super::inspect::Found;
 use super::inspect_page::{SHOWN, bytes_of, list, more, one_line};
+use super::say::counted;
 
 /// All of it.
 pub(crate) fn describe(manifest: &Manifest, found: &Found) -> String {
@@ -38,9 +39,10 @@ fn facts(manifest: &Manifest, found: &Found) -> Vec<(&'static str, String)> {
     let encoder = format!("{}, {} dimensions, {}, {norm}", manifest.architecture, manifest.dim, manifest.precision);
     let rows =
         if manifest.batch_invariant { "the same bits in any batch" } else { "differ with the rest of the batch" };
+    let stated = if manifest.pooling_stated { ", as was stated: it can't be seen in the graph" } else { "" };
     let mut facts = vec![
         ("encoder", encoder),
-        ("pooling", manifest.pooling.to_string()),
+        ("pooling", format!("{}{stated}", manifest.pooling)),
         ("vectors", rows.to_owned()),
         ("max length", format!("{} tokens", manifest.max_length)),
         ("template", format!("{}, separator `{}`", manifest.template, manifest.sep_token)),
@@ -104,13 +106,17 @@ fn describe_quality(quality: &Quality) -> String {
     };
     let mut facts = figures(measured);
     for head in &quality.heads {
-        let changed = head.answers_changed.map_or(String::new(), |count| format!(", {count} answers changed"));
+        let changed =
+            head.answers_changed.map_or(String::new(), |count| format!(", {} changed", counted(count, "answer")));
         let f1 = head.f1.as_ref().map_or(String::new(), |f1| {
             let micro = f1.micro_original.zip(f1.micro);
             let micro = micro.map_or(String::new(), |(before, now)| format!(", micro-F1 {before:.4} -> {now:.4}"));
             format!(
-                ", macro-F1 {:.4} -> {:.4}{micro} (`{}`, {} texts)",
-                f1.macro_original, f1.macro_new, f1.label, f1.texts
+                ", macro-F1 {:.4} -> {:.4}{micro} (`{}`, {})",
+                f1.macro_original,
+                f1.macro_new,
+                f1.label,
+                counted(f1.texts, "text")
             )
         });
         facts.push(("head", format!("{}: largest difference {:.2e}{changed}{f1}", head.name, head.max_delta)));

@@ -7,6 +7,7 @@ use offprint::graph::{CheckpointInspection, Cost, Inspection, Layer, Port, TypeS
 
 use super::inspect::Found;
 use super::inspect_manifest;
+use super::say::counted;
 use super::table::layout;
 
 /// Characters of a cell.
@@ -55,11 +56,11 @@ fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {
         (
             "encoder",
             format!(
-                "{}, {} layers, {} dimensions, {} heads, feed-forward {}",
+                "{}, {}, {}, {}, feed-forward {}",
                 checkpoint.architecture,
-                checkpoint.layers,
-                checkpoint.hidden_size,
-                checkpoint.heads,
+                counted(checkpoint.layers as u64, "layer"),
+                counted(checkpoint.hidden_size as u64, "dimension"),
+                counted(checkpoint.heads as u64, "head"),
                 checkpoint.intermediate_size
             ),
         ),

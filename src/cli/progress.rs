@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use offprint::encode::Progress;
 
-use super::say::remark;
+use super::say::{counted, remark};
 
 /// How long a run is watched before its end is foretold.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(5);
@@ -62,15 +62,15 @@ impl<'a> Watcher<'a> {
         let seconds = self.display.started.elapsed().as_secs_f64();
         let rows = self.progress.rows();
         let rates = format!(
-            "{} papers  {:.1} papers/s  {} tokens/s",
-            HumanCount(rows),
+            "{}  {:.1} papers/s  {} tokens/s",
+            counted(rows, "paper"),
             rows as f64 / seconds,
             HumanCount((self.progress.tokens() as f64 / seconds) as u64),
         );
         let (rows, bytes) = self.progress.read();
         let all = (rows as f64 * self.size.bytes as f64 / bytes.max(1) as f64) as u64;
-        let papers = HumanCount(self.size.limit.map_or(all, |limit| limit.min(all)));
-        self.display.show(self.share(), &rates, || format!("about {papers} papers, "));
+        let papers = counted(self.size.limit.map_or(all, |limit| limit.min(all)), "paper");
+        self.display.show(self.share(), &rates, || format!("about {papers}, "));
     }
 }
 

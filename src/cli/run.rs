@@ -20,7 +20,7 @@ use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
 use super::progress::{Size, watched};
-use super::say::{remark, say};
+use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
 use super::{Status, places, user_error};
 
@@ -180,8 +180,9 @@ impl<'a> Run<'a> {
             account.adapters.insert(name.to_owned(), account.embedded + account.cached);
         }
         if account.repeated > 0 {
-            let rows = HumanCount(account.repeated);
-            account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
+            let came = "came again with the id and text of an earlier one and";
+            let verbs = (&*format!("{came} was kept"), &*format!("{came} were kept"));
+            account.warnings.push(counted_that(account.repeated, "row", verbs));
         }
         for cache in &self.caches {
             account.warnings.extend(cache.take_warnings().iter().map(|warning| on_one_line(warning)));
@@ -196,8 +197,8 @@ impl<'a> Run<'a> {
         }
         if account.rejected > 0 {
             remark(&format!(
-                "warning: {} rows were rejected; each stands with its reason in {}",
-                HumanCount(account.rejected),
+                "warning: {} rejected; each stands with its reason in {}",
+                counted_that(account.rejected, "row", ("was", "were")),
                 self.rejects.display()
             ));
         }
@@ -218,8 +219,8 @@ impl<'a> Run<'a> {
             None => "no provider (nothing had to be computed)".into(),
         };
         let mut lines = vec![format!(
-            "{} rows in {} ({:.1} papers/s) on {provider}",
-            HumanCount(account.rows),
+            "{} in {} ({:.1} papers/s) on {provider}",
+            counted(account.rows, "row"),
             seconds(account.seconds),
             account.papers_per_second(),
         )];
@@ -303,9 +304,9 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
         (
             "truncated",
             format!(
-                "{} papers lost {} tokens ({} in the title, {} behind it)",
-                count(truncated.papers),
-                count(truncated.tokens),
+                "{} lost {} ({} in the title, {} behind it)",
+                counted(truncated.papers, "paper"),
+                counted(truncated.tokens, "token"),
                 count(truncated.title),
                 count(truncated.abstract_text)
             ),

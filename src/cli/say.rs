@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
+use indicatif::HumanCount;
 
 /// Writes a line to stdout.
 ///
@@ -21,6 +22,21 @@ pub(crate) fn say(text: &str) -> Result<()> {
 /// Writes lines to stderr. A stderr that is closed leaves nobody to be told.
 pub(crate) fn remark(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{}", styled(text));
+}
+
+/// A number of things in words: `1 row`, `2,000 rows`, `3 classes`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    let ending = match (count, thing.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {thing}{ending}", HumanCount(count))
+}
+
+/// [`counted`] with the verb behind it: `1 row was rejected`, `2 rows were rejected`.
+pub(crate) fn counted_that(count: u64, thing: &str, (one, several): (&str, &str)) -> String {
+    format!("{} {}", counted(count, thing), if count == 1 { one } else { several })
 }
 
 /// The words that open a line, and how they look.
@@ -47,7 +63,16 @@ fn styled(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::styled;
+    use super::{counted, counted_that, styled};
+
+    #[test]
+    fn one_thing_is_one_and_others_are_several() {
+        let words = [0, 1, 2, 1_000].map(|count| counted(count, "row"));
+        assert_eq!(words, ["0 rows", "1 row", "2 rows", "1,000 rows"]);
+        assert_eq!([counted(1, "class"), counted(2, "class")], ["1 class", "2 classes"]);
+        let said = [1, 2].map(|count| counted_that(count, "row", ("was", "were")));
+        assert_eq!(said, ["1 row was", "2 rows were"]);
+    }
 
     #[test]
     fn only_the_words_that_open_a_line_are_coloured() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use offprint::encode::{
-    BundleEncoder, BundleWithHeads, EncoderCheck, Side, TokenBudget, check_encoder, measure_encoder,
+    BundleEncoder, BundleWithHeads, EncoderCheck, Side, TokenBudget, check_encoder, measure_encoder, see_pooling,
 };
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
@@ -29,6 +29,10 @@ pub(crate) struct SelfCheckArgs {
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
+    /// Print how it pools instead, whose rows show it
+    #[arg(long, conflicts_with = "original")]
+    see_pooling: bool,
+
     /// Then compare it with this bundle, on the texts that come in on stdin, a line of JSON each
     #[arg(long, value_name = "BUNDLE")]
     original: Option<PathBuf>,
@@ -44,6 +48,10 @@ pub(crate) struct SelfCheckArgs {
     /// Field that the texts' labels come from
     #[arg(long, value_name = "FIELD")]
     label: Option<String>,
+
+    /// Head in the graphs that they are right for [default: the first]
+    #[arg(long, value_name = "NAME")]
+    labelled_head: Option<String>,
 }
 
 /// A line of what the child says, in this order.
@@ -77,11 +85,19 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         threads,
         adapter,
     };
+    if args.see_pooling {
+        say(&serde_json::to_string(&see_pooling(&encoder(&bundle, 1, AdapterChoice::ByRow))?)?)?;
+        return Ok(Status::Done);
+    }
     let check = if bundle.manifest.batch_invariant { check_encoder } else { measure_encoder };
     let heads = &bundle.manifest.heads;
     let checks = every_choice(&bundle.manifest).into_iter().map(|adapter| {
         let whole = BundleWithHeads { encoder: &encoder(&bundle, 1, adapter), heads };
-        check(&whole, heads, normalized).with_context(|| what_failed(&bundle.manifest, adapter))
+        let checked = check(&whole, heads, normalized);
+        match what_is_checked(&bundle.manifest, adapter) {
+            Some(what) => checked.with_context(|| format!("{what} failed")),
+            None => Ok(checked?),
+        }
     });
     let checks = checks.collect::<Result<Vec<EncoderCheck>>>()?;
     Told::Checked(checks.into_iter().reduce(|one, other| one.and(&other)).context("nothing was checked")?).say()?;
@@ -92,7 +108,9 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let heads = common_heads(&original.manifest, &bundle.manifest);
     // Outputs may be called otherwise in each graph.
     let (their_heads, own_heads): (Vec<GraphHead>, Vec<GraphHead>) = heads.iter().cloned().unzip();
-    let wanted = wanted_adapter(&original.manifest, head.as_ref(), heads.first().filter(|_| args.label.is_some()));
+    let labelled_head = heads.iter().position(|(_, new)| Some(&new.name) == args.labelled_head.as_ref()).unwrap_or(0);
+    let labelled = heads.get(labelled_head).filter(|_| args.label.is_some());
+    let wanted = wanted_adapter(&original.manifest, head.as_ref(), labelled);
     let (theirs, own) = same_adapters(&original.manifest, &bundle.manifest, wanted)?;
     let (on_original, on_new) = (encoder(&original, threads, theirs), encoder(&bundle, threads, own));
     let on_original = BundleWithHeads { encoder: &on_original, heads: &their_heads };
@@ -108,6 +126,7 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         graph_heads: &heads,
         head: head.as_ref(),
         label: args.label.as_deref(),
+        labelled_head,
     };
     let mut told = Ok(());
     let mut watch = |texts| {
@@ -130,11 +149,12 @@ fn every_choice(manifest: &Manifest) -> Vec<AdapterChoice> {
     }
 }
 
-fn what_failed(manifest: &Manifest, adapter: AdapterChoice) -> String {
+/// What of a bundle with several adapters one check is about.
+fn what_is_checked(manifest: &Manifest, adapter: AdapterChoice) -> Option<String> {
     match adapter {
-        AdapterChoice::ByRow => "the graph is not healthy".to_owned(),
-        AdapterChoice::Fixed(place) => format!("adapter `{}` is not healthy", manifest.adapters[place].name),
-        AdapterChoice::Spread(_) => "batches that mix adapters are not healthy".to_owned(),
+        AdapterChoice::ByRow => None,
+        AdapterChoice::Fixed(place) => Some(format!("adapter `{}`", manifest.adapters[place].name)),
+        AdapterChoice::Spread(_) => Some("a batch that mixes adapters".to_owned()),
     }
 }
 

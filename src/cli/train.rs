@@ -11,7 +11,7 @@ use offprint::report::{Cell, Report, Section};
 use super::corpus_args::CorpusArgs;
 use super::encode_args::EncodeArgs;
 use super::run::Run;
-use super::say::remark;
+use super::say::{counted, counted_that, remark};
 use super::{Status, table, user_error};
 
 /// Train a head on the embeddings of labelled papers
@@ -96,20 +96,21 @@ pub(crate) fn text_source_of(corpus: &CorpusArgs, template: &str) -> String {
 
 fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
     if set.unlabelled > 0 {
-        remark(&format!("warning: {} rows have no `{}` and were left out", set.unlabelled, args.label));
+        remark(&format!("warning: {}", left_out(set.unlabelled, &args.label)));
     }
     if set.without_split > 0 {
-        remark(&format!("warning: {} labelled rows name no part of the split and were left out", set.without_split));
+        let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
+        remark(&format!("warning: {}", counted_that(set.without_split, "labelled row", verbs)));
     }
     let convergence = &fitting.fit.convergence;
     remark(&format!(
-        "logistic regression on {} rows × {}, {} classes, C = {}{}: converged after {} iterations",
-        set.rows_of(TRAIN).len(),
+        "logistic regression on {} × {}, {}, C = {}{}: converged after {}",
+        counted(set.rows_of(TRAIN).len() as u64, "row"),
         set.matrix.ncols(),
-        set.classes.trained,
+        counted(set.classes.trained as u64, "class"),
         fitting.c,
         fitting.choice.as_ref().map_or(String::new(), |choice| format!(" (chosen on {})", choice.on)),
-        convergence.iterations,
+        counted(convergence.iterations, "iteration"),
     ));
     let figure = |value: f64| format!("{value:.4}");
     let row = |part: &PartReport| {
@@ -118,9 +119,17 @@ fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
     let rows: Vec<Vec<String>> = fitting.parts.iter().map(row).collect();
     remark(table::layout(&SUMMARY, &rows, 40).trim_end());
     for part in fitting.parts.iter().filter(|part| part.unknown_labels > 0) {
-        remark(&format!("warning: {} rows of {} have a label that no train row has", part.unknown_labels, part.part));
+        let [one, several] = ["has", "have"].map(|has| format!("of {} {has} a label that no train row has", part.part));
+        remark(&format!("warning: {}", counted_that(part.unknown_labels as u64, "row", (&one, &several))));
     }
     remark(&format!("head: {}", args.output.display()));
+}
+
+/// Rows that have no label.
+fn left_out(rows: u64, field: &str) -> String {
+    let [one, several] =
+        [("has", "was"), ("have", "were")].map(|(has, was)| format!("{has} no `{field}` and {was} left out"));
+    counted_that(rows, "row", (&one, &several))
 }
 
 const SUMMARY: [&str; 4] = ["part", "rows", "accuracy", "f1_macro"];
@@ -143,7 +152,7 @@ fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
         push_part(&mut report, part, &str::to_owned);
     }
     if set.unlabelled > 0 {
-        report.push(Section::note("Left out", &format!("{} rows have no `{}`.", set.unlabelled, args.label)));
+        report.push(Section::note("Left out", &(left_out(set.unlabelled, &args.label) + ".")));
     }
     report
 }

@@ -9,12 +9,15 @@ pub(crate) mod disk;
 pub(crate) mod fail_points;
 #[cfg(test)]
 mod tests;
+mod workshop;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use disk::TemporaryFile;
+
+pub use workshop::Workshop;
 
 /// Start of the temporary names of results.
 pub(crate) const TEMPORARY_PREFIX: &str = ".offprint-";

@@ -19,7 +19,7 @@ struct Kept(Mutex<Vec<(String, Vec<f32>)>>);
 
 impl Sink for Kept {
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError> {
-        let rows = window.papers.into_iter().map(|paper| paper.id).zip(window.embeddings.rows().into_iter());
+        let rows = window.papers.into_iter().map(|paper| paper.id).zip(window.embeddings.rows());
         self.0.get_mut().unwrap().extend(rows.map(|(id, row)| (id, row.to_vec())));
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! stands in which batch; runs nothing. Invariant: every text stands in exactly one batch of a composition.
 
 use std::fmt;
+use std::mem::discriminant;
 
 use super::{TokenBudget, plan};
 
@@ -47,6 +48,22 @@ impl Composition {
         vec![Self::Alone, Self::Batches(64), Self::Planned(budget)]
     }
 
+    /// Lays texts out in each way of a list, and leaves out those that come to the batches of another of their kind: few
+    /// texts are one batch, whatever its wanted size.
+    pub(super) fn lay_all(list: &[Self], lengths: &[usize], widest: usize) -> Vec<Laid> {
+        let mut laid: Vec<Laid> = Vec::new();
+        for composition in list {
+            let next = composition.lay(lengths, widest);
+            let same = |other: &Laid| {
+                discriminant(&other.composition) == discriminant(composition) && other.batches == next.batches
+            };
+            if !laid.iter().any(same) {
+                laid.push(next);
+            }
+        }
+        laid
+    }
+
     /// Lays texts of these lengths (in tokens) out; no batch is widened beyond `widest` columns.
     pub(super) fn lay(self, lengths: &[usize], widest: usize) -> Laid {
         let in_order: Vec<usize> = (0..lengths.len()).collect();
@@ -86,6 +103,9 @@ impl Laid {
     pub(super) fn name(&self) -> String {
         match (self.composition, self.batches.as_slice()) {
             (Composition::Batches(rows), [(only, _)]) if only.len() < rows => format!("one batch of {}", only.len()),
+            (Composition::Shuffled(rows), [(only, _)]) if only.len() < rows => {
+                format!("one batch of {}, shuffled", only.len())
+            }
             (composition, _) => composition.to_string(),
         }
     }
@@ -148,5 +168,17 @@ mod tests {
         assert_eq!(names, expected);
         let name = |texts: usize| Composition::Batches(64).lay(&vec![3; texts], 8).name();
         assert_eq!([63, 64, 65].map(name), ["one batch of 63", "batches of 64", "batches of 64"]);
+    }
+
+    #[test]
+    fn what_comes_to_the_same_batches_is_laid_once() {
+        let all = Composition::all(TokenBudget::new(1_024, 512).unwrap());
+        let names = |texts: usize| -> Vec<String> {
+            Composition::lay_all(&all, &vec![3; texts], 8).iter().map(Laid::name).collect()
+        };
+        let planned = "planned, 1024 tokens";
+        assert_eq!(names(3), ["alone", "one batch of 3", planned, "alone, padded", "one batch of 3, shuffled"]);
+        let eight = ["alone", "batches of 8", planned, "alone, padded", "batches of 8, shuffled"];
+        assert_eq!(names(8), eight.map(str::to_owned));
     }
 }

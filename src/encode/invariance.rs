@@ -126,8 +126,7 @@ pub fn check_invariance(
     let mut subject = Subject::open(*first, &texts)?.with_adapters(&options.adapters);
     let full = Composition::all(options.budget);
     let brief = Composition::furthest_apart(options.budget);
-    let lay = |composition: &Composition| composition.lay(&subject.lengths(), options.max_length);
-    let (full, brief): (Vec<Laid>, Vec<Laid>) = (full.iter().map(lay).collect(), brief.iter().map(lay).collect());
+    let [full, brief] = [full, brief].map(|list| Composition::lay_all(&list, &subject.lengths(), options.max_length));
     let tokens = |laid: &[Laid]| laid.iter().map(|laid| laid.padded_tokens).sum::<u64>();
     let all = tokens(&full) + tokens(&brief) * further.len() as u64;
     let mut meter = Meter { watch, texts: 0, done: 0, all };

@@ -127,7 +127,7 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     account.warnings.extend(job.corpus.take_warnings());
     let others = job.corpus.rows_of_other_shards();
     if account.rows == 0 && others > 0 {
-        account.warnings.push(format!("none of the {others} rows of the corpus belongs to this shard"));
+        account.warnings.push(format!("no row belongs to this shard; the corpus has {others}"));
     } else if account.rows == 0 && !cut_short && !finisher.cut_short {
         return Err(Error::EmptyCorpus { files: job.corpus.files().len() });
     }

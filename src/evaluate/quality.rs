@@ -43,8 +43,10 @@ pub struct QualityJob<'a> {
     pub graph_heads: &'a [(GraphHead, GraphHead)],
     /// A head of the original that gives labels.
     pub head: Option<&'a Head>,
-    /// The field that the texts' labels come from: they are right for `head`, else for the first of `graph_heads`.
+    /// The field that the texts' labels come from: they are right for `head`, else for one of `graph_heads`.
     pub label: Option<&'a str>,
+    /// The number of that one.
+    pub labelled_head: usize,
 }
 
 /// Runs `texts` on both encoders and measures; `watch` is told after each window how many texts are done.
@@ -86,7 +88,7 @@ struct AllAnswers<'a> {
 
 impl<'a> AllAnswers<'a> {
     fn new(job: &QualityJob<'a>) -> Self {
-        let own = |at: usize| job.label.filter(|_| job.head.is_none() && at == 0);
+        let own = |at: usize| job.label.filter(|_| job.head.is_none() && at == job.labelled_head);
         Self {
             of_file: job.head.map(|head| (head, Answers::of_file(head, job.label))),
             of_graph: (0..).zip(job.graph_heads).map(|(at, head)| Answers::of_graph(head, own(at))).collect(),

@@ -23,7 +23,16 @@ fn side(encoder: &StubEncoder, dim: usize) -> Side<'_> {
 
 fn job<'a>(original: Side<'a>, new: Side<'a>) -> QualityJob<'a> {
     let budget = TokenBudget::new(64, 16).unwrap();
-    QualityJob { original, new, budget, corpus: "papers.jsonl", graph_heads: &[], head: None, label: None }
+    QualityJob {
+        original,
+        new,
+        budget,
+        corpus: "papers.jsonl",
+        graph_heads: &[],
+        head: None,
+        label: None,
+        labelled_head: 0,
+    }
 }
 
 fn measure(job: &QualityJob<'_>) -> (MeasuredQuality, Vec<HeadQuality>) {
@@ -71,6 +80,10 @@ fn heads_in_the_graph_answer_behind_the_vectors() {
     assert_eq!((found.len(), found[1].answers_changed, &found[1].f1), (2, None, &None));
     assert!(found[1].max_delta > 0.0);
     assert_eq!(measure(&with(None)).1[0], HeadQuality { f1: None, ..found[0].clone() });
+    let swapped = [heads[1].clone(), heads[0].clone()];
+    let job = QualityJob { labelled_head: 1, graph_heads: &swapped, ..with(Some("direction")) };
+    let (_, found) = measure(&job);
+    assert!(found[0].f1.is_none() && found[1].f1.as_ref().unwrap().texts == 400, "{found:?}");
 }
 
 #[test]

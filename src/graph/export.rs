@@ -155,6 +155,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         max_length,
         truncation_side: "right".to_owned(),
         pooling: ending.pooling,
+        pooling_stated: false,
         normalize: ending.normalize,
         output: SENTENCE_EMBEDDING.to_owned(),
         template: options.template.clone(),

@@ -9,7 +9,7 @@ use super::builder::GraphBuilder;
 use super::export::{CREATED_BY, MAX_GRAPH_BYTES, failed, write_files};
 use super::foreign::{ModelWriter, OnnxFile};
 use super::fused_head;
-use super::onnx::{Dimension, ElementType, GraphProto, ValueInfoProto};
+use super::onnx::{AttributeProto, Dimension, ElementType, GraphProto, NodeProto, ValueInfoProto};
 use crate::model::{self, Bundle, DATA_FILE, GraphHead, LOGITS, Manifest, PROBABILITIES, Task};
 
 /// A head to be fused: the values of its labels are `embedding · weights + bias`.
@@ -148,6 +148,24 @@ fn append(graph: &mut GraphProto, head: &LinearHead, described: &GraphHead) -> R
     Ok(())
 }
 
+/// Whether the bundle's graph has f64 in it, which not every execution provider takes: in a constant, or as what a node
+/// casts to.
+///
+/// # Errors
+/// A graph that cannot be read.
+pub fn holds_f64(bundle: &Bundle) -> Result<bool, Error> {
+    let file = OnnxFile::open(&bundle.graph_path())?;
+    Ok(has_f64(file.graph()))
+}
+
+fn has_f64(graph: &GraphProto) -> bool {
+    let double = ElementType::Double as i32;
+    let is_cast =
+        |attribute: &AttributeProto| attribute.name.as_deref() == Some("to") && attribute.i == Some(i64::from(double));
+    let casts = |node: &NodeProto| node.attribute.iter().any(is_cast);
+    graph.initializer.iter().any(|tensor| tensor.data_type == Some(double)) || graph.node.iter().any(casts)
+}
+
 fn has_value(graph: &GraphProto, name: &str) -> bool {
     let is = |value: &Option<String>| value.as_deref() == Some(name);
     graph.node.iter().any(|node| node.output.iter().any(|output| output == name))
@@ -158,6 +176,7 @@ fn has_value(graph: &GraphProto, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::shape_free::assert_shape_free;
     use crate::graph::{ExportOptions, write_bundle};
     use crate::model::Pooling;
 
@@ -175,6 +194,21 @@ mod tests {
             wide: false,
             encoder_changed: false,
             adapter: None,
+        }
+    }
+
+    #[test]
+    fn a_head_computes_with_no_shapes_and_in_f64_only_where_it_is_wide() {
+        for (dim, wide, task) in [(24, false, 0), (300, false, 1), (300, true, 1), (768, false, 2)] {
+            let task = [Task::Regression, Task::Classification, Task::Multilabel][task];
+            let head = LinearHead { wide, task, ..head("one", dim) };
+            let mut graph = GraphProto::default();
+            append(&mut graph, &head, &described(&head, true)).unwrap();
+            let constants: Vec<&str> = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
+            assert_shape_free(&graph.node, &constants, &format!("a head of {dim} columns"));
+            let slices = graph.node.iter().filter(|node| node.op_type.as_deref() == Some("Slice")).count();
+            assert_eq!(slices, if wide || dim < 100 { 0 } else { dim.div_ceil(96) });
+            assert_eq!(has_f64(&graph), wide);
         }
     }
 

@@ -50,8 +50,9 @@ fn build<'a>(config: &EncoderConfig, weights: &'a Weights) -> Result<Graph<'a>, 
     let active = graph.activation(&dense, head.activation);
     let normed = graph.layer_norm(&active, &head.norm, Norm::of(config, width));
     let decoder = graph.weight(&head.decoder, &[words, width], 1.0);
-    let bias = graph.weight(&head.bias, &[words], 1.0);
-    graph.node_with("Gemm", &[&normed, &decoder, &bias], vec![AttributeProto::int("transB", 1)]);
+    let bias = head.bias.map(|bias| graph.weight(&bias, &[words], 1.0));
+    let inputs: Vec<&str> = [&normed, &decoder].into_iter().chain(&bias).map(AsRef::as_ref).collect();
+    graph.node_with("Gemm", &inputs, vec![AttributeProto::int("transB", 1)]);
     graph.rename_last_output(LOGITS);
 
     let masks = || Dimension::Named("masks".to_owned());

@@ -27,14 +27,16 @@ mod plain;
 mod pooling;
 mod relative;
 mod rotary;
+#[cfg(test)]
+mod shape_free;
 mod window;
 mod writer;
 
 pub use adapter_source::AdapterSource;
 pub use error::Error;
 pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle};
-pub use foreign::{ImportOptions, import_onnx};
-pub use fuse::{LinearHead, fuse};
+pub use foreign::{ImportOptions, import_onnx, write_pooling_probe};
+pub use fuse::{LinearHead, fuse, holds_f64};
 pub use inspect::{
     CheckpointInspection, Cost, CostAt, CostLaw, Cut, InspectOptions, Inspection, Layer, NodeLine, NotCounted,
     OperatorCount, Port, TensorGroup, TypeShare, WordTable, inspect, inspect_checkpoint,

@@ -27,6 +27,11 @@ pub(super) fn pool(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionM
     graph.rename_last_output(SENTENCE_EMBEDDING);
 }
 
+/// The first token's state and the mean of the states, each [batch, hidden].
+pub(super) fn either(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask) -> [Value; 2] {
+    [first_token(graph, states), mean(graph, states, mask)]
+}
+
 /// The mean of each text's token states, as it is pooled, `rows` times: [batch, rows, hidden].
 pub(super) fn mean_rows(graph: &mut GraphBuilder<'_>, states: &str, mask: &AttentionMask, rows: i64) -> Value {
     let mean = mean(graph, states, mask);

@@ -123,7 +123,7 @@ mod tests {
             format!("{field}: {got}")
         };
         assert_eq!(found(Some(&a), &[a.clone(), b.clone()]), "fused_adapter: there beside 2 of `adapter`");
-        assert_eq!(found(None, &[a.clone()]), "adapter: a list of 1");
+        assert_eq!(found(None, std::slice::from_ref(&a)), "adapter: a list of 1");
         assert_eq!(found(None, &vec![a.clone(); 257]), "adapter: a list of 257");
         assert_eq!(found(None, &[a.clone(), adapter("a", 'b')]), "adapter.1.name: `a` twice");
         assert_eq!(found(None, &[a.clone(), adapter("b", 'a')]), "adapter.1.hash: that of `a`");

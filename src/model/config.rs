@@ -53,6 +53,8 @@ pub struct EncoderConfig {
     pub biases: Biases,
     /// Whether the word embeddings are also the last layer of a masked-LM head that stores none.
     pub ties_words: bool,
+    /// Whether the last layer of a masked-LM head adds a bias.
+    pub decoder_bias: bool,
     /// The head of a sequence classifier, where the checkpoint is one.
     pub classification: Option<Classification>,
     /// Function in that head.
@@ -243,6 +245,10 @@ impl Fields<'_> {
                 Some(fields) => self.biases(fields)?,
                 None => Biases::ALL,
             },
+            decoder_bias: match names.biases {
+                Some(fields) => self.flag(fields.decoder, true)?,
+                None => true,
+            },
             ties_words: self.fields.get("tie_word_embeddings") != Some(&Value::Bool(false)),
             classification: Classification::read(self.path, self.fields, architecture)?,
             head_activation: match names.classifier {
@@ -305,11 +311,13 @@ impl Fields<'_> {
         value.as_f64().ok_or_else(|| wrong(self.path, field, &value.to_string(), "a number"))
     }
 
+    fn flag(&self, field: &str, default: bool) -> Result<bool, Error> {
+        let Some(value) = self.fields.get(field) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| wrong(self.path, field, &value.to_string(), "true or false"))
+    }
+
     fn biases(&self, fields: BiasFields) -> Result<Biases, Error> {
-        let flag = |field: &str| match self.fields.get(field) {
-            None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| wrong(self.path, field, &value.to_string(), "true or false")),
-        };
+        let flag = |field: &str| self.flag(field, false);
         Ok(Biases {
             norms: flag(fields.norms)?,
             attention: flag(fields.attention)?,

@@ -52,6 +52,9 @@ pub struct Manifest {
     pub truncation_side: String,
     /// How token states become one vector.
     pub pooling: Pooling,
+    /// Whether that is only what was said of a graph that pools by itself, and could not be seen in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pooling_stated: bool,
     /// Whether vectors are scaled to length 1 (a zero vector stays zero).
     pub normalize: bool,
     /// Name of the graph's output, [`SENTENCE_EMBEDDING`].

@@ -24,6 +24,7 @@ fn plain() -> Manifest {
         max_length: 16,
         truncation_side: "right".into(),
         pooling: Pooling::Cls,
+        pooling_stated: false,
         normalize: false,
         output: "sentence_embedding".into(),
         template: "model-card".into(),

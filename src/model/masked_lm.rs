@@ -14,8 +14,8 @@ pub struct MaskedLmHead {
     pub norm: String,
     /// Weights of the linear layer to the vocabulary, [vocabulary, width]: its own tensor, or the word embeddings.
     pub decoder: String,
-    /// Its bias, [vocabulary].
-    pub bias: String,
+    /// Its bias, [vocabulary], where the config leaves it one.
+    pub bias: Option<String>,
 }
 
 impl MaskedLmHead {
@@ -36,7 +36,7 @@ impl MaskedLmHead {
             true => format!("{encoder}{}.weight", config.architecture.embeddings.words),
             false => format!("{beside}{}", names.decoder),
         };
-        let bias = names.bias.iter().find(|name| stored(name)).or(names.bias.first()).copied().unwrap_or_default();
+        let bias = names.bias.iter().find(|name| stored(name)).or(names.bias.first());
         Ok(Self {
             dense,
             activation: names.activation.unwrap_or(match config.architecture.fields.classifier {
@@ -46,7 +46,7 @@ impl MaskedLmHead {
             }),
             norm: format!("{beside}{}", names.norm),
             decoder,
-            bias: format!("{beside}{bias}"),
+            bias: bias.filter(|_| config.decoder_bias).map(|bias| format!("{beside}{bias}")),
         })
     }
 }

@@ -1,12 +1,14 @@
 //! What all rows of a run come to for one head: how often each label is given or how values are spread, and how good
 //! they are where a row says what is right. Knows no file.
 //!
-//! Memory: bounded by the number of labels; of measured numbers, 12 bytes each, which Kendall's tau needs.
+//! Memory: bounded by the number of labels; of measured numbers, a sample of bounded size for Kendall's tau.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::evaluate::{self, Histogram, LabelTally, PartReport, Regression, SeveralReport, SeveralTally, regression};
+use crate::evaluate::{
+    self, Histogram, LabelTally, PartReport, Regression, RegressionTally, SeveralReport, SeveralTally,
+};
 use crate::model::Task;
 use crate::paper::Label;
 
@@ -65,8 +67,8 @@ pub(super) struct HeadCount {
 enum Tally {
     Label(LabelTally),
     Labels(SeveralTally),
-    /// For each name the right and the predicted numbers.
-    Values(Vec<(Vec<f64>, Vec<f32>)>),
+    /// For each name.
+    Values(Vec<RegressionTally>),
 }
 
 impl Tally {
@@ -74,7 +76,10 @@ impl Tally {
         match reader.task {
             Task::Classification => Self::Label(LabelTally::new(&reader.labels)),
             Task::Multilabel => Self::Labels(SeveralTally::new(&reader.labels)),
-            Task::Regression => Self::Values(reader.labels.iter().map(|_| Default::default()).collect()),
+            Task::Regression => {
+                let count = reader.labels.len();
+                Self::Values((0..count).map(|_| RegressionTally::new(count)).collect())
+            }
         }
     }
 
@@ -87,9 +92,8 @@ impl Tally {
                 tally.add(truth, &given);
             }
             (Self::Values(columns), Label::Numbers(truth), Answer::Values(values)) => {
-                for ((right, predicted), (&truth, &value)) in columns.iter_mut().zip(truth.iter().zip(values)) {
-                    right.push(truth);
-                    predicted.push(value);
+                for (tally, (&truth, &value)) in columns.iter_mut().zip(truth.iter().zip(values)) {
+                    tally.add(truth, value);
                 }
             }
             _ => {}
@@ -100,13 +104,11 @@ impl Tally {
         match self {
             Self::Label(tally) => Measured::Label(tally.finish()),
             Self::Labels(tally) => Measured::Labels(tally.finish()),
-            Self::Values(columns) => Measured::Values(
-                columns
-                    .iter()
-                    .zip(labels)
-                    .map(|((truth, predicted), name)| Ok((name.to_string(), regression(truth, predicted)?)))
-                    .collect(),
-            ),
+            Self::Values(columns) => {
+                let finished =
+                    columns.into_iter().zip(labels).map(|(tally, name)| Ok((name.to_string(), tally.finish()?)));
+                Measured::Values(finished.collect())
+            }
         }
     }
 }

@@ -72,6 +72,7 @@ fn plain(graph: &[u8], tokenizer: &[u8]) -> Manifest {
         max_length: 64,
         truncation_side: "right".into(),
         pooling: Pooling::Mean,
+        pooling_stated: false,
         normalize: false,
         output: "sentence_embedding".into(),
         template: "model-card".into(),

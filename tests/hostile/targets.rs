@@ -177,7 +177,7 @@ fn exported(folder: &Path) {
 fn import(folder: &Path) -> Outcome {
     let into = folder.join("bundle");
     fs::create_dir_all(&into)?;
-    let options = ImportOptions { file: folder.join("model.onnx"), output: None, export: options(folder) };
+    let options = ImportOptions { file: folder.join("model.onnx"), output: None, export: options(folder), seen: None };
     Ok(import_onnx(&options, &into).map(drop)?)
 }
 

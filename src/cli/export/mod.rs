@@ -1,5 +1,5 @@
 //! `offprint export`: a checkpoint becomes a bundle. Flags and their meaning lie in `args` and `quality`, the way into
-//! place in `publish` with the child process in `child`, the words in `tell`; here they meet.
+//! place in `publish` with the child process in `child` and what it reads in `texts`, the words in `tell`; here they meet.
 
 mod adapter_args;
 mod args;
@@ -7,6 +7,7 @@ mod child;
 mod publish;
 mod quality;
 mod tell;
+mod texts;
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ use offprint::model::Precision;
 use offprint::runtime::OnnxRuntime;
 
 use super::Status;
+use super::export_onnx::Run;
 use super::signals::{Stop, Stopped};
 
 pub(crate) use args::ExportArgs;
@@ -25,6 +27,7 @@ pub(crate) use quality::{Asked, Original, as_flag};
 pub(crate) use tell::head_in_graph;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
+    args.onnx.check()?;
     refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
@@ -41,10 +44,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
         asked.check_rendering(against, (&options.template, None))?;
     }
     let stop = Stop::on_signals()?;
+    let run = Run { ort_lib: args.ort_lib.as_deref(), stop: &stop };
     let new = NewBundle {
         output: &args.output,
         ort_lib: args.ort_lib.as_deref(),
-        make: &|folder| args.onnx.make(&options, folder),
+        make: &|folder| args.onnx.make(&options, folder, &run),
         original,
         asked: &asked,
         stop: Some(&stop),

@@ -5,18 +5,18 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use indicatif::HumanCount;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{self, rewrite_manifest};
 use offprint::model::{BUNDLE_FILES, Bundle, Manifest, Quality};
 
 use super::super::progress::Display;
-use super::super::say::remark;
+use super::super::say::{counted, remark};
 use super::super::signals::Stop;
 use super::super::user_error;
 use super::child::{Child, Comparing, SelfChecked};
-use super::quality::{Asked, MakeFor, Original, Read, Texts};
+use super::quality::{Asked, MakeFor, Original};
+use super::texts::{Read, Texts};
 
 /// What an original that was made for the comparison is called.
 const FP32: &str = "fp32 graph of the same checkpoint";
@@ -49,10 +49,7 @@ impl NewBundle<'_> {
     pub(crate) fn publish(&self) -> Result<Outcome> {
         let parent = durable::parent(self.output);
         std::fs::create_dir_all(parent).with_context(|| format!("could not create `{}`", parent.display()))?;
-        let workshop = tempfile::Builder::new()
-            .prefix(".offprint-")
-            .suffix(".tmp")
-            .tempdir_in(parent)
+        let workshop = durable::Workshop::create(parent)
             .with_context(|| format!("could not write into `{}`", parent.display()))?;
         let folder = |name: &str| {
             let folder = workshop.path().join(name);
@@ -135,7 +132,7 @@ impl NewBundle<'_> {
         let comparing = Comparing { original: &original.dir, flags: asked.flags(), feed: &feed };
         let mut display = Display::new();
         let mut watch = |texts: u64| {
-            let what = format!("comparing  {} texts", HumanCount(texts));
+            let what = format!("comparing  {}", counted(texts, "text"));
             display.show(asked.share(&read, texts), &what, String::new);
         };
         let checked = child.run(Some(&comparing), &stopped, &mut watch);

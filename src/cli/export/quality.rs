@@ -2,25 +2,18 @@
 //! than the original they may be. Measures nothing itself. Invariant: what was asked is done or refused, never ignored.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
-use indicatif::HumanCount;
-use offprint::encode::comparison_texts;
-use offprint::evaluate::LabelledText;
 use offprint::graph;
 use offprint::heads::Head;
 use offprint::model::{Bundle, Manifest, Quality, Task};
-use offprint::paper::{self, Corpus, LABEL_SEPARATOR, Label, LabelKind, Rejection, Row, Template};
+use offprint::paper::{Corpus, LABEL_SEPARATOR, LabelKind};
 
+use super::super::classify_heads::{Truth, unknown_head};
 use super::super::corpus_args::CorpusArgs;
+use super::super::environment::is_typed;
 use super::super::head_fit::check_any_adapter;
 use super::super::say::remark;
 use super::super::self_check::common_heads;
@@ -32,12 +25,6 @@ const BUILT_IN: &str = "built-in texts";
 
 /// F1 values are quotients of whole numbers: differences below this are rounding, not loss.
 const ROUNDING: f64 = 1e-12;
-
-/// How long the end of a comparison may go unnoticed while the next row of the corpus is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// Few, for a row may be large.
-const ROWS_AHEAD: usize = 4;
 
 /// The corpus, which other commands take without a flag.
 pub(crate) fn as_flag(corpus: clap::Arg) -> clap::Arg {
@@ -59,8 +46,9 @@ pub(crate) struct QualityArgs {
     #[arg(long, value_name = "HEAD")]
     pub head: Option<PathBuf>,
 
-    /// Field of the corpus with the right label, or with the list of right labels
-    #[arg(long, value_name = "FIELD")]
+    /// Field of the corpus with the right label, or with the list of right labels; where the graphs have several heads
+    /// in common as HEAD=FIELD
+    #[arg(long, value_name = "[HEAD=]FIELD")]
     pub label: Option<String>,
 
     /// What stands between labels in a text that has several; a blank is any run of blanks [default: ;]
@@ -100,35 +88,12 @@ pub(crate) enum Original<'a> {
 #[derive(Default)]
 pub(crate) struct Asked<'a> {
     args: QualityArgs,
-    corpus_args: Option<&'a CorpusArgs>,
-    corpus: Option<Corpus>,
+    pub(super) corpus_args: Option<&'a CorpusArgs>,
+    pub(super) corpus: Option<Corpus>,
     head: Option<Head>,
+    /// What the corpus says is right, and of which head.
+    truth: Option<Truth>,
     pub against: Option<Bundle>,
-}
-
-/// The texts of a comparison.
-pub(crate) struct Texts<'a> {
-    /// Whose template renders them.
-    pub new: &'a Manifest,
-    /// What the corpus is to say of them, if it is asked.
-    pub kind: Option<LabelKind>,
-    pub read: &'a Read,
-}
-
-/// What was read of a corpus while it was fed to the comparison.
-#[derive(Default)]
-pub(crate) struct Read {
-    bytes: AtomicU64,
-    texts: AtomicU64,
-    rejected: AtomicU64,
-    first_rejected: Mutex<Option<Rejection>>,
-}
-
-impl Read {
-    fn reject(&self, rejection: Rejection) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
-        self.first_rejected.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(rejection);
-    }
 }
 
 impl<'a> Asked<'a> {
@@ -144,30 +109,27 @@ impl<'a> Asked<'a> {
             }
         }
         let has_corpus = !corpus_args.corpus.is_empty();
-        let needs = [
-            ("--max-f1-drop", args.max_f1_drop.is_some(), "--label", args.label.is_some()),
-            ("--head", args.head.is_some(), "--label", args.label.is_some()),
-            ("--label", args.label.is_some(), "--check", has_corpus),
-            ("--label-separator", args.label_separator.is_some(), "--label", args.label.is_some()),
-        ];
-        for (flag, given, other, other_given) in needs {
-            if given && !other_given {
-                let what = format!("`{flag}` is given without `{other}`");
-                return Err(user_error(what, "macro-F1 is measured with `--check CORPUS --label FIELD`"));
-            }
-        }
         corpus_args.refuse_without_corpus("`--check` names one")?;
+        let args = applicable(args.clone(), has_corpus)?;
+        let truth = args.label.as_deref().map(Truth::parse).transpose()?;
         let head = args.head.as_deref().map(Head::load).transpose()?;
         if let Some(head) = &head {
-            label_kind(args, head.task, "the head")?;
+            label_kind(&args, head.task, "the head")?;
         }
-        let corpus = has_corpus.then(|| corpus_args.open(args.label.as_deref(), &[])).transpose()?;
+        if let (Some(file), Some(truth)) = (&args.head, &truth) {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            if let Some(name) = truth.head.as_deref().filter(|name| *name != stem) {
+                return Err(unknown_head(name, &truth.field, [&*stem]));
+            }
+        }
+        let field = truth.as_ref().map(|truth| truth.field.as_str());
+        let corpus = has_corpus.then(|| corpus_args.open(field, &[])).transpose()?;
         let against = args.against.as_deref().map(Bundle::open).transpose()?;
         if let Some(against) = &against {
-            check_against(args, head.as_ref(), &against.manifest)?;
+            check_against(&args, head.as_ref(), &against.manifest)?;
         }
         let corpus_args = has_corpus.then_some(corpus_args);
-        Ok(Self { args: args.clone(), corpus_args, corpus, head, against })
+        Ok(Self { args, corpus_args, corpus, head, truth, against })
     }
 
     /// An error where something is asked that only a comparison answers, and there is nothing to compare with.
@@ -183,7 +145,7 @@ impl<'a> Asked<'a> {
             ("--head", self.args.head.is_some()),
             ("--min-cosine", self.args.min_cosine.is_some()),
         ];
-        match flags.iter().find(|(_, given)| *given) {
+        match flags.iter().find(|(flag, given)| *given && is_typed(flag)) {
             Some((flag, _)) => Err(user_error(
                 format!("`{flag}` is given, but {what}"),
                 "name a bundle to compare it with by `--against`",
@@ -193,15 +155,22 @@ impl<'a> Asked<'a> {
     }
 
     /// What the corpus is to say of a text, where heads are to be measured by it. A head serves the encoder that it was
-    /// trained on: the original. Without one, labels are those of the one head that both graphs have.
+    /// trained on: the original. Without one, labels are those of the head that is named, or of the one that both graphs
+    /// have.
     pub(crate) fn check_heads(&self, original: &Manifest, new: &Manifest) -> Result<Option<LabelKind>> {
-        let (Some(corpus), Some(label)) = (self.corpus_args, &self.args.label) else { return Ok(None) };
+        let (Some(corpus), Some(truth)) = (self.corpus_args, &self.truth) else { return Ok(None) };
         let Some(head) = &self.head else {
             let common = common_heads(original, new);
-            if common.len() != 1 {
-                return Err(no_one_head(label, common.len()));
-            }
-            return label_kind(&self.args, common[0].1.task, "the graph's head").map(Some);
+            let names = || common.iter().map(|(_, new)| new.name.as_str());
+            let task = match (&truth.head, common.as_slice()) {
+                (None, [(_, only)]) => only.task,
+                (None, _) => return Err(no_one_head(&truth.field, names())),
+                (Some(name), _) => match common.iter().find(|(_, new)| new.name == *name) {
+                    Some((_, named)) => named.task,
+                    None => return Err(unknown_head(name, &truth.field, names())),
+                },
+            };
+            return label_kind(&self.args, task, "the graph's head").map(Some);
         };
         head.check_dim(original.dim)?;
         check_any_adapter(head, original)?;
@@ -238,8 +207,9 @@ impl<'a> Asked<'a> {
         if let Some(head) = &self.args.head {
             flags.extend(["--head".into(), head.into()]);
         }
-        if let Some(label) = &self.args.label {
-            flags.extend(["--label".into(), label.into()]);
+        if let Some(Truth { head, field }) = &self.truth {
+            flags.extend(["--label".into(), field.into()]);
+            flags.extend(head.iter().flat_map(|head| ["--labelled-head".into(), head.into()]));
         }
         flags
     }
@@ -253,67 +223,6 @@ impl<'a> Asked<'a> {
         match self.corpus_args {
             None => BUILT_IN.to_owned(),
             Some(args) => args.corpus.iter().map(name).collect::<Vec<_>>().join(" "),
-        }
-    }
-
-    /// Writes the texts as the child reads them, until all are written or it is `over`.
-    pub(crate) fn feed(&self, texts: &Texts<'_>, over: &dyn Fn() -> bool, into: &mut dyn Write) -> Result<()> {
-        let Texts { new, read, .. } = texts;
-        let mut put = |text: String, labels: Option<Vec<String>>| -> Result<()> {
-            serde_json::to_writer(&mut *into, &LabelledText { text, labels }).map_err(std::io::Error::from)?;
-            into.write_all(b"\n")?;
-            read.texts.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        };
-        let Some(corpus) = &self.corpus else {
-            return comparison_texts(new.max_length).into_iter().try_for_each(|text| put(text, None));
-        };
-        let template: Template = new.template.parse()?;
-        let (rows, reader) = read_ahead(corpus.clone().with_label_kinds(texts.kind.iter().cloned().collect()));
-        while !over() {
-            let (row, bytes) = match rows.recv_timeout(LOOK_EVERY) {
-                Ok(next) => next,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => {
-                    reader.join().map_err(|_| anyhow!("the reading of the corpus ended in a panic"))?;
-                    break;
-                }
-            };
-            match row? {
-                Row::Paper(paper) => {
-                    let text = template.render(&paper.text, &new.sep_token).text;
-                    put(text, paper.labels.into_iter().next().flatten().and_then(texts_of))?;
-                }
-                Row::Rejected(rejection) => read.reject(rejection),
-            }
-            read.bytes.store(bytes, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// The share of the comparison that is done, 0 to 1, when `compared` texts are: the share of the corpus that was read,
-    /// less what was read ahead. 0 where its size is not known.
-    pub(crate) fn share(&self, read: &Read, compared: u64) -> f64 {
-        let part = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        let Some(corpus) = &self.corpus else { return 0.0 };
-        let texts = read.texts.load(Ordering::Relaxed);
-        let by_rows = part(texts, self.corpus_args.and_then(|args| args.limit).unwrap_or(0));
-        let read = part(read.bytes.load(Ordering::Relaxed), corpus.total_bytes()).max(by_rows);
-        (read * part(compared, texts)).min(1.0)
-    }
-
-    /// Says what the reading of the corpus left to say.
-    pub(crate) fn warn(&self, read: &Read) {
-        for warning in self.corpus.iter().flat_map(Corpus::take_warnings) {
-            remark(&format!("warning: {warning}"));
-        }
-        let rejected = read.rejected.load(Ordering::Relaxed);
-        let first = read.first_rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Rejection { origin, reason, .. }) = &*first {
-            let rows = HumanCount(rejected);
-            remark(&format!(
-                "warning: {rows} rows cannot be used and were passed over, the first of them {origin}: {reason}"
-            ));
         }
     }
 
@@ -341,44 +250,45 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The flags that mean something here. One that needs another which is not given is refused where it was typed, and passed
+/// over where the environment says it once for many commands.
+fn applicable(mut args: QualityArgs, has_corpus: bool) -> Result<QualityArgs> {
+    let refuse = |flag: &str, other: &str| {
+        let what = format!("`{flag}` is given without `{other}`");
+        user_error(what, "macro-F1 is measured with `--check CORPUS --label FIELD`")
+    };
+    let has_label = args.label.is_some();
+    let needs = [
+        ("--max-f1-drop", args.max_f1_drop.is_some(), "--label", has_label),
+        ("--head", args.head.is_some(), "--label", has_label),
+        ("--label", has_label, "--check", has_corpus),
+        ("--label-separator", args.label_separator.is_some(), "--label", has_label),
+    ];
+    if let Some((flag, _, other, _)) = needs.iter().find(|(flag, given, _, other)| *given && !other && is_typed(flag)) {
+        return Err(refuse(flag, other));
+    }
+    args.label = args.label.filter(|_| has_corpus);
+    if args.label.is_none() {
+        args = QualityArgs { head: None, max_f1_drop: None, label_separator: None, ..args };
+    }
+    Ok(args)
+}
+
 /// What the bundle to compare with says of the flags before there is a new one.
 fn check_against(args: &QualityArgs, head: Option<&Head>, original: &Manifest) -> Result<()> {
     match (head, &args.label) {
         (Some(head), _) => Ok(check_any_adapter(head, original)?),
-        (None, Some(label)) if original.heads.is_empty() => Err(no_one_head(label, 0)),
+        (None, Some(label)) if original.heads.is_empty() => Err(no_one_head(label, [])),
         (None, _) => Ok(()),
     }
 }
 
-fn no_one_head(label: &str, common: usize) -> anyhow::Error {
-    let what = format!("`--label {label}` is given, and the graphs have {common} heads in common");
-    user_error(what, "give the head by `--head`")
-}
-
-/// A row, and the bytes that were read up to it.
-type RowRead = (Result<Row, paper::Error>, u64);
-
-/// The rows. A thread reads them that nobody waits for: a pipe may stay open for ever without another row.
-fn read_ahead(corpus: Corpus) -> (Receiver<RowRead>, JoinHandle<()>) {
-    let (give, rows) = sync_channel(ROWS_AHEAD);
-    let reader = thread::spawn(move || {
-        let rows = corpus.rows();
-        let bytes = rows.progress();
-        for row in rows {
-            if give.send((row, bytes.load(Ordering::Relaxed))).is_err() {
-                return;
-            }
-        }
-    });
-    (rows, reader)
-}
-
-/// The label or labels; numbers are none.
-fn texts_of(label: Label) -> Option<Vec<String>> {
-    match label {
-        Label::One(label) => Some(vec![label]),
-        Label::Several(labels) => Some(labels),
-        Label::Numbers(_) => None,
+fn no_one_head<'n>(field: &str, common: impl IntoIterator<Item = &'n str>) -> anyhow::Error {
+    let common: Vec<&str> = common.into_iter().collect();
+    let what = format!("`--label {field}` is given, and the graphs have {} heads in common", common.len());
+    match common.first() {
+        None => user_error(what, "give the head by `--head`"),
+        Some(first) => user_error(what, format!("say which is meant: `--label {first}={field}`")),
     }
 }
 

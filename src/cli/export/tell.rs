@@ -9,7 +9,7 @@ use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Quality
 use super::super::Status;
 use super::super::check::cosine;
 use super::super::inspect_manifest::describe_adapter;
-use super::super::say::remark;
+use super::super::say::{counted, counted_that, remark};
 use super::publish::Outcome;
 
 /// Says what became of a new bundle.
@@ -48,8 +48,11 @@ fn quality(quality: &Quality) {
 fn vectors(original: &str, measured: &MeasuredQuality) {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     remark(&format!(
-        "compared with the {original} on {} texts ({}), ONNX Runtime {}, {}",
-        measured.texts, measured.corpus, measured.onnxruntime, measured.provider
+        "compared with the {original} on {} ({}), ONNX Runtime {}, {}",
+        counted(measured.texts, "text"),
+        measured.corpus,
+        measured.onnxruntime,
+        measured.provider
     ));
     remark(&format!(
         "  cosine: least {}, 1st percentile {}, median {}, mean {}; largest change of a number {}",
@@ -69,7 +72,9 @@ fn vectors(original: &str, measured: &MeasuredQuality) {
 }
 
 fn head(head: &HeadQuality) {
-    let changed = head.answers_changed.map_or_else(String::new, |texts| format!("{texts} texts get another answer, "));
+    let changed = head
+        .answers_changed
+        .map_or_else(String::new, |texts| format!("{} another answer, ", counted_that(texts, "text", ("gets", "get"))));
     let what = if head.answers_changed.is_some() { "probability" } else { "value" };
     remark(&format!("  head {}: {changed}largest change of a {what} {}", head.name, number(head.max_delta)));
     let Some(f1) = &head.f1 else { return };
@@ -78,11 +83,16 @@ fn head(head: &HeadQuality) {
         _ => String::new(),
     };
     remark(&format!(
-        "    on `{}` of {} texts: macro-F1 {:.4} on the original, {:.4} now (drop {:.4}){micro}",
-        f1.label, f1.texts, f1.macro_original, f1.macro_new, f1.macro_drop
+        "    on `{}` of {}: macro-F1 {:.4} on the original, {:.4} now (drop {:.4}){micro}",
+        f1.label,
+        counted(f1.texts, "text"),
+        f1.macro_original,
+        f1.macro_new,
+        f1.macro_drop
     ));
     if f1.unknown_labels > 0 {
-        remark(&format!("    warning: {} labels of the texts are none of the head's", f1.unknown_labels));
+        let verbs = ("of the texts is none of the head's", "of the texts are none of the head's");
+        remark(&format!("    warning: {}", counted_that(f1.unknown_labels, "label", verbs)));
     }
 }
 
@@ -119,10 +129,19 @@ fn bundle(output: &Path, manifest: &Manifest, check: &EncoderCheck) {
     for adapter in &manifest.adapters {
         remark(&format!("adapter {}: for texts that ask for it", describe_adapter(adapter)));
     }
+    if manifest.pooling_stated {
+        remark(&format!(
+            "note: the graph pools by itself, and how can't be seen: pooling {} is what was stated (`pooling_stated = true`)",
+            manifest.pooling
+        ));
+    }
     manifest.heads.iter().for_each(head_in_graph);
     remark(&format!(
-        "checked on {} texts: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
-        check.texts, check.norms.0, check.norms.1, check.batch_delta
+        "checked on {}: norms {:.4} to {:.4}, largest change with the batch {:.1e}",
+        counted(check.texts as u64, "text"),
+        check.norms.0,
+        check.norms.1,
+        check.batch_delta
     ));
 }
 
@@ -143,9 +162,10 @@ fn promises_nothing(check: &EncoderCheck) {
     let note = "the graph is that of another program, and bundle.toml promises nothing (`batch_invariant = false`)";
     match check.batch_rows {
         0 => remark(&format!("note: {note}; `offprint check` measures whether a vector depends on its batch")),
-        rows => remark(&format!(
-            "warning: {rows} texts of {} changed with their batch, by up to {:.1e}; {note}",
-            check.texts, check.batch_delta
-        )),
+        rows => {
+            let [one, several] = ["its", "their"].map(|whose| format!("of {} changed with {whose} batch", check.texts));
+            let texts = counted_that(rows as u64, "text", (&one, &several));
+            remark(&format!("warning: {texts}, by up to {:.1e}; {note}", check.batch_delta));
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use offprint::evaluate::{FUSED_TOLERANCE, FusedAgreement};
-use offprint::graph::{LinearHead, fuse};
+use offprint::graph::{LinearHead, fuse, holds_f64};
 use offprint::heads::{FoldedHead, Head};
 use offprint::model::{Bundle, Manifest};
 use offprint::runtime::OnnxRuntime;
@@ -18,7 +18,7 @@ use super::adapter_args::AdapterArgs;
 use super::export::{Asked, NewBundle, Original, Outcome, head_in_graph, refuse_foreign_folder};
 use super::head_fit::{check_encoder, warn_of_texts};
 use super::hub::HubArgs;
-use super::say::remark;
+use super::say::{counted, remark};
 use super::signals::Stop;
 use super::{Status, places, user_error};
 
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
     let made = new.publish();
     match (made, agreement.get()) {
         (Ok(Outcome::Published { manifest, .. }), Some(agreement)) => {
-            print(&args.output, &manifest, agreement);
+            print(&args.output, &manifest, agreement)?;
             Ok(Status::Done)
         }
         (Err(_), Some(agreement)) if !agreement.holds() => {
@@ -183,20 +183,24 @@ fn widen(heads: &mut [LinearHead], measured: &FusedAgreement) -> bool {
     heads.iter().any(|head| head.wide)
 }
 
-fn print(output: &Path, manifest: &Manifest, agreement: &FusedAgreement) {
+fn print(output: &Path, manifest: &Manifest, agreement: &FusedAgreement) -> Result<()> {
     remark(&format!(
         "{}: {} with {:.1} M parameters and {} in one graph",
         output.display(),
         manifest.architecture,
         manifest.parameters as f64 / 1e6,
-        counted(manifest.heads.len(), "head"),
+        counted(manifest.heads.len() as u64, "head"),
     ));
     manifest.heads.iter().for_each(head_in_graph);
     let worst = agreement.heads.iter().map(|head| head.max_delta).fold(0.0, f64::max);
+    if holds_f64(&Bundle::open(output)?)? {
+        remark("note: the graph holds f64, so that it runs on the CPU provider; OpenVINO's does not take it");
+    }
     remark(&format!(
-        "checked on {} texts: same embeddings and labels as bundle and heads, answers within {worst:.1e}",
-        agreement.texts
+        "checked on {}: same embeddings and labels as bundle and heads, answers within {worst:.1e}",
+        counted(agreement.texts as u64, "text")
     ));
+    Ok(())
 }
 
 fn print_disagreement(agreement: &FusedAgreement) {
@@ -204,22 +208,18 @@ fn print_disagreement(agreement: &FusedAgreement) {
     remark("the fused bundle does not answer as bundle and heads do; nothing was written");
     if *old_rows_differ > 0 {
         remark(&format!(
-            "  {old_rows_differ} of {texts} texts have another embedding, or other answers of older heads"
+            "  of {texts} texts, {old_rows_differ} with another embedding, or other answers of older heads"
         ));
     }
     if *batch_rows_differ > 0 {
-        remark(&format!("  {batch_rows_differ} of {texts} texts change with their batch"));
+        remark(&format!("  of {texts} texts, {batch_rows_differ} whose answers change with the batch"));
     }
     for head in heads.iter().filter(|head| !head.holds()) {
         remark(&format!(
-            "  {}: answers differ by up to {:.1e}, allowed {FUSED_TOLERANCE:e}; {} of {texts} texts get other labels",
+            "  {}: answers differ by up to {:.1e}, allowed {FUSED_TOLERANCE:e}; other labels for {} of {texts} texts",
             head.name, head.max_delta, head.labels_differ
         ));
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

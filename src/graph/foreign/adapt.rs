@@ -25,35 +25,40 @@ pub(super) struct Adapted<'l> {
     pub first_position: usize,
     /// What the scores mean and how many there are, where there are scores.
     pub task: Option<(Task, usize)>,
+    /// Token states that are to be pooled either way behind a ready embedding.
+    pub beside: Option<&'l Row>,
 }
 
 /// Changes the graph, whose names and constants have been checked.
 pub(super) fn adapt(graph: &mut GraphProto, wanted: &Adapted<'_>) {
     let Layout { source, logits, .. } = wanted.layout;
+    let vectors = if wanted.beside.is_some() { 3 } else { 1 };
     feed(graph, wanted);
     let room = make_room(graph);
     let renamed = |row: &Row| Row { name: room.get(row.name.as_str()).unwrap_or(&row.name).clone(), ..row.clone() };
     let logits = logits.as_ref().map(renamed);
     let (Source::States(row) | Source::Ready(row)) = source;
     let row = renamed(row);
+    let beside = wanted.beside.map(renamed);
 
     let mut added = GraphBuilder::adding_to(graph);
     added.enter("pooling");
     let value = floats(&mut added, &row);
-    match source {
-        Source::States(_) => {
+    match (source, &beside) {
+        (Source::States(_), _) => {
             let mask = AttentionMask::new(&mut added);
             pooling::pool(&mut added, &value, &mask, wanted.ending);
         }
-        Source::Ready(_) if wanted.ending.normalize => {
+        (Source::Ready(_), Some(states)) => both_ways(&mut added, &value, states),
+        (Source::Ready(_), None) if wanted.ending.normalize => {
             pooling::normalize(&mut added, &value);
         }
-        Source::Ready(_) => {
+        (Source::Ready(_), None) => {
             added.node("Identity", &[&value]);
         }
     }
     added.rename_last_output(SENTENCE_EMBEDDING);
-    let mut outputs = vec![output(SENTENCE_EMBEDDING, wanted.dim)];
+    let mut outputs = vec![output(SENTENCE_EMBEDDING, vectors * wanted.dim)];
     if let (Some(row), Some((task, labels))) = (&logits, wanted.task) {
         added.enter("head");
         outputs.extend(answers(&mut added, row, (task, labels)));
@@ -61,6 +66,14 @@ pub(super) fn adapt(graph: &mut GraphProto, wanted: &Adapted<'_>) {
     added.finish_into(graph);
     graph.output = outputs;
     names::prune(graph);
+}
+
+/// An embedding, and behind it what either pooling makes of the states.
+fn both_ways(added: &mut GraphBuilder<'_>, embedding: &str, states: &Row) {
+    let states = floats(added, states);
+    let mask = AttentionMask::new(added);
+    let [first, mean] = pooling::either(added, &states, &mask);
+    added.node_with("Concat", &[embedding, &first, &mean], vec![AttributeProto::int("axis", 1)]);
 }
 
 /// Values that go by the names of our outputs get others; gives those.

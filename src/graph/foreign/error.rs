@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use prost::DecodeError;
 
+use super::OtherFile;
+
 /// Errors of reading an ONNX file and the files beside it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +27,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, with its place in the file.
         problem: String,
+    },
+    /// The bytes are those of another kind of file.
+    #[error("`{path}` is not an ONNX file: it seems to be {}", seems.what())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        seems: OtherFile,
     },
     /// A field holds something else than the standard says.
     #[error("`{path}` is not an ONNX model")]
@@ -80,6 +90,18 @@ pub enum Error {
         /// The outputs, with types and shapes.
         outputs: Box<[String]>,
     },
+    /// A choice that is not that of a graph that pools by itself.
+    #[error("`{output}` of `{path}` {got}, and {asked} was asked for")]
+    Pooled {
+        /// The file.
+        path: PathBuf,
+        /// Its embedding.
+        output: String,
+        /// What was asked for, by flag, recipe or modules.
+        asked: String,
+        /// What the graph does.
+        got: String,
+    },
     /// Operators of an old version.
     #[error("`{path}` uses version {got} of the standard operators, expected at least {least}")]
     Opset {
@@ -127,8 +149,12 @@ impl Error {
             Self::Layout { problem, .. } if problem.contains("several outputs") => {
                 "name the one to take with `--onnx-output`"
             }
+            Self::OtherFile { seems, .. } => seems.hint(),
             Self::Opset { .. } | Self::Positions { .. } => {
                 "export it anew, with a newer operator set and `input_ids` and `attention_mask` as inputs"
+            }
+            Self::Pooled { .. } => {
+                "name what the graph does, or take its token states, where it gives them, with `--onnx-output`"
             }
             Self::Labels { .. } => "the file and config.json look like different models",
             _ => return None,

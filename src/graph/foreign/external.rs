@@ -29,6 +29,12 @@ pub(crate) struct ExternalPlace {
 }
 
 impl ExternalPlace {
+    /// The location without what leads nowhere: `./w` is `w`. What leads out of a folder stays as it is.
+    pub(crate) fn file(&self) -> String {
+        let parts = Path::new(&self.location).components().filter(|part| *part != Component::CurDir);
+        parts.collect::<PathBuf>().to_string_lossy().into_owned()
+    }
+
     /// Reads the entries of a tensor.
     pub(crate) fn of(tensor: &TensorProto) -> Result<Self, String> {
         let mut place = Self::default();
@@ -65,7 +71,7 @@ impl ExternalFiles {
     /// The bytes of a tensor, `expected` many; what is wrong as an end to `tensor x`.
     pub(super) fn bytes_of(&self, tensor: &TensorProto, expected: u64) -> Result<Bytes, String> {
         let place = ExternalPlace::of(tensor)?;
-        let file = self.open(&place.location)?;
+        let file = self.open(&place)?;
         let length = place.length.unwrap_or(expected);
         let size = file.len() as u64;
         let end = place.offset.checked_add(length).filter(|end| *end <= size);
@@ -78,17 +84,24 @@ impl ExternalFiles {
         Ok(file.slice(place.offset as usize..end as usize))
     }
 
-    /// The file of that name, mapped.
-    fn open(&self, location: &str) -> Result<Bytes, String> {
+    /// What tells a file from others: two names may lead to one, by a link.
+    pub(super) fn identity(&self, place: &ExternalPlace) -> PathBuf {
+        let file = place.file();
+        self.folder.join(&file).canonicalize().unwrap_or_else(|_| file.into())
+    }
+
+    /// The file that is named, mapped.
+    fn open(&self, place: &ExternalPlace) -> Result<Bytes, String> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = open.get(location) {
+        let (location, file) = (place.location.as_str(), place.file());
+        if let Some(bytes) = open.get(&file) {
             return Ok(bytes.clone());
         }
         let bytes = map(&self.inside(location)?).map_err(|error| {
             let source = std::error::Error::source(&error).map(|source| format!(" ({source})")).unwrap_or_default();
             format!("lies in `{location}`: {error}{source}")
         })?;
-        open.insert(location.to_owned(), bytes.clone());
+        open.insert(file, bytes.clone());
         Ok(bytes)
     }
 

@@ -1,6 +1,7 @@
 //! An opened ONNX file: mapped, looked over, decoded. Weights stay in the map. Owns the way to a tensor's bytes,
 //! wherever they lie.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,9 @@ use memmap2::Mmap;
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::Error;
 use super::external::{ExternalFiles, ExternalPlace};
 use super::scan::{self, Problem};
+use super::{Error, OtherFile};
 use crate::graph::onnx::{ElementType, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// An ONNX file of any origin, decoded.
@@ -31,7 +32,10 @@ impl OnnxFile {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = map(path)?;
         scan::scan(&bytes).map_err(|problem| match problem {
-            Problem::Form(problem) => Error::NotOnnx { path: path.to_owned(), problem },
+            Problem::Form(problem) => match OtherFile::of(&bytes) {
+                Some(seems) => Error::OtherFile { path: path.to_owned(), seems },
+                None => Error::NotOnnx { path: path.to_owned(), problem },
+            },
             Problem::Limit { what, limit } => Error::Limit { path: path.to_owned(), what, limit },
         })?;
         let model =
@@ -109,17 +113,20 @@ impl OnnxFile {
     /// Two constants may share their bytes, but not a part of them.
     fn check_ranges(&self, graph: &GraphProto) -> Result<(), Error> {
         let mut ranges = Vec::new();
+        // The system is asked once for each name.
+        let mut files: HashMap<String, PathBuf> = HashMap::new();
         for tensor in graph.initializer.iter().filter(|tensor| tensor.is_external()) {
             let place = ExternalPlace::of(tensor).map_err(|problem| self.wrong(tensor, problem))?;
             let length = place.length.or(tensor.byte_len()).unwrap_or(0);
-            ranges.push((place.location, place.offset, place.offset.saturating_add(length), tensor));
+            let file = files.entry(place.file()).or_insert_with(|| self.external.identity(&place)).clone();
+            ranges.push(((file, place.offset, place.offset.saturating_add(length)), place.location, tensor));
         }
-        ranges.sort_by(|one, other| (&one.0, one.1, one.2).cmp(&(&other.0, other.1, other.2)));
+        ranges.sort_by(|one, other| one.0.cmp(&other.0));
         for pair in ranges.windows(2) {
-            let [(file, start, end, before), (other, begin, stop, tensor)] = [&pair[0], &pair[1]];
+            let [((file, start, end), _, before), ((other, begin, stop), location, tensor)] = [&pair[0], &pair[1]];
             if file == other && begin < end && (start, end) != (begin, stop) {
                 let name = before.name.as_deref().unwrap_or_default();
-                let problem = format!("begins at byte {begin} of `{file}`, inside `{name}`, which ends at {end}");
+                let problem = format!("begins at byte {begin} of `{location}`, inside `{name}`, which ends at {end}");
                 return Err(self.wrong(tensor, problem));
             }
         }

@@ -66,7 +66,7 @@ struct Finder<'f> {
 impl Finder<'_> {
     fn inputs(&self) -> Result<HashMap<String, ElementType>, Error> {
         let mut found = HashMap::new();
-        for input in self.true_inputs() {
+        for input in self.graph.true_inputs() {
             let name = name_of(input);
             if !INPUTS.contains(&name) {
                 return Err(self.error(format!("reads `{name}`"), format!("only {}", quoted(&INPUTS))));
@@ -92,12 +92,6 @@ impl Finder<'_> {
         }
     }
 
-    /// The inputs that are no constants; old files list those among them.
-    fn true_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
-        let constant = |name: &str| self.graph.initializer.iter().any(|tensor| tensor.name.as_deref() == Some(name));
-        self.graph.input.iter().filter(move |input| !constant(name_of(input)))
-    }
-
     fn output(&self, name: &str) -> Option<&ValueInfoProto> {
         self.graph.output.iter().find(|output| name_of(output) == name)
     }
@@ -118,14 +112,8 @@ impl Finder<'_> {
     }
 
     fn source(&self, logits: Option<&Row>) -> Result<Source, Error> {
-        let of_rank = |wanted: usize| {
-            self.graph.output.iter().filter(move |output| rank(output) == Some(wanted) && is_float(output))
-        };
-        let named = STATES.iter().find_map(|name| of_rank(3).find(|output| name_of(output) == *name));
-        let unnamed: Vec<&ValueInfoProto> = of_rank(3).filter(|output| name_of(output) != LOGITS).collect();
-        let single = unnamed.first().copied().filter(|_| unnamed.len() == 1);
-        if let Some(states) = named.or(single) {
-            return Ok(Source::States(row(states)));
+        if let Some(states) = states_among_outputs(self.graph) {
+            return Ok(Source::States(states));
         }
         let expected = || {
             let states = STATES.map(|name| format!("`{name}`")).join(", ");
@@ -134,13 +122,14 @@ impl Finder<'_> {
                  [batch, size], or a classifier's `{LOGITS}` [batch, labels]"
             )
         };
-        if unnamed.len() > 1 {
-            let names: Vec<&str> = unnamed.iter().map(|output| name_of(output)).collect();
+        let several: Vec<&ValueInfoProto> = unnamed_states(self.graph).collect();
+        if !several.is_empty() {
+            let names: Vec<&str> = several.iter().map(|output| name_of(output)).collect();
             return Err(
                 self.error(format!("has several outputs that could be token states ({})", quoted(&names)), expected())
             );
         }
-        if let Some(ready) = of_rank(2).find(|output| name_of(output) == SENTENCE_EMBEDDING) {
+        if let Some(ready) = floats_of_rank(self.graph, 2).find(|output| name_of(output) == SENTENCE_EMBEDDING) {
             return Ok(Source::Ready(row(ready)));
         }
         let Some(logits) = logits else {
@@ -161,10 +150,27 @@ impl Finder<'_> {
             path: self.path.to_owned(),
             problem,
             expected,
-            inputs: list(&mut self.true_inputs()),
+            inputs: list(&mut self.graph.true_inputs()),
             outputs: list(&mut self.graph.output.iter()),
         }
     }
+}
+
+/// The output with token states: by its name, else the only one of their shape.
+pub(super) fn states_among_outputs(graph: &GraphProto) -> Option<Row> {
+    let named = STATES.iter().find_map(|name| floats_of_rank(graph, 3).find(|output| name_of(output) == *name));
+    let mut unnamed = unnamed_states(graph);
+    let single = unnamed.next().filter(|_| unnamed.next().is_none());
+    named.or(single).map(row)
+}
+
+/// Outputs that may be token states, whatever they are called.
+fn unnamed_states(graph: &GraphProto) -> impl Iterator<Item = &ValueInfoProto> {
+    floats_of_rank(graph, 3).filter(|output| name_of(output) != LOGITS)
+}
+
+fn floats_of_rank(graph: &GraphProto, wanted: usize) -> impl Iterator<Item = &ValueInfoProto> {
+    graph.output.iter().filter(move |output| rank(output) == Some(wanted) && is_float(output))
 }
 
 /// The token states that a classifier's head reads the first of: back from its scores through the operators of a head,
@@ -255,4 +261,29 @@ fn type_of(value: &ValueInfoProto) -> String {
 
 fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of old formats list every constant among the inputs. Looked for one by one, this many would take minutes.
+    #[test]
+    fn constants_among_the_inputs_are_told_apart_however_many_there_are() {
+        const MANY: usize = 150_000;
+        let free = || ["batch", "sequence"].map(|name| Dimension::Named(name.to_owned())).to_vec();
+        let states = [free(), vec![Dimension::Fixed(8)]].concat();
+        let names = (0..MANY).map(|number| format!("encoder.layer.weight.{number}"));
+        let listed = |name: String| ValueInfoProto::tensor(&name, ElementType::Float, vec![Dimension::Fixed(1)]);
+        let inputs = REQUIRED.map(|name| ValueInfoProto::tensor(name, ElementType::Int64, free()));
+        let graph = GraphProto {
+            initializer: names.clone().map(|name| TensorProto { name: Some(name), ..TensorProto::default() }).collect(),
+            input: names.map(listed).chain(inputs).collect(),
+            output: vec![ValueInfoProto::tensor(STATES[0], ElementType::Float, states)],
+            ..GraphProto::default()
+        };
+        let layout = find(Path::new("model.onnx"), &graph, None).unwrap();
+        assert_eq!(layout.inputs.len(), REQUIRED.len());
+        assert!(matches!(layout.source, Source::States(row) if row.size == Some(8)));
+    }
 }

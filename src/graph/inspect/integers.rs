@@ -1,7 +1,7 @@
 //! The integers that foreign graphs compute shapes with: sizes taken apart, reckoned with and put together again.
 //! Everything else is left unknown.
 
-use super::super::onnx::NodeProto;
+use super::super::onnx::{ElementType, NodeProto};
 use super::rules::{int, ints};
 use super::shapes::{Known, of_tensor, product};
 
@@ -24,7 +24,8 @@ pub(super) fn compute(node: &NodeProto, inputs: &[Known]) -> Option<Known> {
             Some(flat(shape.get(start..end.max(start))?.to_vec()))
         }
         "Size" => Some(scalar(i64::try_from(first?.count()?).ok()?)),
-        "Identity" | "Cast" => first.filter(|known| known.ints.is_some()).cloned(),
+        "Identity" => first.filter(|known| known.ints.is_some()).cloned(),
+        "Cast" => cast(node, first?),
         "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => Some(Known::of_ints(Some(list(0)?.to_vec()), None)),
         "Gather" => gather(list(0)?, inputs.get(1)?),
         "Concat" => {
@@ -59,8 +60,26 @@ pub(super) fn compute(node: &NodeProto, inputs: &[Known]) -> Option<Known> {
         "Neg" => Some(flat(list(0)?.iter().map(|value| value.checked_neg()).collect::<Option<_>>()?)),
         "Not" => Some(flat(list(0)?.iter().map(|value| i64::from(*value == 0)).collect())),
         "ReduceProd" => Some(scalar(list(0)?.iter().try_fold(1_i64, |all, value| all.checked_mul(*value))?)),
-        operator => pairwise(operator, list(0)?, list(1)?, inputs),
+        "Mod" => {
+            let c_style = int(node, "fmod").unwrap_or(0) != 0;
+            pairwise(list(0)?, list(1)?, inputs, &|a, b| remainder(a, b, c_style))
+        }
+        operator => {
+            let one = arithmetic(operator)?;
+            pairwise(list(0)?, list(1)?, inputs, &one)
+        }
     }
+}
+
+/// What is left of a division: with the divisor's sign, or with that of the dividend as in C.
+fn remainder(dividend: i64, divisor: i64, c_style: bool) -> Option<i64> {
+    if divisor == 0 {
+        return None;
+    }
+    // The smallest number by -1 leaves nothing, though its quotient has no room.
+    let rest = dividend.wrapping_rem(divisor);
+    let other_sign = rest != 0 && (rest < 0) != (divisor < 0);
+    Some(if other_sign && !c_style { rest + divisor } else { rest })
 }
 
 /// How many numbers a range has.
@@ -86,6 +105,20 @@ fn constant(node: &NodeProto) -> Option<Known> {
     }
 }
 
+/// Integers stay what they are among wide integers. As anything else they are no longer followed: numbers with a fraction
+/// are divided in another way, and narrow integers have no room for all.
+fn cast(node: &NodeProto, from: &Known) -> Option<Known> {
+    let list = from.ints.as_deref()?;
+    let to = i32::try_from(int(node, "to")?).ok().and_then(ElementType::of_number)?;
+    let ints: Option<Vec<i64>> = match to {
+        ElementType::Int64 => Some(list.to_vec()),
+        ElementType::Int32 => list.iter().map(|value| i32::try_from(*value).ok().map(i64::from)).collect(),
+        ElementType::Bool => Some(list.iter().map(|value| i64::from(*value != 0)).collect()),
+        _ => None,
+    };
+    Some(Known::of_ints(Some(ints?), from.shape.clone()))
+}
+
 fn gather(data: &[i64], indices: &Known) -> Option<Known> {
     let wanted = indices.ints.as_deref()?;
     let pick = |index: &i64| {
@@ -109,25 +142,29 @@ fn slice(node: &NodeProto, inputs: &[Known]) -> Option<Known> {
     Some(flat(data.get(start..end.max(start))?.to_vec()))
 }
 
-fn pairwise(operator: &str, left: &[i64], right: &[i64], inputs: &[Known]) -> Option<Known> {
-    let one = |a: i64, b: i64| match operator {
-        "Add" => a.checked_add(b),
-        "Sub" => a.checked_sub(b),
-        "Mul" => a.checked_mul(b),
+/// An operator on two integers; where it has no result, or one without room, that is unknown.
+fn arithmetic(operator: &str) -> Option<fn(i64, i64) -> Option<i64>> {
+    Some(match operator {
+        "Add" => i64::checked_add,
+        "Sub" => i64::checked_sub,
+        "Mul" => i64::checked_mul,
         // ONNX rounds towards zero, as Rust does.
-        "Div" => a.checked_div(b),
-        "Mod" => a.checked_rem_euclid(b),
-        "Min" => Some(a.min(b)),
-        "Max" => Some(a.max(b)),
-        "Equal" => Some((a == b).into()),
-        "Greater" => Some((a > b).into()),
-        "Less" => Some((a < b).into()),
-        "GreaterOrEqual" => Some((a >= b).into()),
-        "LessOrEqual" => Some((a <= b).into()),
-        "And" => Some((a != 0 && b != 0).into()),
-        "Or" => Some((a != 0 || b != 0).into()),
-        _ => None,
-    };
+        "Div" => i64::checked_div,
+        "Min" => |a, b| Some(a.min(b)),
+        "Max" => |a, b| Some(a.max(b)),
+        "Equal" => |a, b| Some((a == b).into()),
+        "Greater" => |a, b| Some((a > b).into()),
+        "Less" => |a, b| Some((a < b).into()),
+        "GreaterOrEqual" => |a, b| Some((a >= b).into()),
+        "LessOrEqual" => |a, b| Some((a <= b).into()),
+        "And" => |a, b| Some((a != 0 && b != 0).into()),
+        "Or" => |a, b| Some((a != 0 || b != 0).into()),
+        _ => return None,
+    })
+}
+
+/// Two lists, number by number.
+fn pairwise(left: &[i64], right: &[i64], inputs: &[Known], one: &dyn Fn(i64, i64) -> Option<i64>) -> Option<Known> {
     (inputs.len() == 2).then_some(())?;
     let count = left.len().max(right.len());
     let values = (0..count).map(|index| one(*at(left, index)?, *at(right, index)?)).collect::<Option<Vec<_>>>()?;
@@ -157,7 +194,49 @@ fn scalar(value: i64) -> Known {
 
 #[cfg(test)]
 mod tests {
-    use super::range_len;
+    use super::{compute, range_len};
+    use crate::graph::inspect::shapes::Known;
+    use crate::graph::onnx::{AttributeProto, ElementType, NodeProto};
+
+    /// What an operator makes of lists of integers.
+    fn computed(operator: &str, lists: &[&[i64]], attribute: Option<(&str, i64)>) -> Option<Vec<i64>> {
+        let known = |list: &&[i64]| Known::of_ints(Some(list.to_vec()), Some(vec![list.len() as i64]));
+        let node = NodeProto {
+            op_type: Some(operator.to_owned()),
+            attribute: attribute.iter().map(|(name, value)| AttributeProto::int(name, *value)).collect(),
+            ..NodeProto::default()
+        };
+        compute(&node, &lists.iter().map(known).collect::<Vec<_>>())?.ints
+    }
+
+    /// The values are those of onnxruntime 1.31.1 for int64, to which a division by zero is an error; only the smallest
+    /// number by -1 is not its: that ends its process, but for `fmod`.
+    #[test]
+    fn divisions_follow_the_standard_whatever_the_signs() {
+        let (left, right) = ([7, -7, 7, -7, 6, -6, 0, i64::MIN], [3, 3, -3, -3, 3, -3, -3, -1]);
+        let of = |operator, fmod| computed(operator, &[&left, &right], fmod);
+        assert_eq!(of("Mod", None), Some(vec![1, 2, -2, -1, 0, 0, 0, 0]));
+        assert_eq!(of("Mod", Some(("fmod", 0))), of("Mod", None));
+        assert_eq!(of("Mod", Some(("fmod", 1))), Some(vec![1, -1, 1, -1, 0, 0, 0, 0]));
+        let quotients = computed("Div", &[&left[..7], &right[..7]], None);
+        assert_eq!(quotients, Some(vec![2, -2, -2, 2, 2, 2, 0]));
+        assert_eq!(of("Div", None), None, "the last quotient has no room");
+        for (operator, fmod) in [("Div", None), ("Mod", None), ("Mod", Some(("fmod", 1)))] {
+            assert_eq!(computed(operator, &[&[5], &[0]], fmod), None, "{operator}");
+        }
+    }
+
+    /// What was an integer divides with a fraction once it is a float.
+    #[test]
+    fn integers_are_followed_through_wide_integers_alone() {
+        let cast = |list: &[i64], to: ElementType| computed("Cast", &[list], Some(("to", to as i64)));
+        assert_eq!(cast(&[-3, 0, 5], ElementType::Int64), Some(vec![-3, 0, 5]));
+        assert_eq!(cast(&[-3, 0, 5], ElementType::Int32), Some(vec![-3, 0, 5]));
+        assert_eq!(cast(&[1 << 40], ElementType::Int32), None);
+        assert_eq!(cast(&[-3, 0, 5], ElementType::Bool), Some(vec![1, 0, 1]));
+        assert_eq!(cast(&[3], ElementType::Float), None);
+        assert_eq!(cast(&[300], ElementType::Uint8), None);
+    }
 
     #[test]
     fn ranges_are_counted_as_they_are_written() {

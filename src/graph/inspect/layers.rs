@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::super::onnx::{ElementType, GraphProto, NodeProto, TensorProto};
+use super::super::onnx::{GraphProto, NodeProto, TensorProto};
 
 /// The part of an encoder that isn't in any other.
 pub(super) const ELSEWHERE: &str = "elsewhere";
@@ -126,16 +126,16 @@ pub(super) fn layers(
         layer(&mut found, &mut order, scope, flops).nodes += 1;
     }
     let mut weights = Weights { parameters: 0, bytes: 0, external: BTreeMap::new() };
-    let inline = graph.node.iter().zip(scopes).flat_map(|(node, scope)| {
-        node.attribute.iter().filter_map(|attribute| attribute.t.as_deref()).map(move |tensor| (tensor, scope.as_str()))
-    });
-    let stored = graph.initializer.iter().map(|tensor| {
+    let mut inline = Vec::new();
+    for (node, scope) in graph.node.iter().zip(scopes) {
+        node.each_tensor(&mut |tensor| inline.push((tensor, scope.as_str())));
+    }
+    let stored = graph.constants().map(|tensor| {
         let name = tensor.name.as_deref().unwrap_or_default();
         (tensor, first_reader.get(name).copied().unwrap_or(ELSEWHERE))
     });
-    let sparse = graph.sparse_initializer.iter().filter_map(|tensor| Some((tensor.values.as_ref()?, ELSEWHERE)));
-    for (tensor, scope) in stored.chain(inline).chain(sparse) {
-        let (numbers, bytes) = (parameters(tensor), byte_len(tensor));
+    for (tensor, scope) in stored.chain(inline) {
+        let (numbers, bytes) = (tensor.weights(), byte_len(tensor));
         let layer = layer(&mut found, &mut order, scope, flops);
         layer.parameters = layer.parameters.saturating_add(numbers);
         layer.bytes = layer.bytes.saturating_add(bytes);
@@ -171,12 +171,6 @@ fn layer<'f, 's>(
         let flops = flops.get(scope).cloned().unwrap_or_default();
         Layer { name: scope.to_owned(), nodes: 0, parameters: 0, bytes: 0, types: Vec::new(), flops }
     })
-}
-
-/// Numbers of a weight; 0 for integers that address or shape something, and for constants without dimensions.
-fn parameters(tensor: &TensorProto) -> u64 {
-    let is_weight = tensor.element().is_some_and(ElementType::holds_weights) && !tensor.dims.is_empty();
-    if is_weight { tensor.count().unwrap_or(0) } else { 0 }
 }
 
 /// Bytes of a constant; of a text, those of its characters.

@@ -123,10 +123,6 @@ pub(super) fn inspect_model(model: &ModelProto, options: &InspectOptions) -> Ins
     let cost = cost::cost(model, graph, &scopes, &options.lengths);
     let (layers, weights) = layers::layers(graph, &scopes, &cost.by_scope);
     let operators = operators(model, graph);
-    let constants: std::collections::HashSet<&str> =
-        graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
-    // Before format 4, constants were inputs, too.
-    let given = graph.input.iter().filter(|input| !constants.contains(input.name.as_deref().unwrap_or_default()));
     Inspection {
         ir_version: model.ir_version.unwrap_or_default(),
         producer: [&model.producer_name, &model.producer_version]
@@ -139,7 +135,7 @@ pub(super) fn inspect_model(model: &ModelProto, options: &InspectOptions) -> Ins
             .iter()
             .map(|set| (domain(set.domain.as_deref()), set.version.unwrap_or_default()))
             .collect(),
-        inputs: given.map(port).collect(),
+        inputs: graph.true_inputs().map(port).collect(),
         outputs: graph.output.iter().map(port).collect(),
         nodes: operators.iter().map(|operator| operator.count).sum(),
         operators,
@@ -155,6 +151,12 @@ pub(super) fn inspect_model(model: &ModelProto, options: &InspectOptions) -> Ins
             .collect(),
         node_list: if options.nodes { graph.node.iter().map(node_line).collect() } else { Vec::new() },
     }
+}
+
+/// The shape of any value for one text of `length` tokens, as far as it can be followed.
+pub(super) fn shapes_of(graph: &GraphProto, length: u64) -> impl Fn(&str) -> Option<Vec<i64>> {
+    let shapes = shapes::Shapes::of(graph, Some(length));
+    move |name| shapes.get(name)?.shape.clone()
 }
 
 fn domain(written: Option<&str>) -> String {

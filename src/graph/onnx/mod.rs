@@ -7,6 +7,8 @@ mod attribute;
 mod tensor;
 mod types;
 
+use std::collections::HashSet;
+
 use prost::Message;
 
 pub(crate) use attribute::AttributeProto;
@@ -209,10 +211,38 @@ pub(crate) fn is_standard(domain: Option<&str>) -> bool {
     matches!(domain, None | Some("" | STANDARD))
 }
 
+impl GraphProto {
+    /// Its own constants; of a sparse one, its values.
+    pub(crate) fn constants(&self) -> impl Iterator<Item = &TensorProto> {
+        let sparse = self.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref());
+        self.initializer.iter().chain(sparse)
+    }
+
+    /// The inputs that are no constants: before format 4, constants were inputs, too.
+    pub(crate) fn true_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+        let constants: HashSet<&str> =
+            self.initializer.iter().map(|tensor| tensor.name.as_deref().unwrap_or_default()).collect();
+        self.input.iter().filter(move |input| !constants.contains(input.name.as_deref().unwrap_or_default()))
+    }
+}
+
 impl NodeProto {
     /// Whether its operator is one of the standard set.
     pub(crate) fn is_standard(&self) -> bool {
         is_standard(self.domain.as_deref())
+    }
+
+    /// Shows every constant that it holds: in its attributes, and in the graphs inside of it. Of a sparse one, its values.
+    pub(crate) fn each_tensor<'n>(&'n self, show: &mut dyn FnMut(&'n TensorProto)) {
+        for attribute in &self.attribute {
+            attribute.t.as_deref().into_iter().chain(&attribute.tensors).for_each(&mut *show);
+            let sparse = attribute.sparse_tensor.as_deref().into_iter().chain(&attribute.sparse_tensors);
+            sparse.filter_map(|tensor| tensor.values.as_ref()).for_each(&mut *show);
+        }
+        for graph in self.subgraphs() {
+            graph.constants().for_each(&mut *show);
+            graph.node.iter().for_each(|node| node.each_tensor(show));
+        }
     }
 
     /// The graphs inside of it.

@@ -117,6 +117,12 @@ impl TensorProto {
         bytes
     }
 
+    /// Numbers of a weight; 0 for integers that address or shape something, and for constants without dimensions.
+    pub(crate) fn weights(&self) -> u64 {
+        let is_weight = self.element().is_some_and(ElementType::holds_weights) && !self.dims.is_empty();
+        if is_weight { self.count().unwrap_or(0) } else { 0 }
+    }
+
     /// Bytes that its elements take in little-endian form, packed where they are smaller than a byte; `None` for texts,
     /// unknown types and shapes that are none.
     pub(crate) fn byte_len(&self) -> Option<u64> {

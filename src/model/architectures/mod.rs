@@ -76,7 +76,7 @@ pub struct FieldNames {
     pub classifier: Option<ClassifierFields>,
 }
 
-/// The fields that say which layers add a bias; false if missing.
+/// The fields that say which layers add a bias; false if missing, but for the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BiasFields {
     /// Every layer normalization.
@@ -87,6 +87,8 @@ pub struct BiasFields {
     pub feed_forward: &'static str,
     /// The first of a classifier's head.
     pub classifier: &'static str,
+    /// The last of a masked-LM head; true if missing.
+    pub decoder: &'static str,
 }
 
 /// The fields that say what a classifier's head does.

@@ -19,6 +19,7 @@ pub(super) static MODERNBERT: Architecture = Architecture {
             attention: "attention_bias",
             feed_forward: "mlp_bias",
             classifier: "classifier_bias",
+            decoder: "decoder_bias",
         }),
         classifier: Some(ClassifierFields { activation: "classifier_activation", pooling: "classifier_pooling" }),
         ..bert::FIELDS

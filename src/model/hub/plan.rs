@@ -17,6 +17,8 @@ use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHTS_FILES};
 pub(super) const MODULES: &str = "modules.json";
 const POOLING: &str = "1_Pooling/config.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// Says what the licence is.
+const README: &str = "README.md";
 /// Beside the weights, if the model has them.
 const BESIDE: [&str; 6] = [
     "config.json",
@@ -43,7 +45,7 @@ struct Config {
 /// What is to be fetched, in two steps: the small files, then the weights.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Configs and tokenizer.
+    /// Configs, tokenizer and README.md.
     pub small: Vec<String>,
     /// The weights or their index.
     pub weights: String,
@@ -82,6 +84,8 @@ impl Plan {
         small.retain(has);
         small.sort();
         small.dedup();
+        // Behind what decides whether the model is of use.
+        small.extend(Some(README.to_owned()).filter(has));
         let weights = WEIGHTS_FILES.iter().map(|name| format!("{prefix}{name}")).find(has);
         match weights {
             Some(_) if !has_tokenizer => Err(Error::NoTokenizer { id: id.to_string(), expected: tokenizer }),
@@ -177,7 +181,7 @@ mod tests {
             "1_Pooling/config.json",
         ];
         let got = plan(&all, None).unwrap();
-        assert_eq!(got.small, ["1_Pooling/config.json", "config.json", "tokenizer.json"]);
+        assert_eq!(got.small, ["1_Pooling/config.json", "config.json", "tokenizer.json", "README.md"]);
         assert_eq!(got.weights, "model.safetensors");
         let names = ["config.json", "vocab.txt", "added_tokens.json", "pytorch_model.bin", "flax_model.msgpack"];
         let old = plan(&names, None).unwrap();
@@ -198,6 +202,7 @@ mod tests {
             "2_Pool/config.json",
             "config.json",
             "model.safetensors",
+            "0_BERT/README.md",
             "../out/config.json",
         ];
         let got = plan(&names, Some(modules)).unwrap();
