@@ -3,6 +3,8 @@
 
 use std::io;
 
+use half::f16;
+
 use crate::model::{self, Tensor};
 
 use super::onnx::ElementType;
@@ -10,7 +12,8 @@ use super::onnx::ElementType;
 /// Numbers that are held at a time.
 const BLOCK: usize = 1 << 18;
 
-/// A named constant (an ONNX initializer).
+/// A named constant (an ONNX initializer). Where `element` is `Float16`, the values are f32 and rounded as they are
+/// written.
 #[derive(Debug)]
 pub(super) struct Constant<'a> {
     pub name: String,
@@ -47,6 +50,11 @@ pub(super) trait Computed: std::fmt::Debug {
 pub(super) enum Problem {
     Weights(model::Error),
     Io(io::Error),
+    /// A number that f16 can't hold.
+    BeyondHalf {
+        tensor: String,
+        value: f32,
+    },
 }
 
 impl From<io::Error> for Problem {
@@ -80,6 +88,28 @@ impl Constant<'_> {
 
     /// Hands out the values, little-endian, in blocks.
     pub(super) fn stream(&self, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+        if self.element != ElementType::Float16 {
+            return self.stream_values(scratch, put);
+        }
+        let (mut halves, mut beyond) = (Vec::new(), None);
+        let mut put = |floats: &[u8]| {
+            halves.clear();
+            for float in floats.chunks_exact(size_of::<f32>()) {
+                let value = f32::from_le_bytes(float.try_into().expect("four bytes are an f32"));
+                if value.abs() > f32::from(f16::MAX) {
+                    beyond = Some(value);
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                halves.extend(f16::from_f32(value).to_le_bytes());
+            }
+            put(&halves)
+        };
+        let streamed = self.stream_values(scratch, &mut put);
+        beyond.map_or(streamed, |value| Err(Problem::BeyondHalf { tensor: self.name.clone(), value }))
+    }
+
+    /// Hands out the values as they are held, whatever `element` says.
+    fn stream_values(&self, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
         match &self.values {
             Values::Bytes(own) => Ok(put(own)?),
             Values::Stored { tensor, scale } => {

@@ -15,6 +15,7 @@ use super::Error;
 use super::builder::Graph;
 use super::constants::Problem;
 use super::encoder::{self, Ending};
+use super::half::half;
 use super::plain::plain;
 use super::writer::{self, GraphWriter};
 
@@ -137,6 +138,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let license = checkpoint.license(options.license.as_deref())?;
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
+    let graph = if options.precision == Precision::Fp16 { half(graph) } else { graph };
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;
     let manifest = |graph_hash| Manifest {
@@ -226,6 +228,7 @@ pub(super) fn stopped(problem: Problem, path: &Path) -> Error {
     match problem {
         Problem::Weights(error) => Error::Model(error),
         Problem::Io(source) => failed(path)(source),
+        Problem::BeyondHalf { tensor, value } => Error::BeyondHalf { tensor, value },
     }
 }
 
