@@ -16,8 +16,23 @@ const SCOPES: [&str; 3] = ["embeddings/", "rotary/", "layer."];
 
 /// Operators that take numbers as they come: half where no input is f32.
 const FOLLOWERS: [&str; 17] = [
-    "Add", "Concat", "Div", "Erf", "Gather", "Gelu", "MatMul", "Mul", "Relu", "Reshape", "Sigmoid", "Slice", "Squeeze",
-    "Sub", "Tanh", "Transpose", "Unsqueeze",
+    "Add",
+    "Concat",
+    "Div",
+    "Erf",
+    "Gather",
+    "Gelu",
+    "MatMul",
+    "Mul",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Slice",
+    "Squeeze",
+    "Sub",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
 ];
 
 /// In what a value is held.
@@ -44,8 +59,12 @@ enum Read {
 pub(super) fn half(mut graph: Graph<'_>) -> Graph<'_> {
     let nodes = std::mem::take(&mut graph.nodes);
     let kinds = kinds(&graph, &nodes);
-    let full: HashSet<&String> =
-        nodes.iter().zip(&kinds.nodes).filter(|(_, kind)| **kind == Kind::Full).flat_map(|(node, _)| &node.input).collect();
+    let full: HashSet<&String> = nodes
+        .iter()
+        .zip(&kinds.nodes)
+        .filter(|(_, kind)| **kind == Kind::Full)
+        .flat_map(|(node, _)| &node.input)
+        .collect();
     let floats = graph.constants.iter_mut().filter(|constant| constant.element == ElementType::Float);
     let mut values = kinds.values;
     for constant in floats {
