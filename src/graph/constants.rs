@@ -199,3 +199,56 @@ fn by_distance(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn halves(values: &[f32]) -> Result<Vec<u16>, Problem> {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let constant = Constant {
+            name: "w".to_owned(),
+            element: ElementType::Float16,
+            shape: vec![values.len()],
+            values: Values::Bytes(bytes),
+        };
+        let mut written = Vec::new();
+        constant.stream(&mut Scratch::default(), &mut |bytes| {
+            written.extend(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])));
+            Ok(())
+        })?;
+        assert_eq!(constant.byte_len(), 2 * written.len() as u64);
+        Ok(written)
+    }
+
+    #[test]
+    fn halves_are_those_of_numpy() {
+        // np.array([..], np.float32).astype(np.float16).view(np.uint16)
+        let pairs: [(f32, u16); 13] = [
+            (1.0 / 3.0, 0x3555),
+            (-0.1, 0xae66),
+            (65504.0, 0x7bff),
+            (65503.9, 0x7bff),
+            (1e-8, 0x0),
+            (3e-8, 0x1),
+            (6e-8, 0x1),
+            (6.1e-5, 0x3ff),
+            (1.00048828125, 0x3c00),
+            (1.00146484375, 0x3c02),
+            (2049.0, 0x6800),
+            (2051.0, 0x6802),
+            (-1e-7, 0x8002),
+        ];
+        let (values, expected): (Vec<f32>, Vec<u16>) = pairs.into_iter().unzip();
+        assert_eq!(halves(&values).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_number_beyond_half_precision_is_named_with_its_constant() {
+        let next = f32::from_bits(65504.0_f32.to_bits() + 1);
+        for value in [next, -1e9, f32::INFINITY] {
+            let problem = halves(&[1.0, value, 2e9]).unwrap_err();
+            assert!(matches!(problem, Problem::BeyondHalf { tensor, value: got } if tensor == "w" && got == value));
+        }
+    }
+}

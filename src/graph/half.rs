@@ -171,3 +171,115 @@ impl Casts {
         name.clone_from(made);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use crate::graph::encoder::{self, Ending};
+    use crate::graph::plain::plain;
+    use crate::model::{EncoderConfig, Pooling, Weights};
+
+    use super::*;
+
+    fn checkpoints() -> Vec<PathBuf> {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-architectures");
+        let entries = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_dir()).collect()
+    }
+
+    /// Each graph of the tiny checkpoints as it is and in half, with its name and layers.
+    fn for_all(mut check: impl FnMut(&str, usize, (&Graph<'_>, &Graph<'_>))) {
+        let folders = checkpoints();
+        assert_eq!(folders.len(), 16);
+        for folder in folders {
+            let config = EncoderConfig::open(&folder.join("config.json")).unwrap();
+            let weights = Weights::in_folder(&folder).unwrap().unwrap();
+            for (pooling, is_plain) in Pooling::ALL.into_iter().flat_map(|pooling| [(pooling, false), (pooling, true)])
+            {
+                let make = || {
+                    let graph = encoder::build(&config, &weights, Ending { pooling, normalize: true }).unwrap();
+                    if is_plain { plain(graph) } else { graph }
+                };
+                let name = format!("{} {pooling} {is_plain}", folder.file_name().unwrap().to_string_lossy());
+                check(&name, config.layers, (&make(), &half(make())));
+            }
+        }
+    }
+
+    fn casts<'g>(graph: &'g Graph<'_>) -> Vec<&'g str> {
+        let casts = graph.nodes.iter().filter(|node| node.op_type.as_deref() == Some("Cast"));
+        casts.filter_map(|node| node.name.as_deref()).collect()
+    }
+
+    #[test]
+    fn all_numbers_that_a_node_reads_are_of_one_type_and_what_must_be_f32_is() {
+        for_all(|name, _, (_, graph)| {
+            let mut types: HashMap<&str, ElementType> =
+                graph.constants.iter().map(|constant| (constant.name.as_str(), constant.element)).collect();
+            for node in &graph.nodes {
+                let op_type = node.op_type.as_deref().unwrap();
+                let inputs = node.input.iter().filter_map(|input| types.get(input.as_str()).copied());
+                let floats: Vec<ElementType> = inputs.filter(|element| *element != ElementType::Int64).collect();
+                assert!(floats.windows(2).all(|pair| pair[0] == pair[1]), "{:?} in {name}: {floats:?}", node.name);
+                if ["LayerNormalization", "Softmax", "Sum", "ReduceSum", "Sqrt", "Max"].contains(&op_type) {
+                    assert_eq!(floats[0], ElementType::Float, "{:?} in {name}", node.name);
+                }
+                let gives = match (op_type, cast_to_number(node)) {
+                    ("Cast", Some(to)) => Some(to),
+                    _ => floats.first().copied(),
+                };
+                types.extend(gives.iter().flat_map(|gives| node.output.iter().map(|output| (output.as_str(), *gives))));
+            }
+            for output in &graph.outputs {
+                assert_eq!(types[output.name.as_deref().unwrap()], ElementType::Float, "{name}");
+            }
+        });
+    }
+
+    fn cast_to_number(node: &NodeProto) -> Option<ElementType> {
+        ElementType::of_number(node.attribute.first()?.i? as i32)
+    }
+
+    #[test]
+    fn a_layer_has_six_casts_and_no_value_is_cast_twice() {
+        for_all(|name, layers, (before, after)| {
+            let (before, casts) = (casts(before), casts(after));
+            let added = casts.iter().filter(|cast| !before.contains(cast)).count();
+            // Beside them those of both tables in the embeddings and of what leaves them; a CLS layer casts its rows apart.
+            let most = 6 * layers + 5;
+            assert!(added >= 6 * layers - 1 && added <= most, "{added} of {most} in {name}: {casts:?}");
+            let inputs: HashSet<&String> = after
+                .nodes
+                .iter()
+                .filter(|node| node.op_type.as_deref() == Some("Cast"))
+                .map(|node| &node.input[0])
+                .collect();
+            assert_eq!(inputs.len(), casts.len(), "{name}");
+            let within =
+                |layer: usize| casts.iter().filter(|cast| cast.starts_with(&format!("layer.{layer}/"))).count();
+            assert!((0..layers).all(|layer| within(layer) <= 7), "{name}: {casts:?}");
+        });
+    }
+
+    #[test]
+    fn matrices_and_tables_are_half_but_for_what_is_added_to_scores_and_heads() {
+        for_all(|name, _, (before, after)| {
+            let mut halves = 0;
+            for (old, new) in before.constants.iter().zip(&after.constants) {
+                assert_eq!((&old.name, &old.shape), (&new.name, &new.shape), "{name}");
+                if old.element != ElementType::Float || old.shape.len() < 2 {
+                    continue;
+                }
+                let users = after.nodes.iter().filter(|node| node.input.contains(&old.name));
+                let names: Vec<&str> = users.filter_map(|node| node.name.as_deref()).collect();
+                let full = ["relative/", "window/", "head/"];
+                let is_full = names.iter().any(|user| full.iter().any(|scope| user.starts_with(scope)));
+                let expected = if is_full { ElementType::Float } else { ElementType::Float16 };
+                assert_eq!(new.element, expected, "{} in {name}, for {names:?}", old.name);
+                halves += usize::from(!is_full);
+            }
+            assert!(halves > 6, "{halves} in {name}");
+        });
+    }
+}
