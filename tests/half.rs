@@ -19,14 +19,14 @@ use offprint::runtime::{EncoderSession, OnnxRuntime, ProviderChoice, SessionOpti
 use safetensors::tensor::{SafeTensors, TensorView};
 use tiny_rows::{batch, checkpoints, copy, rows_of, run};
 
-/// Least cosine between the two vectors of a text; 0.9999997 is measured for the worst.
+/// Least cosine between the two vectors of a text; 0.999999 is measured for the worst.
 const LEAST_COSINE: f64 = 0.99999;
-/// Largest change of a logit or probability, as a share of the row's norm.
-const LARGEST_CHANGE: f64 = 5e-3;
+/// Largest change of a logit or probability, as a share of the row's norm where that is above 1.
+const LARGEST_CHANGE: f64 = 2e-3;
 
 const REFUSAL: [&str; 2] = [
     "the bundle computes in fp16, and `CPUExecutionProvider` (chosen by `--provider",
-    "  hint: export it with `--precision fp32` for this machine, which is faster and exact, or run it all the same with \
+    "  hint: export it with `--precision fp32` for this machine, which is as fast or faster, and exact, or run it all the same with \
      `--fallback warn`",
 ];
 
@@ -90,7 +90,7 @@ fn every_architecture_is_near_its_fp32_graph_and_the_same_in_any_batch() {
                         worst = worst.min(got);
                         assert!(got >= LEAST_COSINE, "{what}: {got}");
                     } else {
-                        let norm = want.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+                        let norm = want.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt().max(1.0);
                         let delta = got.iter().zip(&want).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
                         largest = largest.max(delta / norm);
                         assert!(delta <= LARGEST_CHANGE * norm, "{what}: {delta} of {norm}");
@@ -107,7 +107,7 @@ fn every_architecture_is_near_its_fp32_graph_and_the_same_in_any_batch() {
             }
         }
     }
-    println!("worst cosine {worst:.9}, largest change of a logit or probability {largest:.1e} of its row");
+    println!("worst cosine {worst:.9}, largest change of a logit or probability {largest:.1e}");
     assert!(worst < 1.0, "nothing was rounded");
 }
 
@@ -207,7 +207,7 @@ fn fallback_runs_it_and_warn_says_so() {
     let place = place();
     let embed = ["embed", "--model", "half", "papers.jsonl", "-o", "half.npy", "--fallback"];
     let warning = "warning: the bundle computes in fp16, which CPUExecutionProvider turns into fp32 and back at each step: \
-                   an fp32 bundle is faster there, and exact";
+                   an fp32 bundle is as fast there or faster, and exact";
     let said = place.run(&[&embed[..], &["warn", "--no-cache"]].concat(), 0);
     said.expect(&[
         warning,

@@ -28,7 +28,10 @@ impl FallbackArgs {
             return Some(format!("`--provider {asked}` could not run the bundle; {used} did ({why})"));
         }
         (precision == Precision::Fp16 && used == ProviderChoice::Cpu.resolve()).then(|| {
-            format!("the bundle computes in fp16, which {used} turns into fp32 and back at each step: an fp32 bundle is faster there, and exact")
+            format!(
+                "the bundle computes in fp16, which {used} turns into fp32 and back at each step: an fp32 bundle is as \
+                 fast there or faster, and exact"
+            )
         })
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct ExportArgs {
     pub template: Option<String>,
 
     /// Number format of the graph: fp32, or fp16 for GPU providers (weights and products in half precision, sums over a
-    /// text or a row in fp32; half the size). On a processor fp32 is faster; bf16 runs on none
+    /// text or a row in fp32; half the size). On a processor it is no faster than fp32; bf16 runs on none
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32", value_parser = precision)]
     pub precision: Precision,
 
