@@ -245,7 +245,11 @@ mod tests {
     fn a_layer_has_six_casts_and_no_value_is_cast_twice() {
         for_all(|name, layers, (before, after)| {
             let (before, casts) = (casts(before), casts(after));
-            let added = casts.iter().filter(|cast| !before.contains(cast)).count();
+            // Constants that heads and layers share are cast, too, but when a session is opened.
+            let constants = after.constants.iter().map(|constant| format!("{}/half", constant.name));
+            let constants: HashSet<String> = constants.collect();
+            let at_run_time = |cast: &&&str| !before.contains(cast) && !constants.contains(**cast);
+            let added = casts.iter().filter(at_run_time).count();
             // Beside them those of both tables in the embeddings and of what leaves them; a CLS layer casts its rows apart.
             let most = 6 * layers + 5;
             assert!(added >= 6 * layers - 1 && added <= most, "{added} of {most} in {name}: {casts:?}");
