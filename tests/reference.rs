@@ -66,6 +66,7 @@ fn ids_and_vectors_are_those_of_transformers() {
         bundle,
         ort_lib: None,
         provider: ProviderChoice::Cpu,
+        fallback: None,
         threads: 2,
         adapter: AdapterChoice::default(),
     }
@@ -96,6 +97,7 @@ fn random_checkpoints_give_the_vectors_of_torch() {
             bundle,
             ort_lib: None,
             provider: ProviderChoice::Cpu,
+            fallback: None,
             threads: 2,
             adapter: AdapterChoice::default(),
         }

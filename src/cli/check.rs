@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::adapter_args::{AdapterArgs, Adapters};
 use super::corpus_args::CorpusArgs;
 use super::environment::is_typed;
+use super::fallback::FallbackArgs;
 use super::hub::HubArgs;
 use super::progress::Display;
 use super::run::CPU_BATCH_TOKENS;
@@ -51,6 +52,9 @@ pub(crate) struct CheckArgs {
     /// depend on the text alone
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Encoder")]
     provider: String,
+
+    #[command(flatten)]
+    fallback: FallbackArgs,
 
     /// ONNX Runtime library to load [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE", help_heading = "Encoder")]
@@ -119,6 +123,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
         bundle: bundle.clone(),
         ort_lib: args.ort_lib.clone(),
         provider,
+        fallback: args.fallback.fallback,
         threads,
         adapter: adapters.choice(),
     };
@@ -138,6 +143,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     let mut display = Display::new();
     let measured = check_invariance(&threaded, &texts.texts, &options, &mut |step| show(&mut display, step))?;
     drop(display);
+    let warning = args.fallback.warning(provider, bundle.manifest.precision, &measured.provider);
+    warning.iter().for_each(|warning| remark(&format!("warning: {warning}")));
     if args.json {
         let account = Account {
             model: &args.model,

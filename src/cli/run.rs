@@ -11,14 +11,16 @@ use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, OpenEncoder, Progress, Sink, TokenBudget,
     encode_corpus,
 };
-use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest};
+use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::{Machine, ProviderChoice, default_threads};
+use serde::Serialize;
 
 use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
+use super::fallback::distance;
 use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
@@ -75,7 +77,14 @@ impl<'a> Run<'a> {
         let adapter = adapters.choice();
         Ok(Self {
             args,
-            encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads, adapter },
+            encoder: BundleEncoder {
+                bundle,
+                ort_lib: args.ort_lib.clone(),
+                provider,
+                fallback: args.fallback.fallback,
+                threads,
+                adapter,
+            },
             options: EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() },
             adapters,
             caches: Vec::new(),
@@ -179,6 +188,10 @@ impl<'a> Run<'a> {
         if let Some(name) = self.adapters.name() {
             account.adapters.insert(name.to_owned(), account.embedded + account.cached);
         }
+        if let Some(used) = &account.provider {
+            let (asked, precision) = (self.encoder.provider, self.bundle().manifest.precision);
+            account.warnings.extend(self.args.fallback.warning(asked, precision, used));
+        }
         if account.repeated > 0 {
             let came = "came again with the id and text of an earlier one and";
             let verbs = (&*format!("{came} was kept"), &*format!("{came} were kept"));
@@ -203,7 +216,7 @@ impl<'a> Run<'a> {
             ));
         }
         if self.args.json {
-            say(&serde_json::to_string(account)?)?;
+            say(&serde_json::to_string(&Printed { account, quality: self.measured() })?)?;
         } else {
             remark(&self.describe(account));
         }
@@ -232,8 +245,16 @@ impl<'a> Run<'a> {
             };
             lines.push(format!("  interrupted: {kept}"));
         }
-        lines.extend(account_facts(account).into_iter().map(|(name, value)| format!("  {name}: {value}")));
+        let facts = account_facts(account).into_iter().chain(distance(&self.bundle().manifest));
+        lines.extend(facts.map(|(name, value)| format!("  {name}: {value}")));
         lines.join("\n")
+    }
+
+    /// What is known of the vectors where they are not fp32.
+    fn measured(&self) -> Option<&MeasuredQuality> {
+        let manifest = &self.bundle().manifest;
+        let quality = manifest.quality.as_ref().filter(|_| manifest.precision != Precision::Fp32)?;
+        quality.measured.as_ref()
     }
 
     /// How a run with this account ends.
@@ -248,8 +269,8 @@ impl<'a> Run<'a> {
     /// Writes the report page, where one was asked for: the sections of the command, then the account.
     pub(crate) fn write_report(&self, mut report: Report, account: &Account) -> Result<()> {
         let Some(folder) = &self.args.report else { return Ok(()) };
-        report.push(account_section(account));
         let manifest = &self.bundle().manifest;
+        report.push(account_section(account, manifest));
         report.push_environment("encoder", manifest.source.name.as_str());
         report.push_environment("pooling", manifest.pooling.to_string());
         report.push_environment("max length", manifest.max_length);
@@ -263,6 +284,16 @@ impl<'a> Run<'a> {
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
     }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    /// What was measured at export of a bundle that is not fp32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<&'a MeasuredQuality>,
 }
 
 /// The folder of embeddings in the cache.
@@ -333,13 +364,13 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
     facts
 }
 
-fn account_section(account: &Account) -> Section {
+fn account_section(account: &Account, manifest: &Manifest) -> Section {
     let mut facts = vec![
         ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
         ("seconds".to_owned(), format!("{:.2}", account.seconds)),
         ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: nothing had to be computed".into())),
     ];
-    facts.extend(account_facts(account));
+    facts.extend(account_facts(account).into_iter().chain(distance(manifest)));
     Section::facts("Account", facts)
 }
 

@@ -12,7 +12,7 @@ use offprint::encode::{
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
 use offprint::model::{Bundle, GraphHead, HeadQuality, Manifest, MeasuredQuality};
-use offprint::runtime::{AdapterChoice, ProviderChoice, default_threads};
+use offprint::runtime::{AdapterChoice, Fallback, ProviderChoice, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
@@ -82,6 +82,8 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         bundle: bundle.clone(),
         ort_lib: args.ort_lib.clone(),
         provider: ProviderChoice::Cpu,
+        // A bundle for other providers is measured here all the same, and bundle.toml says where.
+        fallback: Some(Fallback::Allow),
         threads,
         adapter,
     };

@@ -8,7 +8,8 @@ use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession,
+    AdapterChoice, Fallback, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession,
+    check_precision, open_or_fall_back,
 };
 
 /// Turns a text into token ids.
@@ -68,6 +69,9 @@ pub struct BundleEncoder {
     pub ort_lib: Option<PathBuf>,
     /// Which execution provider runs the graph.
     pub provider: ProviderChoice,
+    /// Whether the CPU provider may run it in the place of that one, or in a precision that it has no kernels for; if
+    /// `None`, it may not.
+    pub fallback: Option<Fallback>,
     /// Threads of the session.
     pub threads: usize,
     /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
@@ -110,13 +114,15 @@ impl BundleEncoder {
     /// Opens the bundle for outputs of its graph, each with as many numbers a text as it must have.
     ///
     /// # Errors
-    /// A graph or tokenizer that cannot be opened, and rows of another length.
+    /// A bundle whose precision is not for the provider, which is found before anything is opened; a graph or tokenizer
+    /// that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+        check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options =
             SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let session = EncoderSession::open_outputs(&runtime, &options, &names)?.with_adapter(self.adapter);
+        let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?.with_adapter(self.adapter);
         let adapters = self.bundle.manifest.adapters.len();
         if session.takes_adapter() != (adapters > 0) {
             let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };

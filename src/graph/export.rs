@@ -16,6 +16,7 @@ use super::adapter_source::{AdapterSource, Opened};
 use super::builder::Graph;
 use super::constants::Problem;
 use super::encoder::{self, Ending};
+use super::half::half;
 use super::plain::plain;
 use super::writer::{self, GraphWriter};
 
@@ -145,6 +146,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
     let opened = Opened::new(options.adapter.as_ref(), &options.adapters, checkpoint.config())?;
     let graph = encoder::build_adapted(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
+    let graph = if options.precision == Precision::Fp16 { half(graph) } else { graph };
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;
     let manifest = |graph_hash| Manifest {
@@ -237,6 +239,7 @@ pub(super) fn stopped(problem: Problem, path: &Path) -> Error {
     match problem {
         Problem::Weights(error) => Error::Model(error),
         Problem::Io(source) => failed(path)(source),
+        Problem::BeyondHalf { tensor, value } => Error::BeyondHalf { tensor, value },
     }
 }
 

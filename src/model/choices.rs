@@ -25,6 +25,9 @@ pub enum Precision {
     /// 32-bit floating point, weights and activations.
     #[default]
     Fp32,
+    /// 16-bit floating point (IEEE 754 binary16) for weights and products; sums over a text or a row in 32-bit. For
+    /// providers of graphics cards.
+    Fp16,
     /// Whatever the ONNX file computes in that a bundle was made from; not a choice.
     Mixed,
 }
@@ -44,12 +47,13 @@ impl Pooling {
 
 impl Precision {
     /// Every precision that can be asked for, in the order in which messages list them.
-    pub const ALL: [Self; 1] = [Self::Fp32];
+    pub const ALL: [Self; 2] = [Self::Fp32, Self::Fp16];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
             Self::Mixed => "mixed",
         }
     }
@@ -110,6 +114,6 @@ mod tests {
         let error = "max".parse::<Pooling>().unwrap_err();
         assert_eq!(error.to_string(), "unknown pooling `max`, known are: cls, mean");
         let error = "FP32".parse::<Precision>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown precision `FP32`, known are: fp32");
+        assert_eq!(error.to_string(), "unknown precision `FP32`, known are: fp32, fp16");
     }
 }

@@ -8,6 +8,7 @@
 mod adapter;
 mod doctor;
 mod error;
+mod fallback;
 mod library;
 mod machine;
 mod masked_lm;
@@ -19,6 +20,7 @@ mod stub;
 pub use adapter::AdapterChoice;
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
+pub use fallback::{Fallback, check_precision, open_or_fall_back};
 pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use};
 pub use masked_lm::MaskedLmSession;

@@ -53,6 +53,7 @@ impl Graph {
             bundle,
             ort_lib: None,
             provider: ProviderChoice::Cpu,
+            fallback: None,
             threads: 2,
             adapter: AdapterChoice::default(),
         };

@@ -28,6 +28,7 @@ pub(crate) use tell::head_in_graph;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     args.onnx.check()?;
+    args.check_precision()?;
     refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;

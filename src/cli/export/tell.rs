@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use offprint::encode::EncoderCheck;
-use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Quality, Task};
+use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Precision, Quality, Task};
 
 use super::super::Status;
 use super::super::check::cosine;
@@ -21,6 +21,11 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
                 promises_nothing(check);
             }
             manifest.quality.iter().for_each(quality);
+            if manifest.precision == Precision::Fp16 {
+                remark(
+                    "note: the bundle is for GPU providers; on the CPU provider, which checked it, `--fallback warn` runs it",
+                );
+            }
             Status::Done
         }
         Outcome::Worse { quality: measured, failures } => {
