@@ -86,9 +86,9 @@ impl Plan {
         match weights {
             Some(_) if !has_tokenizer => Err(Error::NoTokenizer { id: id.to_string(), expected: tokenizer }),
             Some(weights) => Ok(Self { small, weights, has_pooling }),
-            None if [ADAPTER_CONFIG].iter().chain(&ADAPTER_WEIGHTS).any(|name| listed.contains(*name)) => Err(Error::IsAdapter {
+            None if listed.contains(ADAPTER_CONFIG) => Err(Error::IsAdapter {
                 id: id.to_string(),
-                instead: "give the model that the adapter was trained on; `offprint export --adapter` adds the adapter to it"
+                instead: "give the model that the adapter was trained on as `--model`, and the adapter as `--adapter`"
                     .to_owned(),
             }),
             None => Err(Error::NoWeights { id: id.to_string(), expected: WEIGHTS_FILES.join(", ") }),
