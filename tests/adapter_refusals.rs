@@ -221,3 +221,30 @@ fn a_lora_of_another_model_is_refused_and_a_head_beside_an_adapter_is_told() {
     run("bert", "bert-seq", 0)
         .expect(&["note: `bert-seq/pytorch_model_head.bin` is not used: an embedding comes from"]);
 }
+
+/// A few hundred places in each file; what is read of a damaged file is an adapter or an error.
+#[test]
+fn a_damaged_adapter_is_an_error_or_an_adapter_and_never_a_panic() {
+    let place = Workplace::new();
+    let config = base("bert-b");
+    let mut refused = 0;
+    for (name, file) in [
+        ("bert-seq", "pytorch_adapter.bin"),
+        ("bert-by-layer", "adapter.safetensors"),
+        ("bert-by-layer", "adapter_config.json"),
+        ("lora-bert", "adapter_model.safetensors"),
+        ("lora-bert", "adapter_config.json"),
+    ] {
+        let folder = changed(&place, name, |_| {});
+        let sound = fs::read(folder.join(file)).unwrap();
+        for at in (0..sound.len()).step_by(1 + sound.len() / 300) {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(folder.join(file), &bytes).unwrap();
+            refused += usize::from(Adapter::open(&folder, &config).is_err());
+            fs::write(folder.join(file), &sound[..at]).unwrap();
+            assert!(Adapter::open(&folder, &config).is_err(), "{file} of {name} cut to {at} bytes");
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}

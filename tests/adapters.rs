@@ -14,7 +14,7 @@ use common::Workplace;
 use offprint::graph::{AdapterSource, ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
 use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
-use safetensors::tensor::SafeTensors;
+use safetensors::tensor::{SafeTensors, TensorView};
 
 /// As a share of a row's norm.
 const TOLERANCE: f64 = 1e-5;
@@ -239,4 +239,82 @@ fn each_text_of_a_mixed_batch_gets_the_vector_of_its_own_adapter() {
 
 fn reference_of(name: &str, pooling: Pooling) -> Vec<Vec<f32>> {
     Reference::open(name).values(pooling)
+}
+
+/// Writes a bottleneck adapter for `bert-b`, of this width and function, with numbers drawn by a seed.
+fn write_adapter(folder: &Path, (size, function): (usize, &str), seed: u64) {
+    fs::create_dir_all(folder).unwrap();
+    let hidden = 21;
+    let mut state = seed;
+    let mut draw = || {
+        // Knuth's MMIX generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0) * 0.3
+    };
+    let mut tensors = Vec::new();
+    for layer in 0..2 {
+        for (part, shape) in [
+            ("adapter_down.0.weight", vec![size, hidden]),
+            ("adapter_down.0.bias", vec![size]),
+            ("adapter_up.weight", vec![hidden, size]),
+            ("adapter_up.bias", vec![hidden]),
+        ] {
+            let values: Vec<u8> = (0..shape.iter().product()).flat_map(|_| draw().to_le_bytes()).collect();
+            tensors.push((format!("encoder.layer.{layer}.output.adapters.own.{part}"), shape, values));
+        }
+    }
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    fs::write(folder.join("adapter.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    let config = serde_json::json!({"config": {
+        "original_ln_before": true, "non_linearity": function, "reduction_factor": hidden as f64 / (size as f64 + 0.5),
+    }});
+    fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn wide_bottlenecks_and_functions_that_are_not_0_far_below_can_be_chosen_too() {
+    let Some(runtime) = runtime() else { return };
+    let place = Workplace::new();
+    checkpoint("bert-b", &place.path("checkpoint"));
+    let plain = ExportOptions {
+        pooling: Some(Pooling::Mean),
+        normalize: Some(false),
+        ..ExportOptions::new(place.path("checkpoint"))
+    };
+    let sizes =
+        [(131, "relu"), (7, "relu"), (9, "tanh"), (140, "tanh"), (12, "gelu"), (12, "silu"), (12, "quick_gelu")];
+    let mut named = Vec::new();
+    for (number, size) in sizes.iter().enumerate() {
+        let name = format!("a{number}");
+        write_adapter(&place.path(&name), *size, number as u64 + 1);
+        named.push((name.clone(), AdapterSource::new(place.path(&name))));
+    }
+    let bundle = export(&ExportOptions { adapters: named.clone(), ..plain.clone() }, &place.path("several"));
+    let mut several = [1, 2].map(|threads| session(&runtime, &bundle, threads));
+    let reference = Reference::open("bert-seq");
+    let rows: Vec<&Vec<i64>> = reference.rows.iter().skip(1).collect();
+    let mut alone = Vec::new();
+    for (number, (name, source)) in named.iter().enumerate() {
+        let options = ExportOptions { adapter: Some(source.clone()), ..plain.clone() };
+        let fused = export(&options, &place.path(&format!("fused-{name}")));
+        let want = run(&mut session(&runtime, &fused, 2), &batch(&rows, 0));
+        let one = |row: &&Vec<i64>| Batch { adapters: vec![number as i64], ..batch(&[row], 0) };
+        let got: Vec<Vec<f32>> = rows.iter().map(|row| run(&mut several[0], &one(row)).remove(0)).collect();
+        let threads: Vec<Vec<f32>> = rows.iter().map(|row| run(&mut several[1], &one(row)).remove(0)).collect();
+        assert_eq!(got, threads, "{name} on two threads");
+        let share = largest_share(&got, &want);
+        assert!(share <= SAME, "{name} {:?}: {share:e}", sizes[number]);
+        alone.push(got);
+    }
+    for shift in 0..sizes.len() {
+        let owners: Vec<usize> = (0..rows.len()).map(|row| (row + shift) % sizes.len()).collect();
+        let mixed = Batch { adapters: owners.iter().map(|owner| *owner as i64).collect(), ..batch(&rows, shift) };
+        for session in &mut several {
+            for (row, values) in run(session, &mixed).iter().enumerate() {
+                assert_eq!(bits(values), bits(&alone[owners[row]][row]), "row {row} of {owners:?}");
+            }
+        }
+    }
 }

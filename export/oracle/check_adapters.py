@@ -92,7 +92,8 @@ def write_all(folder, layers=12):
 
 def export(offprint, folder, bundle, pooling, flags):
     command = [offprint, "export", "--model", folder / "base", "-o", bundle, "--pooling", pooling, "--no-normalize", *flags]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return bundle / "model.onnx"
 
 

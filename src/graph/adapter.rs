@@ -2,10 +2,10 @@
 //! per text; what an adapter's files say lies in `model`. Invariant: whichever adapters a batch mixes, a text's vector
 //! comes from its own adapter alone and has the same bits beside any others.
 //!
-//! Several adapters lie side by side in one bottleneck (their first matrices as columns of one, their second as rows of
-//! one), and the numbers that are not of a text's own adapter are multiplied by 0. So every product is one with a
-//! constant matrix. A product with matrices gathered per text would need less work, and ONNX Runtime would share its few
-//! columns out to threads by the lengths in the batch, which changes the order of its sums.
+//! Of several adapters, the first matrices lie side by side in one product: what is not of a text's own adapter gets a bias
+//! far below 0, so that the function makes it 0, and falls away in a sum with zeros. The second matrix is gathered for each
+//! text. The first could be gathered, too, but its few columns are shared out to threads by the lengths in a batch, and with
+//! them ONNX Runtime changes the order in which it adds the many terms; the few terms of the second stay in one order.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,13 @@ pub(super) enum Adaptation {
     /// Several are in it, by name; each text says which is its own.
     Chosen(Vec<(String, Adapter)>),
 }
+
+/// What is added to numbers that the function is to make 0; half precision holds it, too.
+const FAR_BELOW: f32 = -3e4;
+
+/// So many terms ONNX Runtime adds in one order, however it shares out the columns of a matrix that is no constant; the
+/// second matrices of wider bottlenecks stay side by side.
+const FEW_TERMS: usize = 128;
 
 /// A base model without adapters.
 pub(super) static UNADAPTED: Adaptation = Adaptation::None;
@@ -274,29 +281,90 @@ fn side_by_side<'a>(
     ((reads, activation), blocks): (Group, &[(usize, Block<'a>)]),
     (adapters, place, part): (usize, &Place<'_>, &str),
 ) -> Value {
-    let size: usize = blocks.iter().map(|(_, block)| block.size).sum();
+    let widest = blocks.iter().map(|(_, block)| block.size).max().unwrap_or_default();
+    let (count, hidden) = (blocks.len(), place.hidden());
     let read = place.read(graph, reads);
-    let matrix = Values::TransposedRows(blocks.iter().map(|(_, block)| block.down[0]).collect());
-    let stored = |(_, block): &(usize, Block<'a>)| Part::Stored { tensor: block.down[1], scale: 1.0 };
-    let bias = Values::InTurn(blocks.iter().map(stored).collect());
-    let narrow = linear(graph, &read, (place, &format!("{part}down"), [place.hidden(), size]), [matrix, bias]);
+    let rows = blocks.iter().map(|(_, block)| (block.down[0], widest)).collect();
+    let name = place.name(&format!("{part}down.weight"));
+    let matrix = graph.added(&name, vec![hidden, count * widest], Values::TransposedRows(rows));
+    let product = graph.node("MatMul", &[&read, &matrix]);
+    let bias = own_bias(graph, (blocks, widest), (adapters, place, part));
+    let narrow = graph.node("Add", &[&product, &bias]);
     let active = graph.activation(&narrow, activation);
-    let owners: Vec<usize> = blocks.iter().flat_map(|(number, block)| vec![*number; block.size]).collect();
-    let mask = mask(graph, owners, adapters);
-    let own = graph.node("Mul", &[&active, &mask]);
-    let transposed = |(_, block): &(usize, Block<'a>)| Part::Transposed { tensor: block.up[0], scale: block.factor };
-    let matrix = Values::InTurn(blocks.iter().map(transposed).collect());
-    let matrix = graph.added(&place.name(&format!("{part}up.weight")), vec![size, place.hidden()], matrix);
+    let parts = graph.ints(&[0, 0, count as i64, widest as i64]);
+    let parts = graph.node("Reshape", &[&active, &parts]);
+    let parts = match activation {
+        Activation::Tanh => masked(graph, &parts, (blocks, adapters)),
+        _ => parts,
+    };
+    if widest > FEW_TERMS {
+        let flat = graph.ints(&[0, 0, (count * widest) as i64]);
+        let flat = graph.node("Reshape", &[&parts, &flat]);
+        let fill = |block: &Block<'_>| Part::Filled { count: (widest - block.size) * hidden, value: 0.0 };
+        let transposed = |block: &Block<'a>| Part::Transposed { tensor: block.up[0], scale: block.factor };
+        let matrices = blocks.iter().flat_map(|(_, block)| [transposed(block), fill(block)]).collect();
+        let name = place.name(&format!("{part}up.weight"));
+        let matrix = graph.added(&name, vec![count * widest, hidden], Values::InTurn(matrices));
+        return graph.node("MatMul", &[&flat, &matrix]);
+    }
+    let axis = graph.ints(&[2]);
+    let own = graph.node_with("ReduceSum", &[&parts, &axis], vec![AttributeProto::int("keepdims", 0)]);
+    let matrix = own_matrix(graph, (blocks, widest), (adapters, place, part));
     graph.node("MatMul", &[&own, &matrix])
 }
 
-/// 1 where a number of the bottleneck is of the text's own adapter, else 0: [batch, 1, size].
-fn mask(graph: &mut GraphBuilder<'_>, owners: Vec<usize>, adapters: usize) -> Value {
-    let words: Vec<String> = owners.chunk_by(|a, b| a == b).map(|own| format!("{}x{}", own[0], own.len())).collect();
-    let name = format!("adapter.own[{}]", words.join(","));
-    let size = owners.len();
-    let table = graph.computed(&name, vec![adapters, size], Box::new(Own { owners }));
+/// The first bias of each text's own adapter, and far below 0 for the others, whose function is then 0: [batch, 1, sizes].
+fn own_bias<'a>(
+    graph: &mut GraphBuilder<'a>,
+    (blocks, widest): (&[(usize, Block<'a>)], usize),
+    (adapters, place, part): (usize, &Place<'_>, &str),
+) -> Value {
+    let mut parts = Vec::new();
+    for adapter in 0..adapters {
+        for (number, block) in blocks {
+            if *number == adapter {
+                parts.push(Part::Stored { tensor: block.down[1], scale: 1.0 });
+                parts.push(Part::Filled { count: widest - block.size, value: 0.0 });
+            } else {
+                parts.push(Part::Filled { count: widest, value: FAR_BELOW });
+            }
+        }
+    }
+    let name = place.name(&format!("{part}down.bias"));
+    let table = graph.added(&name, vec![adapters, blocks.len() * widest], Values::InTurn(parts));
     row_of(graph, &table)
+}
+
+/// The second matrix of each text's own adapter: [batch, size, hidden].
+fn own_matrix<'a>(
+    graph: &mut GraphBuilder<'a>,
+    (blocks, widest): (&[(usize, Block<'a>)], usize),
+    (adapters, place, part): (usize, &Place<'_>, &str),
+) -> Value {
+    let hidden = place.hidden();
+    let mut parts = Vec::new();
+    for adapter in 0..adapters {
+        let block = blocks.iter().find(|(number, _)| *number == adapter).map(|(_, block)| block);
+        parts.extend(block.map(|block| Part::Transposed { tensor: block.up[0], scale: block.factor }));
+        let rest = widest - block.map_or(0, |block| block.size);
+        parts.push(Part::Filled { count: rest * hidden, value: 0.0 });
+    }
+    let name = place.name(&format!("{part}up.weight"));
+    let table = graph.added(&name, vec![adapters, widest, hidden], Values::InTurn(parts));
+    graph.node_with("Gather", &[&table, ADAPTER], vec![AttributeProto::int("axis", 0)])
+}
+
+/// `parts`, [batch, rows, blocks, size], times 1 for the text's own adapter and 0 for the others: for a function that is
+/// not 0 far below 0.
+fn masked(graph: &mut GraphBuilder<'_>, parts: &str, (blocks, adapters): (&[(usize, Block<'_>)], usize)) -> Value {
+    let owners: Vec<usize> = blocks.iter().map(|(number, _)| *number).collect();
+    let words: Vec<String> = owners.iter().map(ToString::to_string).collect();
+    let name = format!("adapter.own[{}]", words.join(","));
+    let table = graph.computed(&name, vec![adapters, owners.len()], Box::new(Own { owners }));
+    let row = row_of(graph, &table);
+    let axis = graph.ints(&[3]);
+    let column = graph.node("Unsqueeze", &[&row, &axis]);
+    graph.node("Mul", &[parts, &column])
 }
 
 /// The row of each text's own adapter, of a table [adapters, size]: [batch, 1, size].
@@ -315,14 +383,14 @@ fn chosen_bias<'a>(
     let blocks = || groups.iter().flat_map(|(_, blocks)| blocks);
     let row = |number| match blocks().find(|(other, _)| *other == number) {
         Some((_, block)) => Part::Stored { tensor: block.up[1], scale: block.factor },
-        None => Part::Zeros(place.hidden()),
+        None => Part::Filled { count: place.hidden(), value: 0.0 },
     };
     let rows = Values::InTurn((0..adapters).map(row).collect());
     let table = graph.added(&place.name("up.bias"), vec![adapters, place.hidden()], rows);
     row_of(graph, &table)
 }
 
-/// Which numbers of a bottleneck are whose.
+/// Which part of a bottleneck is whose.
 #[derive(Debug)]
 struct Own {
     owners: Vec<usize>,

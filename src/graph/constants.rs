@@ -32,8 +32,9 @@ pub(super) enum Values<'a> {
     Stored { tensor: Tensor<'a>, scale: f32 },
     /// A matrix stored as [out, in], written as [in, out], each value times `scale`.
     Transposed { tensor: Tensor<'a>, scale: f32 },
-    /// The rows of several matrices of the same width as one, transposed.
-    TransposedRows(Vec<Tensor<'a>>),
+    /// The rows of several matrices of the same width as one, transposed; rows of zeros behind those of each fill up to a
+    /// number.
+    TransposedRows(Vec<(Tensor<'a>, usize)>),
     /// A matrix stored as [out, in] plus `change`, written as [in, out], each value times `scale`.
     Merged { tensor: Tensor<'a>, change: LowRank<'a>, scale: f32 },
     /// Several, one behind the other.
@@ -53,8 +54,8 @@ pub(super) enum Part<'a> {
     Stored { tensor: Tensor<'a>, scale: f32 },
     /// A matrix stored as [out, in], written as [in, out], each value times `scale`.
     Transposed { tensor: Tensor<'a>, scale: f32 },
-    /// So many zeros.
-    Zeros(usize),
+    /// So many times the same.
+    Filled { count: usize, value: f32 },
 }
 
 /// Numbers of which each is computed from its place.
@@ -137,7 +138,7 @@ impl Constant<'_> {
             Values::InTurn(parts) => parts.iter().try_for_each(|part| match part {
                 Part::Stored { tensor, scale } => stored(*tensor, *scale, scratch, put),
                 Part::Transposed { tensor, scale } => one_transposed(*tensor, *scale, scratch, put),
-                Part::Zeros(count) => Ok(put(&vec![0; count * size_of::<f32>()])?),
+                Part::Filled { count, value } => Ok(put(&value.to_le_bytes().repeat(*count))?),
             }),
             Values::PlusFirstRow { table, other } => {
                 let width = table.shape()[1];
@@ -223,11 +224,19 @@ fn one_transposed(tensor: Tensor<'_>, scale: f32, scratch: &mut Scratch, put: &m
 }
 
 /// The rows of several matrices of the same width as those of one.
-fn rows_transposed(tensors: &[Tensor<'_>], scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+fn rows_transposed(tensors: &[(Tensor<'_>, usize)], scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
     let rows: Vec<(Tensor<'_>, usize)> =
-        tensors.iter().flat_map(|tensor| (0..sizes(*tensor)[0]).map(|row| (*tensor, row))).collect();
-    let columns = tensors.first().map_or(0, |tensor| sizes(*tensor)[1]);
-    let mut read = |row: usize, part, values: &mut Vec<f32>| read_row(rows[row].0, rows[row].1, part, values);
+        tensors.iter().flat_map(|(tensor, count)| (0..*count).map(|row| (*tensor, row))).collect();
+    let columns = tensors.first().map_or(0, |(tensor, _)| sizes(*tensor)[1]);
+    let mut read = |row: usize, part: Range<usize>, values: &mut Vec<f32>| {
+        let (tensor, row) = rows[row];
+        if row < sizes(tensor)[0] {
+            return read_row(tensor, row, part, values);
+        }
+        values.clear();
+        values.resize(part.len(), 0.0);
+        Ok(())
+    };
     transposed([rows.len(), columns], &mut read, scratch, put)
 }
 

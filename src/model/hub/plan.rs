@@ -90,21 +90,24 @@ impl Plan {
         match weights {
             Some(_) if !has_tokenizer => Err(Error::NoTokenizer { id: id.to_string(), expected: tokenizer }),
             Some(weights) => Ok(Self { small, weights, has_pooling }),
-            None if [ADAPTER_CONFIG].iter().chain(&ADAPTER_WEIGHTS).any(|name| listed.contains(*name)) => Err(Error::IsAdapter {
+            None if listed.contains(ADAPTER_CONFIG) => Err(Error::IsAdapter {
                 id: id.to_string(),
-                instead: "give the model that the adapter was trained on; `offprint export --adapter` adds the adapter to it"
+                instead: "give the model that the adapter was trained on as `--model`, and the adapter as `--adapter`"
                     .to_owned(),
             }),
             None => Err(Error::NoWeights { id: id.to_string(), expected: WEIGHTS_FILES.join(", ") }),
         }
     }
 
-    /// Chooses from the names that the hub lists for an adapter: its config and its weights.
+    /// Chooses from the names that the hub lists for an adapter: its config, its README.md and its weights.
     pub fn of_adapter(id: &HubId, listed: &BTreeSet<String>) -> Result<Self, Error> {
         let weights = ADAPTER_WEIGHTS.iter().find(|name| listed.contains(**name));
         match weights.filter(|_| listed.contains(ADAPTER_CONFIG)) {
             Some(weights) => {
-                Ok(Self { small: vec![ADAPTER_CONFIG.to_owned()], weights: (*weights).to_owned(), has_pooling: true })
+                // The README names the licence.
+                let small = [ADAPTER_CONFIG, "README.md"].into_iter().filter(|name| listed.contains(*name));
+                let small = small.map(str::to_owned).collect();
+                Ok(Self { small, weights: (*weights).to_owned(), has_pooling: true })
             }
             None => {
                 let expected = format!("`{ADAPTER_CONFIG}` and one of: {}", ADAPTER_WEIGHTS.join(", "));
@@ -242,12 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn of_an_adapter_its_config_and_its_weights_are_taken() {
+    fn of_an_adapter_its_config_its_licence_and_its_weights_are_taken() {
         let plan = |names: &[&str]| Plan::of_adapter(&HubId::parse("org/x").unwrap(), &listed(names));
         let all =
             ["README.md", "adapter_config.json", "pytorch_adapter.bin", "pytorch_model_head.bin", "head_config.json"];
         let got = plan(&all).unwrap();
-        assert_eq!((got.small.as_slice(), got.weights.as_str()), (&["adapter_config.json".to_owned()][..], all[2]));
+        assert_eq!(
+            (got.small.as_slice(), got.weights.as_str()),
+            (&["adapter_config.json".to_owned(), "README.md".to_owned()][..], all[2])
+        );
         let both = plan(&["adapter_config.json", "adapter_model.bin", "adapter_model.safetensors"]).unwrap();
         assert_eq!(both.weights, "adapter_model.safetensors");
         let error = plan(&["config.json", "model.safetensors"]).unwrap_err().to_string();
