@@ -278,3 +278,17 @@ fn the_report_names_the_space_of_each_adapter() {
     }
     assert!(text.contains("2 adhoc_query, 2 classification, 2 proximity"), "{text}");
 }
+
+#[test]
+fn a_new_bundle_is_checked_with_each_adapter_and_with_mixed_batches() {
+    let place = Workplace::new();
+    let bundle = |name: &str, graph: &str| {
+        let adapters = NAMES.map(adapter).to_vec();
+        write(&place, name, graph, |manifest| offprint::model::Manifest { adapters, ..manifest });
+        place.run(&["self-check", name], 2)
+    };
+    let dead = bundle("dead", "dead_adapter.onnx");
+    dead.expect(&["adapter `adhoc_query` failed", "norms are 0 to 0, expected positive finite numbers"]);
+    let mixed = bundle("mixed", "one_for_all.onnx");
+    mixed.expect(&["a batch that mixes adapters failed", "change by up to", "with their batch, allowed 0"]);
+}

@@ -133,6 +133,9 @@ fn a_head_fits_its_adapter_wherever_it_sits() {
     let double = folder("bert-double");
     let against = [&export[..], &[&double, "-o", "again", "--against", "several", "--min-cosine", "0.999999"]].concat();
     place.run(&against, 0).expect(&["compared with the bundle several"]);
+    let all = ADAPTERS.map(|(name, of)| format!("{name}={}", folder(of))).join(",");
+    let same = ["--adapters", &all, "-o", "same", "--against", "several", "--min-cosine", "1"];
+    place.run(&[&export[..5], &same].concat(), 0).expect(&["compared with the bundle several"]);
     let left_out = folder("bert-left-out");
     let strange = [&export[..], &[&left_out, "-o", "strange", "--against", "several"]].concat();
     let nothing = "one of the bundles carries several adapters, and the other none of them: nothing to compare";

@@ -12,10 +12,12 @@ adapters.onnx   encoder.onnx with three adapters to choose from: column d times 
 adapter_table.onnx  the same, but takes a table of adapters instead of one for each text
 bf16.onnx       multiplies token vectors with a bfloat16 matrix, for which the CPU provider has no kernel
 
-Three that take the ids of tests/data/tiny-bert (random table, 128 ids, 24 values), of which the last two break the
-promise that a vector depends on its text alone:
+And some that take the ids of tests/data/tiny-bert (random table, 128 ids, 24 values), of which all but the first break
+the promise that a vector depends on its text alone, or another:
 
 several.onnx    a healthy one with three adapters: the mean times a random factor for each column, 1 for the first adapter
+one_for_all.onnx  the same, but all texts of a batch go through the last of their adapters
+dead_adapter.onnx  the same, but the second adapter gives vectors without length
 per_tensor.onnx token vectors go through 8 bits at one scale for the whole batch, as dynamic quantisation does it
 sum32.onnx      the mean is summed in single precision, in an order that depends on the shape of the batch
 """
@@ -104,6 +106,11 @@ adapted = [
 ]
 factors = numpy_helper.from_array(factors, "adapters")
 write("several.onnx", adapted, dim=24, constants=[last, factors], table=RANDOM, adapter=["batch"])
+mixing = [helper.make_node("ReduceMax", ["adapter"], ["largest"], axes=[0], keepdims=1), *adapted]
+mixing[-2] = helper.make_node("Gather", ["adapters", "largest"], ["factors"])
+write("one_for_all.onnx", mixing, dim=24, constants=[last, factors], table=RANDOM, adapter=["batch"])
+dead = numpy_helper.from_array(np.repeat([[1], [0], [1]], 24, axis=1).astype(np.float32), "adapters")
+write("dead_adapter.onnx", adapted, dim=24, constants=[last, dead], table=RANDOM, adapter=["batch"])
 quantised = mean("sentence_embedding", tokens="coarse")
 quantised[1:1] = [
     helper.make_node("DynamicQuantizeLinear", ["tokens"], ["bytes", "scale", "zero"]),
