@@ -23,6 +23,7 @@ mod masked_lm;
 mod onnx;
 mod plain;
 mod pooling;
+pub mod quantize;
 mod relative;
 mod rotary;
 mod window;

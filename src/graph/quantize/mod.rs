@@ -1,0 +1,7 @@
+//! int8 products in an encoder's graph: which matrices, from which calibration, in which form. Owns the plan and the pass
+//! that carries it out; runs nothing and chooses nothing. Invariant: a row's bits depend on that row alone, so that an
+//! embedding never depends on the texts beside it.
+
+mod plan;
+
+pub use plan::{InputStatistics, MatrixPlan, QuantizePlan, RowScale, WeightReach};
