@@ -86,9 +86,16 @@ impl BundleEncoder {
     /// # Errors
     /// A graph or tokenizer that cannot be opened, and rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+        self.open_graph(self.bundle.graph_path(), outputs)
+    }
+
+    /// Opens another graph in the place of the bundle's, likewise.
+    ///
+    /// # Errors
+    /// As [`BundleEncoder::open_outputs`].
+    pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let options =
-            SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
+        let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
         let session = EncoderSession::open_outputs(&runtime, &options, &names)?;
         for ((name, expected), got) in outputs.iter().zip(session.widths()) {

@@ -4,6 +4,7 @@
 
 mod account;
 mod batch;
+pub mod calibrate;
 mod check;
 mod composition;
 mod encoder;
@@ -35,6 +36,6 @@ pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, T
 pub use nearest::{NearWord, NearestWords, nearest_words};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
-pub use sample::{TextSample, sample_texts};
+pub use sample::{PaperSample, TextSample, sample_papers, sample_texts};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};

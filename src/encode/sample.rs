@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::Error;
 use crate::cache::Key;
-use crate::paper::{Corpus, Row, Template};
+use crate::paper::{Corpus, Label, Row, Template};
 
 /// Separates these hashes from every other use of an id's hash.
 const CONTEXT: &str = "offprint 2025 sample of rows by id";
@@ -21,13 +21,34 @@ pub struct TextSample {
     pub rejected: u64,
 }
 
+/// Papers out of a corpus, as [`TextSample`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaperSample {
+    /// The texts, each another, in the order of their ids' hashes, with what the corpus says is right for each: its first
+    /// label field, if it has any.
+    pub papers: Vec<(String, Option<Label>)>,
+    /// Rows that were read and can be embedded.
+    pub rows: u64,
+    /// Rows that cannot be used.
+    pub rejected: u64,
+}
+
 /// Reads the whole corpus and keeps the `size` rows with the smallest hashes of their ids. Rows of one id count once
 /// (the first), texts that occur more than once are kept once, so that there may be fewer texts than `size`.
 ///
 /// # Errors
 /// A corpus that cannot be read to its end, or that has no row that can be embedded.
 pub fn sample_texts(corpus: &Corpus, template: &Template, sep: &str, size: usize) -> Result<TextSample, Error> {
-    let mut kept: BTreeMap<[u8; 32], String> = BTreeMap::new();
+    let PaperSample { papers, rows, rejected } = sample_papers(corpus, template, sep, size)?;
+    Ok(TextSample { texts: papers.into_iter().map(|(text, _)| text).collect(), rows, rejected })
+}
+
+/// [`sample_texts`] with the papers' labels.
+///
+/// # Errors
+/// As [`sample_texts`].
+pub fn sample_papers(corpus: &Corpus, template: &Template, sep: &str, size: usize) -> Result<PaperSample, Error> {
+    let mut kept: BTreeMap<[u8; 32], (String, Option<Label>)> = BTreeMap::new();
     let (mut rows, mut rejected) = (0, 0);
     for row in corpus.rows() {
         let paper = match row? {
@@ -43,7 +64,8 @@ pub fn sample_texts(corpus: &Corpus, template: &Template, sep: &str, size: usize
         if beyond || kept.contains_key(&hash) {
             continue;
         }
-        kept.insert(hash, template.render(&paper.text, sep).text);
+        let label = paper.labels.into_iter().next().flatten();
+        kept.insert(hash, (template.render(&paper.text, sep).text, label));
         if kept.len() > size {
             kept.pop_last();
         }
@@ -52,8 +74,8 @@ pub fn sample_texts(corpus: &Corpus, template: &Template, sep: &str, size: usize
         return Err(Error::EmptyCorpus { files: corpus.files().len() });
     }
     let mut seen = HashSet::new();
-    let texts = kept.into_values().filter(|text| seen.insert(Key::of_text(text))).collect();
-    Ok(TextSample { texts, rows, rejected })
+    let papers = kept.into_values().filter(|(text, _)| seen.insert(Key::of_text(text))).collect();
+    Ok(PaperSample { papers, rows, rejected })
 }
 
 #[cfg(test)]

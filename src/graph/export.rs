@@ -162,6 +162,7 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         data,
         source: options.source(checkpoint.weights().hash(), checkpoint.config().hash()),
         quality: None,
+        int8: None,
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
     write_files(into, checkpoint.tokenizer(), |file| writer.write_graph(file), manifest)

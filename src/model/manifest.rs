@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::head;
 use super::{
-    Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, SENTENCE_EMBEDDING, architectures, files,
+    Error, Fingerprint, GraphHead, Identity, Int8, Pooling, Precision, Quality, SENTENCE_EMBEDDING, architectures, files,
 };
 
 /// The version of `bundle.toml` that is written and read.
@@ -78,6 +78,9 @@ pub struct Manifest {
     /// How far the numbers are from those of the original, where they are not the original's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
+    /// How an int8 graph came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8>,
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
     #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<GraphHead>,
@@ -202,6 +205,7 @@ impl Manifest {
             }
         }
         let problem = self.heads_problem().or_else(|| self.quality.as_ref().and_then(Quality::problem));
+        let problem = problem.or_else(|| self.int8.as_ref().and_then(Int8::problem));
         if let Some((field, got, expected)) = problem {
             return Err(wrong(&field, got, expected));
         }

@@ -182,6 +182,12 @@ pub enum Error {
         /// Rows × dim.
         expected: [usize; 2],
     },
+    /// A graph without an output that was asked for.
+    #[error("the graph gives no output `{output}`")]
+    OutputMissing {
+        /// Name of the output tensor.
+        output: String,
+    },
     /// NaN or an infinity in an embedding.
     #[error(
         "output `{output}` holds {value} at row {row}, column {column} of a batch of {rows}: expected finite numbers"

@@ -71,6 +71,7 @@ pub fn import_onnx(options: &ImportOptions, into: &Path) -> Result<Manifest, Gra
         data,
         source: export.source(file.hash(), config_hash),
         quality: None,
+        int8: None,
         heads: imported.classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
     write_files(into, companion.tokenizer(), |file| writer.write_graph(file), manifest)
