@@ -105,6 +105,16 @@ impl CorpusArgs {
         labels: impl IntoIterator<Item = &'l str>,
         keep: &[String],
     ) -> Result<Corpus, paper::Error> {
+        self.open_inputs(&self.corpus, labels, keep)
+    }
+
+    /// Opens other inputs as a corpus with the same fields.
+    pub(crate) fn open_inputs<'l>(
+        &self,
+        inputs: &[String],
+        labels: impl IntoIterator<Item = &'l str>,
+        keep: &[String],
+    ) -> Result<Corpus, paper::Error> {
         let fields = FieldMap {
             id: self.id_field.clone(),
             title: self.title_field.clone(),
@@ -121,6 +131,6 @@ impl CorpusArgs {
             limit: self.limit,
             shard: self.shard,
         };
-        Corpus::open(&self.corpus, options)
+        Corpus::open(inputs, options)
     }
 }

@@ -2,7 +2,7 @@
 //! reading weights is refused first; `bundle.toml` is written last. The caller checks the bundle and publishes it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
@@ -16,6 +16,7 @@ use super::builder::Graph;
 use super::constants::Problem;
 use super::encoder::{self, Ending};
 use super::plain::plain;
+use super::quantize::QuantizePlan;
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
@@ -25,7 +26,7 @@ pub const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 pub(super) const CREATED_BY: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExportOptions {
     /// Folder with `config.json`, weights and `tokenizer.json`.
     pub checkpoint: PathBuf,
@@ -45,6 +46,8 @@ pub struct ExportOptions {
     pub precision: Precision,
     /// The licence of the weights; what the checkpoint's README.md says if `None`.
     pub license: Option<String>,
+    /// Which matrices are multiplied in int8; none for a graph of another precision.
+    pub quantize: Option<QuantizePlan>,
     /// Write a graph for other runtimes: operators of opset 17 alone, functions written out that it lacks.
     pub plain: bool,
     /// Bytes that `model.onnx` may have. The weights of a larger one lie beside it, in `model.onnx.data`.
@@ -64,6 +67,7 @@ impl ExportOptions {
             template: "model-card".to_owned(),
             precision: Precision::default(),
             license: None,
+            quantize: None,
             plain: false,
             largest_graph: MAX_GRAPH_BYTES,
         }
@@ -130,13 +134,11 @@ fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
 /// Each file is whole or absent; after an error there may be some of them.
 pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Error> {
     let checkpoint = Checkpoint::open(&options.checkpoint)?;
-    let ending =
-        Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
+    let ending = ending(&checkpoint, options)?;
     let max_length = checkpoint.max_length(options.max_length)?;
     checkpoint.check_template(&options.template)?;
     let license = checkpoint.license(options.license.as_deref())?;
-    let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
-    let graph = if options.plain { plain(graph) } else { graph };
+    let graph = build(&checkpoint, options, ending)?;
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;
     let manifest = |graph_hash| Manifest {
@@ -166,6 +168,39 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
     };
     write_files(into, checkpoint.tokenizer(), |file| writer.write_graph(file), manifest)
+}
+
+/// Writes the graph alone, without metadata and without waiting for the disk: to be run and thrown away. Weights that would
+/// make it larger than `options.largest_graph` bytes lie beside it, in a file with `.data` behind its name.
+///
+/// # Errors
+/// As [`write_bundle`].
+pub fn write_graph(options: &ExportOptions, path: &Path) -> Result<(), Error> {
+    let checkpoint = Checkpoint::open(&options.checkpoint)?;
+    let graph = build(&checkpoint, options, ending(&checkpoint, options)?)?;
+    write_alone(&graph, path, (options.largest_graph, &options.checkpoint))
+}
+
+/// A graph by itself; `largest` and the checkpoint's folder are those of [`writer`].
+pub(super) fn write_alone(graph: &Graph<'_>, path: &Path, largest: (u64, &Path)) -> Result<(), Error> {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let data_file = format!("{name}.data");
+    let writer = writer(graph, &data_file, largest)?;
+    write_data(&writer, &path.with_file_name(&data_file))?;
+    let mut file = BufWriter::new(File::create(path).map_err(failed(path))?);
+    writer.write_graph(&mut file).map_err(|problem| stopped(problem, path))?;
+    file.into_inner().map_err(|error| failed(path)(error.into_error()))?;
+    Ok(())
+}
+
+pub(super) fn ending(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Ending, Error> {
+    Ok(Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) })
+}
+
+/// The graph with all that was asked of its numbers.
+fn build<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions, ending: Ending) -> Result<Graph<'c>, Error> {
+    let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
+    Ok(if options.plain { plain(graph) } else { graph })
 }
 
 /// Writes `model.onnx`, `tokenizer.json` and, last, `bundle.toml`: the graph by `write_graph`, which gives its hash, and

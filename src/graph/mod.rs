@@ -30,7 +30,7 @@ mod window;
 mod writer;
 
 pub use error::Error;
-pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle};
+pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle, write_graph};
 pub use foreign::{ImportOptions, import_onnx};
 pub use fuse::{LinearHead, fuse};
 pub use inspect::{

@@ -13,6 +13,7 @@ use super::super::corpus_args::CorpusArgs;
 use super::super::export_onnx::FromOnnxArgs;
 use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
+use super::int8::Int8Args;
 use super::quality::QualityArgs;
 
 /// Make a bundle (graph, tokenizer, manifest) from a checkpoint (a folder or a hub id) or an ONNX file
@@ -67,7 +68,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "TEMPLATE")]
     pub template: Option<String>,
 
-    /// Number format of the graph: fp32
+    /// Number format of the graph: fp32, or int8 for ONNX Runtime's CPU provider
+    ///
+    /// An int8 graph multiplies with weights in 8-bit integers, scaled row by row, so that a text's vector stays the same
+    /// in any batch. Which matrices are int8 is measured: see --int8-point. What it loses stands in bundle.toml.
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
     pub precision: Precision,
 
@@ -88,7 +92,14 @@ pub(crate) struct ExportArgs {
     pub quality: QualityArgs,
 
     #[command(flatten)]
+    pub int8: Int8Args,
+
+    #[command(flatten)]
     pub corpus: CorpusArgs,
+
+    /// Print what was made and measured as one JSON object on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub json: bool,
 
     /// Folder with lock.toml, which pins what was downloaded [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Hub")]

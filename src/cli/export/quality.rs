@@ -27,7 +27,7 @@ use super::super::train::text_source_of;
 use super::super::user_error;
 
 /// What the texts are called where no corpus is given.
-const BUILT_IN: &str = "built-in texts";
+pub(super) const BUILT_IN: &str = "built-in texts";
 
 /// F1 values are quotients of whole numbers: differences below this are rounding, not loss.
 const ROUNDING: f64 = 1e-12;
@@ -98,9 +98,9 @@ pub(crate) enum Original<'a> {
 /// What was asked, checked as far as that goes before anything is downloaded or built; by default nothing.
 #[derive(Default)]
 pub(crate) struct Asked<'a> {
-    args: QualityArgs,
+    pub(super) args: QualityArgs,
     corpus_args: Option<&'a CorpusArgs>,
-    corpus: Option<Corpus>,
+    pub(super) corpus: Option<Corpus>,
     head: Option<Head>,
     pub against: Option<Bundle>,
 }
@@ -132,7 +132,8 @@ impl Read {
 
 impl<'a> Asked<'a> {
     /// Opens corpus, head and bundle; flags that need another one are refused without it.
-    pub(crate) fn new(args: &QualityArgs, corpus_args: &'a CorpusArgs) -> Result<Self> {
+    /// `calibrates` says that another corpus has the flags of one.
+    pub(crate) fn new(args: &QualityArgs, corpus_args: &'a CorpusArgs, calibrates: bool) -> Result<Self> {
         let bounds = [
             ("--min-cosine", args.min_cosine, -1.0, "vectors of equal direction have the cosine 1"),
             ("--max-f1-drop", args.max_f1_drop, 0.0, "0.01 is one point of F1"),
@@ -155,7 +156,9 @@ impl<'a> Asked<'a> {
                 return Err(user_error(what, "macro-F1 is measured with `--check CORPUS --label FIELD`"));
             }
         }
-        corpus_args.refuse_without_corpus("`--check` names one")?;
+        if !calibrates {
+            corpus_args.refuse_without_corpus("`--check` names one")?;
+        }
         let head = args.head.as_deref().map(Head::load).transpose()?;
         if let Some(head) = &head {
             label_kind(args, head.task, "the head")?;
@@ -233,7 +236,13 @@ impl<'a> Asked<'a> {
 
     /// The flags of the child's command that say what it compares on.
     pub(crate) fn flags(&self) -> Vec<OsString> {
-        let mut flags: Vec<OsString> = vec!["--corpus".into(), self.corpus_name().into()];
+        let name = self.corpus_args.map_or_else(|| BUILT_IN.to_owned(), |args| names_of(&args.corpus));
+        [vec!["--corpus".into(), name.into()], self.head_flags()].concat()
+    }
+
+    /// Those that say which head is compared, and by which labels.
+    pub(super) fn head_flags(&self) -> Vec<OsString> {
+        let mut flags = Vec::new();
         if let Some(head) = &self.args.head {
             flags.extend(["--head".into(), head.into()]);
         }
@@ -241,18 +250,6 @@ impl<'a> Asked<'a> {
             flags.extend(["--label".into(), label.into()]);
         }
         flags
-    }
-
-    /// The names of the files, without the folders they lie in.
-    fn corpus_name(&self) -> String {
-        let name = |input: &String| match Path::new(input).file_name() {
-            Some(name) => name.to_string_lossy().into_owned(),
-            None => input.clone(),
-        };
-        match self.corpus_args {
-            None => BUILT_IN.to_owned(),
-            Some(args) => args.corpus.iter().map(name).collect::<Vec<_>>().join(" "),
-        }
     }
 
     /// Writes the texts as the child reads them, until all are written or it is `over`.
@@ -372,8 +369,17 @@ fn read_ahead(corpus: Corpus) -> (Receiver<RowRead>, JoinHandle<()>) {
     (rows, reader)
 }
 
+/// The names of the files of a corpus, without the folders they lie in.
+pub(super) fn names_of(inputs: &[String]) -> String {
+    let name = |input: &String| match Path::new(input).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => input.clone(),
+    };
+    inputs.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
 /// The label or labels; numbers are none.
-fn texts_of(label: Label) -> Option<Vec<String>> {
+pub(super) fn texts_of(label: Label) -> Option<Vec<String>> {
     match label {
         Label::One(label) => Some(vec![label]),
         Label::Several(labels) => Some(labels),

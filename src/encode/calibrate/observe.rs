@@ -17,7 +17,7 @@ pub struct ObservedGraph<'a> {
 }
 
 /// The lowest and the highest number of each channel over all texts, for each pair of outputs. `bundle` has the tokenizer
-/// and says what the graph is run with; `watch` is told how many texts are done.
+/// and says what the graph is run with.
 ///
 /// # Errors
 /// A graph or tokenizer that cannot be opened or run, and numbers that aren't finite.
@@ -25,7 +25,6 @@ pub fn observe(
     bundle: &BundleEncoder,
     observed: ObservedGraph<'_>,
     texts: &[&str],
-    watch: &mut dyn FnMut(usize),
 ) -> Result<Vec<(Vec<f32>, Vec<f32>)>, Error> {
     let runtime = OnnxRuntime::load(bundle.ort_lib.as_deref())?;
     let graph: PathBuf = observed.graph.to_owned();
@@ -34,7 +33,7 @@ pub fn observe(
     let tokenizer = Tokenizer::open(&bundle.bundle.tokenizer_path(), bundle.bundle.manifest.max_length)?;
     let names: Vec<&str> = observed.outputs.iter().flat_map(|(low, high)| [low.as_str(), high.as_str()]).collect();
     let mut ranges: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
-    for (done, text) in texts.iter().enumerate() {
+    for text in texts {
         let encodings = tokenizer.encode_all(&[(*text, 0)]).into_iter().collect::<Result<Vec<_>, _>>()?;
         let batch = assemble(&encodings.iter().collect::<Vec<_>>(), tokenizer.pad_id());
         let rows = session.run(&batch, &names)?;
@@ -43,7 +42,6 @@ pub fn observe(
             widen(lowest, &found[0], f32::min);
             widen(highest, &found[1], f32::max);
         }
-        watch(done + 1);
     }
     Ok(ranges)
 }

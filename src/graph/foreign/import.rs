@@ -18,7 +18,7 @@ use crate::model::{BUNDLE_FORMAT, Classification, Companion, GraphHead, Manifest
 const LEAST_OPSET: i64 = 13;
 
 /// An ONNX file, and how it is to become a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ImportOptions {
     /// The file.
     pub file: PathBuf,
