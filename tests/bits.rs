@@ -29,6 +29,7 @@ fn differences(bundle: &str, texts: &[String]) -> Vec<String> {
         bundle: bundle.clone(),
         ort_lib: None,
         provider: ProviderChoice::Cpu,
+        fallback: None,
         threads,
     });
     let threaded = encoders.each_ref().map(|encoder| Threaded { threads: encoder.threads, encoder });

@@ -63,7 +63,9 @@ fn ids_and_vectors_are_those_of_transformers() {
     let tokenizer_path = bundle.tokenizer_path();
     let dim = bundle.manifest.dim;
     let mut encoder =
-        BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, threads: 2 }.open().unwrap();
+        BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, fallback: None, threads: 2 }
+            .open()
+            .unwrap();
     let cases = cases();
     assert_eq!(cases.len() + 1, offsets.len());
     for (n, case) in cases.iter().enumerate() {
@@ -86,7 +88,9 @@ fn random_checkpoints_give_the_vectors_of_torch() {
         let tokenizer = Tokenizer::open(&bundle.tokenizer_path(), bundle.manifest.max_length).unwrap();
         let dim = bundle.manifest.dim;
         let mut encoder =
-            BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, threads: 2 }.open().unwrap();
+            BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, fallback: None, threads: 2 }
+                .open()
+                .unwrap();
         let rows = reference["rows"].as_array().unwrap();
         assert_eq!(rows.len(), 9);
         for row in rows {

@@ -85,7 +85,13 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Status> {
     let bundle = Bundle::open(&args.bundle)?;
     let longest = bundle.manifest.max_length;
     let mut bench = Bench {
-        original: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads },
+        original: BundleEncoder {
+            bundle,
+            ort_lib: args.ort_lib.clone(),
+            provider: ProviderChoice::Cpu,
+            fallback: None,
+            threads,
+        },
         budget: TokenBudget::new(CPU_BATCH_TOKENS.max(longest), longest)?,
         head: args.head.as_deref().map(Head::load).transpose()?,
         label: args.label.clone(),

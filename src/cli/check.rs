@@ -16,6 +16,7 @@ use offprint::runtime::{ProviderChoice, default_threads};
 use serde::Serialize;
 
 use super::corpus_args::CorpusArgs;
+use super::fallback::FallbackArgs;
 use super::hub::HubArgs;
 use super::progress::Display;
 use super::run::CPU_BATCH_TOKENS;
@@ -46,6 +47,9 @@ pub(crate) struct CheckArgs {
     /// depend on the text alone
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Encoder")]
     provider: String,
+
+    #[command(flatten)]
+    fallback: FallbackArgs,
 
     /// ONNX Runtime library to load [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE", help_heading = "Encoder")]
@@ -104,7 +108,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     // Nothing is kept half done here: a signal ends the program at once, with its own status.
     Stop::on_signals()?.end_at_once();
     let (source, texts) = texts(args, &bundle)?;
-    let encoder = |threads| BundleEncoder { bundle: bundle.clone(), ort_lib: args.ort_lib.clone(), provider, threads };
+    let fallback = args.fallback.fallback;
+    let encoder =
+        |threads| BundleEncoder { bundle: bundle.clone(), ort_lib: args.ort_lib.clone(), provider, fallback, threads };
     let counts = thread_counts(args.threads);
     rayon::ThreadPoolBuilder::new().num_threads(counts[0]).build_global().context("could not start the threads")?;
     let encoders: Vec<BundleEncoder> = counts.into_iter().map(encoder).collect();
@@ -116,6 +122,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     let mut display = Display::new();
     let measured = check_invariance(&threaded, &texts, &options, &mut |step| show(&mut display, step))?;
     drop(display);
+    let warning = args.fallback.warning(provider, bundle.manifest.precision, &measured.provider);
+    warning.iter().for_each(|warning| remark(&format!("warning: {warning}")));
     if args.json {
         let account = Account {
             model: &args.model,

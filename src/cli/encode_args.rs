@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::fallback::FallbackArgs;
 use super::hub::HubArgs;
 
 /// Seconds after which computed embeddings are safe, where the user says nothing.
@@ -24,6 +25,9 @@ pub(crate) struct EncodeArgs {
     /// depend on the text alone
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub provider: String,
+
+    #[command(flatten)]
+    pub fallback: FallbackArgs,
 
     /// ONNX Runtime library to load [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod export;
 mod export_onnx;
+mod fallback;
 mod fuse;
 mod head_fit;
 mod hub;

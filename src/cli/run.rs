@@ -11,13 +11,15 @@ use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, OpenEncoder, Progress, Sink, TokenBudget,
     encode_corpus,
 };
-use offprint::model::{Bundle, GraphHead};
+use offprint::model::{Bundle, GraphHead, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::{Machine, ProviderChoice, default_threads};
+use serde::Serialize;
 
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
+use super::fallback::distance;
 use super::progress::{Size, watched};
 use super::say::{remark, say};
 use super::signals::Stop;
@@ -61,7 +63,13 @@ impl<'a> Run<'a> {
         }
         Ok(Self {
             args,
-            encoder: BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, threads },
+            encoder: BundleEncoder {
+                bundle,
+                ort_lib: args.ort_lib.clone(),
+                provider,
+                fallback: args.fallback.fallback,
+                threads,
+            },
             cache: None,
             options: EncodeOptions { template, sep, budget, window: WINDOW },
             rejects,
@@ -116,6 +124,10 @@ impl<'a> Run<'a> {
         // From here on nobody looks at the flag any more: a signal ends the program at once.
         self.stop.end_at_once();
         let mut account = account?;
+        if let Some(used) = &account.provider {
+            let (asked, precision) = (self.encoder.provider, self.bundle().manifest.precision);
+            account.warnings.extend(self.args.fallback.warning(asked, precision, used));
+        }
         if account.repeated > 0 {
             let rows = HumanCount(account.repeated);
             account.warnings.push(format!("{rows} rows came more than once with the same id and text; they are kept"));
@@ -139,7 +151,7 @@ impl<'a> Run<'a> {
             ));
         }
         if self.args.json {
-            say(&serde_json::to_string(account)?)?;
+            say(&serde_json::to_string(&Printed { account, quality: self.measured() })?)?;
         } else {
             remark(&self.describe(account));
         }
@@ -168,8 +180,16 @@ impl<'a> Run<'a> {
             };
             lines.push(format!("  interrupted: {kept}"));
         }
-        lines.extend(account_facts(account).into_iter().map(|(name, value)| format!("  {name}: {value}")));
+        let facts = account_facts(account).into_iter().chain(distance(&self.bundle().manifest));
+        lines.extend(facts.map(|(name, value)| format!("  {name}: {value}")));
         lines.join("\n")
+    }
+
+    /// What is known of the vectors where they are not fp32.
+    fn measured(&self) -> Option<&MeasuredQuality> {
+        let manifest = &self.bundle().manifest;
+        let quality = manifest.quality.as_ref().filter(|_| manifest.precision != Precision::Fp32)?;
+        quality.measured.as_ref()
     }
 
     /// How a run with this account ends.
@@ -184,8 +204,8 @@ impl<'a> Run<'a> {
     /// Writes the report page, where one was asked for: the sections of the command, then the account.
     pub(crate) fn write_report(&self, mut report: Report, account: &Account) -> Result<()> {
         let Some(folder) = &self.args.report else { return Ok(()) };
-        report.push(account_section(account));
         let manifest = &self.bundle().manifest;
+        report.push(account_section(account, manifest));
         report.push_environment("encoder", manifest.source.name.as_str());
         report.push_environment("pooling", manifest.pooling.to_string());
         report.push_environment("max length", manifest.max_length);
@@ -196,6 +216,16 @@ impl<'a> Run<'a> {
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
     }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    /// What was measured at export of a bundle that is not fp32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<&'a MeasuredQuality>,
 }
 
 fn open_cache(args: &EncodeArgs, bundle: &Bundle) -> Result<EmbeddingCache> {
@@ -269,13 +299,13 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn account_section(account: &Account) -> Section {
+fn account_section(account: &Account, manifest: &Manifest) -> Section {
     let mut facts = vec![
         ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
         ("seconds".to_owned(), format!("{:.2}", account.seconds)),
         ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: nothing had to be computed".into())),
     ];
-    facts.extend(account_facts(account));
+    facts.extend(account_facts(account).into_iter().chain(distance(manifest)));
     Section::facts("Account", facts)
 }
 

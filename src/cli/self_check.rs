@@ -12,7 +12,7 @@ use offprint::encode::{
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
 use offprint::model::{Bundle, GraphHead, HeadQuality, Manifest, MeasuredQuality};
-use offprint::runtime::{ProviderChoice, default_threads};
+use offprint::runtime::{Fallback, ProviderChoice, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
@@ -74,6 +74,8 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
         bundle: bundle.clone(),
         ort_lib: args.ort_lib.clone(),
         provider: ProviderChoice::Cpu,
+        // A bundle for other providers is measured here all the same, and bundle.toml says where.
+        fallback: Some(Fallback::Allow),
         threads,
     };
     let check = if bundle.manifest.batch_invariant { check_encoder } else { measure_encoder };

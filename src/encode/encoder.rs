@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::model::{Bundle, GraphHead, SENTENCE_EMBEDDING};
-use crate::runtime::{EncoderSession, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession};
+use crate::runtime::{
+    Fallback, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession, check_precision,
+    open_or_fall_back,
+};
 
 /// Turns a text into token ids.
 pub trait Tokenize: Send + Sync {
@@ -66,6 +69,9 @@ pub struct BundleEncoder {
     pub ort_lib: Option<PathBuf>,
     /// Which execution provider runs the graph.
     pub provider: ProviderChoice,
+    /// Whether the CPU provider may run it in the place of that one, or in a precision that it has no kernels for; if
+    /// `None`, it may not.
+    pub fallback: Option<Fallback>,
     /// Threads of the session.
     pub threads: usize,
 }
@@ -84,7 +90,8 @@ impl BundleEncoder {
     /// Opens the bundle for outputs of its graph, each with as many numbers a text as it must have.
     ///
     /// # Errors
-    /// A graph or tokenizer that cannot be opened, and rows of another length.
+    /// A bundle whose precision is not for the provider, which is found before anything is opened; a graph or tokenizer
+    /// that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         self.open_graph(self.bundle.graph_path(), outputs)
     }
@@ -94,10 +101,11 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+        check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let session = EncoderSession::open_outputs(&runtime, &options, &names)?;
+        let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?;
         for ((name, expected), got) in outputs.iter().zip(session.widths()) {
             if got != *expected {
                 let what = format!("the graph gives {got} numbers a text in `{name}`, bundle.toml says {expected}");

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use half::f16;
+
 use crate::model::{self, Tensor};
 
 use super::onnx::ElementType;
@@ -10,7 +12,8 @@ use super::onnx::ElementType;
 /// Numbers that are held at a time.
 const BLOCK: usize = 1 << 18;
 
-/// A named constant (an ONNX initializer).
+/// A named constant (an ONNX initializer). Where `element` is `Float16`, the values are f32 and rounded as they are
+/// written.
 #[derive(Debug)]
 pub(super) struct Constant<'a> {
     pub name: String,
@@ -47,6 +50,11 @@ pub(super) trait Computed: std::fmt::Debug {
 pub(super) enum Problem {
     Weights(model::Error),
     Io(io::Error),
+    /// A number that f16 can't hold.
+    BeyondHalf {
+        tensor: String,
+        value: f32,
+    },
 }
 
 impl From<io::Error> for Problem {
@@ -80,6 +88,28 @@ impl Constant<'_> {
 
     /// Hands out the values, little-endian, in blocks.
     pub(super) fn stream(&self, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
+        if self.element != ElementType::Float16 {
+            return self.stream_values(scratch, put);
+        }
+        let (mut halves, mut beyond) = (Vec::new(), None);
+        let mut put = |floats: &[u8]| {
+            halves.clear();
+            for float in floats.chunks_exact(size_of::<f32>()) {
+                let value = f32::from_le_bytes(float.try_into().expect("four bytes are an f32"));
+                if value.abs() > f32::from(f16::MAX) {
+                    beyond = Some(value);
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                halves.extend(f16::from_f32(value).to_le_bytes());
+            }
+            put(&halves)
+        };
+        let streamed = self.stream_values(scratch, &mut put);
+        beyond.map_or(streamed, |value| Err(Problem::BeyondHalf { tensor: self.name.clone(), value }))
+    }
+
+    /// Hands out the values as they are held, whatever `element` says.
+    fn stream_values(&self, scratch: &mut Scratch, put: &mut Put<'_>) -> Result<(), Problem> {
         match &self.values {
             Values::Bytes(own) => Ok(put(own)?),
             Values::Stored { tensor, scale } => {
@@ -168,4 +198,57 @@ fn by_distance(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn halves(values: &[f32]) -> Result<Vec<u16>, Problem> {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let constant = Constant {
+            name: "w".to_owned(),
+            element: ElementType::Float16,
+            shape: vec![values.len()],
+            values: Values::Bytes(bytes),
+        };
+        let mut written = Vec::new();
+        constant.stream(&mut Scratch::default(), &mut |bytes| {
+            written.extend(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])));
+            Ok(())
+        })?;
+        assert_eq!(constant.byte_len(), 2 * written.len() as u64);
+        Ok(written)
+    }
+
+    #[test]
+    fn halves_are_those_of_numpy() {
+        // np.array([..], np.float32).astype(np.float16).view(np.uint16)
+        let pairs: [(f32, u16); 13] = [
+            (1.0 / 3.0, 0x3555),
+            (-0.1, 0xae66),
+            (65504.0, 0x7bff),
+            (65503.9, 0x7bff),
+            (1e-8, 0x0),
+            (3e-8, 0x1),
+            (6e-8, 0x1),
+            (6.1e-5, 0x3ff),
+            (1.00048828125, 0x3c00),
+            (1.00146484375, 0x3c02),
+            (2049.0, 0x6800),
+            (2051.0, 0x6802),
+            (-1e-7, 0x8002),
+        ];
+        let (values, expected): (Vec<f32>, Vec<u16>) = pairs.into_iter().unzip();
+        assert_eq!(halves(&values).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_number_beyond_half_precision_is_named_with_its_constant() {
+        let next = f32::from_bits(65504.0_f32.to_bits() + 1);
+        for value in [next, -1e9, f32::INFINITY] {
+            let problem = halves(&[1.0, value, 2e9]).unwrap_err();
+            assert!(matches!(problem, Problem::BeyondHalf { tensor, value: got } if tensor == "w" && got == value));
+        }
+    }
 }

@@ -52,6 +52,14 @@ pub enum Error {
         /// The largest size that is written.
         limit: u64,
     },
+    /// A weight that half precision can't hold.
+    #[error("the constant `{tensor}` holds {value}, in half precision numbers end at 65504")]
+    BeyondHalf {
+        /// The constant's name: that of the checkpoint's tensor.
+        tensor: String,
+        /// The first such number, as it would stand in the graph.
+        value: f32,
+    },
     /// Two heads of a bundle under one name.
     #[error("two heads of the bundle would be called `{head}`")]
     HeadNameTaken {
@@ -107,6 +115,7 @@ impl Error {
         match self {
             Self::Model(error) => error.hint(),
             Self::Foreign(error) => error.hint(),
+            Self::BeyondHalf { .. } => Some("export this checkpoint with `--precision fp32`".to_owned()),
             Self::HeadNameTaken { .. } | Self::ValueNameTaken { .. } => {
                 Some("give the head a name of its own: `--head NAME=FILE`".to_owned())
             }

@@ -15,6 +15,7 @@ use super::Error;
 use super::builder::Graph;
 use super::constants::Problem;
 use super::encoder::{self, Ending};
+use super::half::half;
 use super::plain::plain;
 use super::quantize::QuantizePlan;
 use super::writer::{self, GraphWriter};
@@ -200,7 +201,8 @@ pub(super) fn ending(checkpoint: &Checkpoint, options: &ExportOptions) -> Result
 /// The graph with all that was asked of its numbers.
 fn build<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions, ending: Ending) -> Result<Graph<'c>, Error> {
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
-    Ok(if options.plain { plain(graph) } else { graph })
+    let graph = if options.plain { plain(graph) } else { graph };
+    Ok(if options.precision == Precision::Fp16 { half(graph) } else { graph })
 }
 
 /// Writes `model.onnx`, `tokenizer.json` and, last, `bundle.toml`: the graph by `write_graph`, which gives its hash, and
@@ -262,6 +264,7 @@ pub(super) fn stopped(problem: Problem, path: &Path) -> Error {
     match problem {
         Problem::Weights(error) => Error::Model(error),
         Problem::Io(source) => failed(path)(source),
+        Problem::BeyondHalf { tensor, value } => Error::BeyondHalf { tensor, value },
     }
 }
 

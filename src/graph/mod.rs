@@ -16,6 +16,7 @@ mod feed_forward;
 pub mod foreign;
 mod fuse;
 mod fused_head;
+mod half;
 mod head;
 mod inspect;
 mod kinds;

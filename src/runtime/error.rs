@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use super::provider::ProviderChoice;
 use super::search::{LIBRARY_NAME, Tried};
 
 /// An error of the runtime room.
@@ -86,6 +87,34 @@ pub enum Error {
         name: String,
         /// The names that are accepted.
         known: &'static [&'static str],
+    },
+    /// A word that `--fallback` does not know.
+    #[error("unknown fallback `{word}`, known are: {known}")]
+    UnknownFallback {
+        /// As typed.
+        word: String,
+        /// The words that are accepted.
+        known: String,
+    },
+    /// A bundle in half precision on a provider that has no kernels for it.
+    #[error(
+        "the bundle computes in fp16, and `{provider}` (chosen by `--provider {choice}`) would turn every step into fp32 and back"
+    )]
+    HalfOnCpu {
+        /// ONNX Runtime's name of the provider.
+        provider: &'static str,
+        /// What was asked for.
+        choice: ProviderChoice,
+    },
+    /// An int8 bundle on another provider than the one that it is made for.
+    #[error(
+        "the bundle computes in int8, which is made for `CPUExecutionProvider`; `--provider {choice}` would be slower and give other vectors"
+    )]
+    Int8Elsewhere {
+        /// ONNX Runtime's name of the provider.
+        provider: &'static str,
+        /// What was asked for.
+        choice: ProviderChoice,
     },
     /// A provider that the loaded library is not built with.
     #[error("the loaded ONNX Runtime at `{}` has no `{provider}`", library.display())]
@@ -227,6 +256,14 @@ impl Error {
             }
             Self::ProviderMissing { provider: "OpenVINOExecutionProvider", .. } => {
                 Some("`pip install onnxruntime-openvino`, then name its library with `--ort-lib`".to_owned())
+            }
+            Self::HalfOnCpu { .. } => Some(
+                "export it with `--precision fp32` for this machine, which is faster and exact, or run it all the same \
+                 with `--fallback warn`"
+                    .to_owned(),
+            ),
+            Self::Int8Elsewhere { .. } => {
+                Some("`--provider cpu`, or export it with `--precision fp32` for this provider".to_owned())
             }
             Self::NotPlaced { .. } => Some("export the bundle again, or run it with `--provider cpu`".to_owned()),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),

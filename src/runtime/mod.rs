@@ -7,6 +7,7 @@
 
 mod doctor;
 mod error;
+mod fallback;
 mod library;
 mod machine;
 mod masked_lm;
@@ -18,6 +19,7 @@ mod stub;
 
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
+pub use fallback::{Fallback, check_precision, open_or_fall_back};
 pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use, work_seconds};
 pub use masked_lm::MaskedLmSession;

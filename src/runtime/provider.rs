@@ -13,7 +13,7 @@ use super::error::Error;
 const KNOWN: &[&str] = &["auto", "cpu", "openvino"];
 
 /// ONNX Runtime's own kernels.
-const CPU: &str = "CPUExecutionProvider";
+pub(super) const CPU: &str = "CPUExecutionProvider";
 /// Intel's.
 const OPENVINO: &str = "OpenVINOExecutionProvider";
 

@@ -49,7 +49,8 @@ pub struct Graph {
 impl Graph {
     pub fn open(bundle: &Path, outputs: &[(&str, usize)]) -> Self {
         let bundle = Bundle::open(bundle).unwrap();
-        let encoder = BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, threads: 2 };
+        let encoder =
+            BundleEncoder { bundle, ort_lib: None, provider: ProviderChoice::Cpu, fallback: None, threads: 2 };
         let dim = outputs.iter().map(|(_, width)| width).sum();
         Self { opened: encoder.open_outputs(outputs).unwrap(), dim }
     }

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::graph::ExportOptions;
-use offprint::model::{Pooling, Precision};
+use offprint::model::{Error, Pooling, Precision};
 use offprint::paper::Template;
+use offprint::runtime::Machine;
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::export_onnx::FromOnnxArgs;
 use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
+use super::super::user_error;
 use super::int8::Int8Args;
 use super::quality::QualityArgs;
 
@@ -68,11 +70,14 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "TEMPLATE")]
     pub template: Option<String>,
 
-    /// Number format of the graph: fp32, or int8 for ONNX Runtime's CPU provider
+    /// Number format of the graph: fp32, int8 for ONNX Runtime's CPU provider, or fp16 for GPU providers; bf16 runs on no
+    /// processor
     ///
     /// An int8 graph multiplies with weights in 8-bit integers, scaled row by row, so that a text's vector stays the same
-    /// in any batch. Which matrices are int8 is measured: see --int8-point. What it loses stands in bundle.toml.
-    #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32")]
+    /// in any batch. Which matrices are int8 is measured: see --int8-point. What it loses stands in bundle.toml. In fp16,
+    /// weights and products are in half precision, sums over a text or a row in fp32; half the size. On a processor fp32
+    /// is faster than that.
+    #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32", value_parser = precision)]
     pub precision: Precision,
 
     /// Write the graph for other runtimes: standard operators of opset 17 alone. ONNX Runtime gives the same vectors in
@@ -107,10 +112,40 @@ pub(crate) struct ExportArgs {
 }
 
 impl ExportArgs {
+    /// An error where the graph of another program is to be in other numbers than it is.
+    pub(super) fn check_precision(&self) -> Result<()> {
+        if !self.onnx.is_given() || self.precision == Precision::Fp32 {
+            return Ok(());
+        }
+        Err(user_error(
+            format!(
+                "`--precision {}` is about weights, and `--from-onnx` takes a graph with its numbers",
+                self.precision
+            ),
+            "leave it out, or export the checkpoint behind the graph",
+        ))
+    }
+
     /// What the flags say of the graph's numbers, whatever the checkpoint is.
     pub(super) fn numbers(&self) -> ExportOptions {
         ExportOptions { precision: self.precision, plain: self.plain, ..ExportOptions::new("") }
     }
+}
+
+/// A number format by its word. That of bf16 says why there is no such graph: ONNX Runtime's CPU provider has no kernel
+/// for `MatMul`, `Gemm` or `Add` in it, and its bf16 option for fp32 products is for AArch64 alone.
+fn precision(word: &str) -> Result<Precision, String> {
+    if word != "bf16" {
+        return word.parse().map_err(|error: Error| error.to_string());
+    }
+    let machine = Machine::read();
+    let amx = machine.instruction_sets.iter().any(|set| set == "amx_bf16");
+    let found = if amx { "has AMX for it, which ONNX Runtime leaves unused" } else { "has no AMX for it either" };
+    Err(format!(
+        "ONNX Runtime's CPU provider has no kernels for products of bf16 matrices, and {} {found}; use fp32 on \
+         processors and fp16 on GPU providers",
+        machine.cpu_summary()
+    ))
 }
 
 /// What the flags say goes before what the recipe says, and that before what the checkpoint says.

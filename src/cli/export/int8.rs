@@ -46,16 +46,16 @@ pub(crate) struct Int8Args {
 }
 
 impl Int8Args {
-    /// An error where a flag is given that says something of an int8 graph, and the graph is another; or where there can
-    /// be no int8 graph.
-    pub(super) fn check(&self, precision: Precision, others: [(&'static str, bool); 2]) -> Result<()> {
+    /// An error where a flag is given that says something of an int8 graph, and the graph is another; or where an int8 graph
+    /// is asked for and `plain` ones as well.
+    pub(super) fn check(&self, precision: Precision, plain: bool) -> Result<()> {
         if precision == Precision::Int8 {
-            return match others.iter().find(|(_, given)| *given) {
-                Some((flag, _)) => Err(user_error(
-                    format!("`--precision int8` is given with `{flag}`, and int8 graphs are made of weights for ONNX Runtime's CPU provider"),
-                    format!("leave `{flag}` out, or `--precision int8`"),
+            return match plain {
+                true => Err(user_error(
+                    "`--plain` is given with `--precision int8`, and int8 graphs are for ONNX Runtime's CPU provider alone",
+                    "leave one of the two out",
                 )),
-                None => Ok(()),
+                false => Ok(()),
             };
         }
         let flags = [("--calibrate", !self.calibrate.is_empty()), ("--int8-point", self.int8_point.is_some())];

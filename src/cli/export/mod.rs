@@ -29,10 +29,11 @@ pub(crate) use quality::{Asked, Original, as_flag};
 pub(crate) use tell::head_in_graph;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
+    args.check_precision()?;
     refuse_foreign_folder(&args.output)?;
     // The new graph will be run: better said before a download than after it.
     OnnxRuntime::find(args.ort_lib.as_deref())?;
-    args.int8.check(args.precision, [("--from-onnx", args.onnx.is_given()), ("--plain", args.plain)])?;
+    args.int8.check(args.precision, args.plain)?;
     let asked = Asked::new(&args.quality, &args.corpus, !args.int8.calibrate.is_empty())?;
     if !args.onnx.is_given() {
         asked.check_comparable(&original(&args.numbers()))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use offprint::encode::EncoderCheck;
-use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Quality, Task};
+use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Precision, Quality, Task};
 use serde_json::json;
 
 use super::super::Status;
@@ -24,6 +24,11 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
             }
             manifest.int8.iter().for_each(int8_words::tell);
             manifest.quality.iter().for_each(quality);
+            if manifest.precision == Precision::Fp16 {
+                remark(
+                    "note: the bundle is for GPU providers; on the CPU provider, which checked it, `--fallback warn` runs it",
+                );
+            }
             Status::Done
         }
         Outcome::Worse { quality: measured, int8, failures } => {

@@ -9,7 +9,7 @@ use offprint::encode::BundleEncoder;
 use offprint::evaluate::{FusedAgreement, fused_agreement};
 use offprint::heads::Head;
 use offprint::model::Bundle;
-use offprint::runtime::ProviderChoice;
+use offprint::runtime::{Fallback, ProviderChoice};
 
 use super::super::Status;
 use super::super::export::{run_to_end, this_program};
@@ -36,7 +36,8 @@ pub(crate) struct FuseCheckArgs {
 pub(crate) fn run(args: &FuseCheckArgs) -> Result<Status> {
     let open = |folder: &Path| {
         let bundle = Bundle::open(folder)?;
-        Ok(BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider: ProviderChoice::Cpu, threads: 1 })
+        let (provider, fallback) = (ProviderChoice::Cpu, Some(Fallback::Allow));
+        Ok(BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, fallback, threads: 1 })
     };
     let [plain, fused]: [Result<BundleEncoder>; 2] = [&args.bundle, &args.fused].map(|folder| open(folder));
     let heads = args.heads.iter().map(|file| Ok(Head::load(file)?)).collect::<Result<Vec<_>>>()?;

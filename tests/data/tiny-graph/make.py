@@ -8,6 +8,7 @@ log.onnx        the same, then the logarithm: a text of ids that are 0 alone giv
 no_mask.onnx    takes `input_ids` alone
 free_dim.onnx   gives embeddings as long as the text: ids times mask
 two_rows.onnx   gives twice as many rows as it was asked for
+bf16.onnx       multiplies token vectors with a bfloat16 matrix, for which the CPU provider has no kernel
 
 Two that take the ids of tests/data/tiny-bert (random table, 128 ids, 24 values) and break the promise that a vector
 depends on its text alone:
@@ -88,3 +89,11 @@ quantised[1:1] = [
 ]
 write("per_tensor.onnx", quantised, dim=24, constants=[last], table=RANDOM)
 write("sum32.onnx", mean("sentence_embedding", kind=TensorProto.FLOAT), dim=24, constants=[last], table=RANDOM)
+matrix = helper.make_tensor("matrix", TensorProto.BFLOAT16, [DIM, DIM], np.eye(DIM).flatten())
+brain = mean("sentence_embedding", tokens="product")
+brain[1:1] = [
+    helper.make_node("Cast", ["tokens"], ["brain"], to=TensorProto.BFLOAT16),
+    helper.make_node("MatMul", ["brain", "matrix"], ["brain_product"]),
+    helper.make_node("Cast", ["brain_product"], ["product"], to=TensorProto.FLOAT),
+]
+write("bf16.onnx", brain, constants=[last, matrix])
