@@ -48,9 +48,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let stop = Stop::on_signals()?;
     let ort_lib = args.ort_lib.as_deref();
     let int8 = match options.precision {
-        Precision::Int8 => {
-            Some(Int8Export::new(&options, (&args.int8, &args.corpus), &asked, (ort_lib, &stop))?)
-        }
+        Precision::Int8 => Some(Int8Export::new(&options, (&args.int8, &args.corpus), &asked, (ort_lib, &stop))?),
         _ => None,
     };
     let new = NewBundle {
