@@ -194,9 +194,7 @@ impl Error {
             Self::MaxLengthTooShort { special, .. } => {
                 Some(format!("export the bundle with `--max-length` {} or more", special + 1))
             }
-            Self::FewCalibrationTexts { .. } => {
-                Some("take a larger corpus: a few hundred papers are enough".into())
-            }
+            Self::FewCalibrationTexts { .. } => Some("take a larger corpus: a few hundred papers are enough".into()),
             Self::FewHeldOutTexts { .. } => Some("take other papers for `--check` than for `--calibrate`".into()),
             Self::NoMask { mask } => {
                 Some(format!("write `{mask}` where a word is to be guessed, as in \"the {mask} of a protein\""))

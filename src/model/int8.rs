@@ -167,7 +167,10 @@ mod tests {
             vec![group("int8"), group("int8"), group("int8")],
         ] {
             let (field, _, expected) = Int8 { groups, ..record() }.problem().unwrap();
-            assert_eq!((field.as_str(), expected.as_str()), ("int8.group.precision", "`int8` for the first 2 groups and for no other"));
+            assert_eq!(
+                (field.as_str(), expected.as_str()),
+                ("int8.group.precision", "`int8` for the first 2 groups and for no other")
+            );
         }
     }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::head;
 use super::{
-    Error, Fingerprint, GraphHead, Identity, Int8, Pooling, Precision, Quality, SENTENCE_EMBEDDING, architectures, files,
+    Error, Fingerprint, GraphHead, Identity, Int8, Pooling, Precision, Quality, SENTENCE_EMBEDDING, architectures,
+    files,
 };
 
 /// The version of `bundle.toml` that is written and read.

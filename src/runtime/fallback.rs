@@ -117,7 +117,10 @@ mod tests {
             let expected = "the bundle computes in int8, which is made for `CPUExecutionProvider`; `--provider openvino` \
                             would be slower and give other vectors";
             assert_eq!(error.to_string(), expected);
-            assert_eq!(error.hint().unwrap(), "`--provider cpu`, or export it with `--precision fp32` for this provider");
+            assert_eq!(
+                error.hint().unwrap(),
+                "`--provider cpu`, or export it with `--precision fp32` for this provider"
+            );
         }
     }
 

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use offprint::encode::calibrate::{CalibrationText, CalibrationTexts, Choice, Cosines, OrderedGroup, Point, PointName, Wanted, choose};
+use offprint::encode::calibrate::{
+    CalibrationText, CalibrationTexts, Choice, Cosines, OrderedGroup, Point, PointName, Wanted, choose,
+};
 use offprint::evaluate::LabelledText;
 use offprint::graph::quantize::{InputStatistics, Matrix, MatrixPlan, WeightReach, write_calibration};
 use offprint::graph::{ExportOptions, write_bundle};
@@ -16,14 +18,14 @@ use offprint::model::{Calibration, HeadQuality, Int8, Int8Group, Int8Point, Mani
 use offprint::paper::{Corpus, Template};
 
 use super::super::calibrate::{Answer, Ask};
-use super::super::corpus_args::CorpusArgs;
+use super::super::corpus_args::{CorpusArgs, names_of};
 use super::super::say::remark;
 use super::super::signals::Stop;
 use super::super::user_error;
 use super::child::this_program;
 use super::dialog::Dialog;
 use super::judge::{Candidates, Counts, GraphJudge, Group};
-use super::quality::{Asked, BUILT_IN, names_of, texts_of};
+use super::quality::{Asked, BUILT_IN, texts_of};
 
 /// The least cosine of the default point where nothing else is asked.
 const LEAST_COSINE: f64 = 0.998;
@@ -172,12 +174,11 @@ impl<'a> Int8Export<'a> {
             texts: texts.observed.len() as u64,
             held_out: texts.held_out.len() as u64,
         };
-        let labelled = |held_out: CalibrationText| LabelledText {
-            text: held_out.text,
-            labels: held_out.label.and_then(texts_of),
-        };
+        let labelled =
+            |held_out: CalibrationText| LabelledText { text: held_out.text, labels: held_out.label.and_then(texts_of) };
         let held_out = texts.held_out.into_iter().map(labelled).collect();
-        let Answer::Ready { provider, onnxruntime, cpu } = dialog.ask(&Ask::Texts { observed: texts.observed, held_out })?
+        let Answer::Ready { provider, onnxruntime, cpu } =
+            dialog.ask(&Ask::Texts { observed: texts.observed, held_out })?
         else {
             bail!("the calibration answered another question");
         };
@@ -197,13 +198,18 @@ impl<'a> Int8Export<'a> {
     /// Why there is no bundle.
     fn not_reached(&self, choice: &Choice, report: Int8) -> NotReached {
         let target = self.wanted.point.target(self.wanted.least);
-        let best = choice.curve.iter().map(|point| point.cosines).fold(Cosines { min: -1.0, mean: -1.0 }, |best, cosines| {
-            Cosines { min: best.min.max(cosines.min), mean: best.mean.max(cosines.mean) }
-        });
+        let best =
+            choice.curve.iter().map(|point| point.cosines).fold(Cosines { min: -1.0, mean: -1.0 }, |best, cosines| {
+                Cosines { min: best.min.max(cosines.min), mean: best.mean.max(cosines.mean) }
+            });
         let failure = format!(
             "the int8 point `{}` has to have a least cosine of {} and a mean of {} on the held-out texts, with a reserve; \
              the best that was measured are {:.6} and {:.6}",
-            self.wanted.point.name(), short(target.min), short(target.mean), best.min, best.mean
+            self.wanted.point.name(),
+            short(target.min),
+            short(target.mean),
+            best.min,
+            best.mean
         );
         NotReached { failures: vec![failure], report: Box::new(report) }
     }

@@ -19,7 +19,13 @@ pub(crate) fn lines(int8: &Int8) -> Vec<String> {
     let calibration = &int8.calibration;
     let mut lines = vec![format!(
         "int8: ranges from {} texts ({}), figures from {} others; integers of weights: {}; ONNX Runtime {}, {}, {}",
-        calibration.texts, calibration.corpus, calibration.held_out, int8.weights, int8.onnxruntime, int8.provider, int8.cpu
+        calibration.texts,
+        calibration.corpus,
+        calibration.held_out,
+        int8.weights,
+        int8.onnxruntime,
+        int8.provider,
+        int8.cpu
     )];
     lines.extend(int8.curve.iter().map(|point| of_point(point, &int8.point)));
     let kept: Vec<String> = int8.groups.iter().filter(|group| group.precision != "int8").map(of_group).collect();
@@ -32,9 +38,11 @@ pub(crate) fn lines(int8: &Int8) -> Vec<String> {
 fn of_point(point: &Int8Point, chosen: &str) -> String {
     let mark = if point.names.iter().any(|name| name == chosen) { "*" } else { " " };
     let names = if point.names.is_empty() { "-".to_owned() } else { point.names.join(", ") };
-    let f1 = point.head.as_ref().and_then(|head| head.f1.as_ref()).map_or_else(String::new, |f1| {
-        format!(", macro-F1 {:.4} (fp32 {:.4})", f1.macro_new, f1.macro_original)
-    });
+    let f1 = point
+        .head
+        .as_ref()
+        .and_then(|head| head.f1.as_ref())
+        .map_or_else(String::new, |f1| format!(", macro-F1 {:.4} (fp32 {:.4})", f1.macro_new, f1.macro_original));
     format!(
         "{mark} {names}: {:.0} % of the products int8, {:.2} x the papers/s of fp32, cosine least {}, mean {}{f1}",
         point.share * 100.0,
@@ -55,7 +63,11 @@ pub(crate) fn of_group(group: &Int8Group) -> String {
     let shared = first.as_bytes()[..shared].iter().rposition(|byte| *byte == b'.').map_or(0, |point| point + 1);
     match others {
         [] => (*first).to_owned(),
-        _ => format!("{}{{{}}}", &first[..shared], names.iter().map(|name| &name[shared..]).collect::<Vec<_>>().join(",")),
+        _ => format!(
+            "{}{{{}}}",
+            &first[..shared],
+            names.iter().map(|name| &name[shared..]).collect::<Vec<_>>().join(",")
+        ),
     }
 }
 

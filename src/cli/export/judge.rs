@@ -103,8 +103,7 @@ impl<'j, 'd> GraphJudge<'j, 'd> {
 
     /// Writes the graph, asks, and removes the graph.
     fn ask(&mut self, groups: &[usize], ask: impl FnOnce(PathBuf) -> Ask) -> Result<Answer> {
-        let options =
-            ExportOptions { quantize: Some(self.candidates.plan(groups)), ..self.options.clone() };
+        let options = ExportOptions { quantize: Some(self.candidates.plan(groups)), ..self.options.clone() };
         write_graph(&options, &self.graph)?;
         let answer = self.dialog.ask(&ask(self.graph.clone()))?;
         for file in [self.graph.clone(), self.graph.with_file_name(data_name(&self.graph))] {
@@ -156,7 +155,10 @@ impl Judge for GraphJudge<'_, '_> {
             bail!("the calibration answered another question");
         };
         self.heads.extend(head.map(|head| (groups.len(), head)));
-        self.advance(self.counts.together, &format!("int8  {} of {} groups", groups.len(), self.candidates.groups.len()));
+        self.advance(
+            self.counts.together,
+            &format!("int8  {} of {} groups", groups.len(), self.candidates.groups.len()),
+        );
         Ok(cosines)
     }
 

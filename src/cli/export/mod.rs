@@ -24,6 +24,7 @@ use int8::Int8Export;
 
 pub(crate) use args::ExportArgs;
 pub(crate) use child::{run_to_end, this_program};
+pub(crate) use int8_words::{lines as int8_lines, of_group as int8_group};
 pub(crate) use publish::{NewBundle, Outcome, refuse_foreign_folder};
 pub(crate) use quality::{Asked, Original, as_flag};
 pub(crate) use tell::head_in_graph;
@@ -48,9 +49,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status> {
     let stop = Stop::on_signals()?;
     let ort_lib = args.ort_lib.as_deref();
     let int8 = match options.precision {
-        Precision::Int8 => {
-            Some(Int8Export::new(&options, (&args.int8, &args.corpus), &asked, (ort_lib, &stop))?)
-        }
+        Precision::Int8 => Some(Int8Export::new(&options, (&args.int8, &args.corpus), &asked, (ort_lib, &stop))?),
         _ => None,
     };
     let new = NewBundle {

@@ -58,7 +58,9 @@ impl CalibrationTexts {
         let beside = if others.is_some() { 0 } else { HELD_OUT };
         let own = match observed {
             Some(corpus) => sample(corpus, "--calibrate", OBSERVED + beside)?,
-            None => comparison_texts(max_length).into_iter().map(|text| CalibrationText { text, label: None }).collect(),
+            None => {
+                comparison_texts(max_length).into_iter().map(|text| CalibrationText { text, label: None }).collect()
+            }
         };
         let Some(others) = others else { return Ok(Self::halved(own)) };
         let observed: Vec<String> = own.into_iter().map(|own| own.text).collect();

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use super::{Cosines, Error};
+use crate::cache::PartOrigin;
 use crate::encode::composition::Composition;
 use crate::encode::invariance::{Meter, Subject, Threaded, cosine};
 use crate::encode::{BundleEncoder, OpenEncoder, OpenedEncoder, TokenBudget};
-use crate::cache::PartOrigin;
 use crate::model::SENTENCE_EMBEDDING;
 use crate::runtime::{EmbeddingMatrix, work_seconds};
 
