@@ -129,11 +129,14 @@ fn a_point_that_is_not_good_enough_is_status_1_and_leaves_nothing() {
     place.write("papers.jsonl", papers());
     // No point of the curve reaches it.
     let said = export(&place, "int8", &["--precision", "int8", "--min-cosine", "1"], 1);
-    said.expect(&["error: the new bundle is worse than was asked; nothing was written\n  cause: the int8 point `default`"]);
+    said.expect(&[
+        "error: the new bundle is worse than was asked; nothing was written\n  cause: the int8 point `default`",
+    ]);
     said.expect(&["has to have a least cosine of 1 and a mean of 1", "the best that was measured are 0."]);
     assert_eq!(left(&place), ["papers.jsonl"]);
     // A point was named, and the comparison with the original finds it too bad.
-    let flags = ["--precision", "int8", "--int8-point", "all", "--check", "papers.jsonl", "--min-cosine", "1", "--json"];
+    let flags =
+        ["--precision", "int8", "--int8-point", "all", "--check", "papers.jsonl", "--min-cosine", "1", "--json"];
     let said = export(&place, "int8", &flags, 1);
     said.expect(&["cause: the least cosine with the original is 0.", "expected 1 or more (`--min-cosine`)"]);
     let json = said.json();
@@ -184,9 +187,18 @@ fn flags_that_mean_nothing_are_refused() {
     let place = Workplace::new();
     place.write("papers.jsonl", papers());
     for (flags, parts) in [
-        (&["--calibrate", "papers.jsonl"][..], ["error: `--calibrate` is given, and the graph is fp32", "hint: `--precision int8`"]),
-        (&["--int8-point", "fast"], ["error: `--int8-point` is given, and the graph is fp32", "hint: `--precision int8`"]),
-        (&["--precision", "int8", "--int8-point", "slow"], ["unknown int8 point `slow`", "careful, default, fast, all"]),
+        (
+            &["--calibrate", "papers.jsonl"][..],
+            ["error: `--calibrate` is given, and the graph is fp32", "hint: `--precision int8`"],
+        ),
+        (
+            &["--int8-point", "fast"],
+            ["error: `--int8-point` is given, and the graph is fp32", "hint: `--precision int8`"],
+        ),
+        (
+            &["--precision", "int8", "--int8-point", "slow"],
+            ["unknown int8 point `slow`", "careful, default, fast, all"],
+        ),
         (&["--precision", "int8", "--plain"], ["error: `--plain` is given with `--precision int8`", "hint: leave one"]),
     ] {
         export(&place, "int8", flags, 2).expect(&parts);
@@ -202,7 +214,9 @@ fn another_provider_refuses_an_int8_bundle() {
     for fallback in ["error", "warn"] {
         let args = ["embed", "--model", "int8", "papers.jsonl", "--provider", "openvino", "--fallback", fallback];
         let said = place.run(&args, 2);
-        said.expect(&["error: the bundle computes in int8, which is made for `CPUExecutionProvider`; `--provider openvino`"]);
+        said.expect(&[
+            "error: the bundle computes in int8, which is made for `CPUExecutionProvider`; `--provider openvino`",
+        ]);
         said.expect(&["hint: `--provider cpu`, or export it with `--precision fp32` for this provider"]);
     }
 }

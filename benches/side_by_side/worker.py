@@ -137,7 +137,8 @@ def quantize(peer, folder):
         from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
         kind = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
-        ORTQuantizer.from_pretrained(Path(folder, "onnx"), file_name="model.onnx").quantize(Path(folder, "onnx"), kind)
+        quantizer = ORTQuantizer.from_pretrained(Path(folder, "onnx"), file_name="model.onnx")
+        quantizer.quantize(quantization_config=kind, save_dir=Path(folder, "onnx"))
     else:
         from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 

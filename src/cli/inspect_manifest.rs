@@ -31,16 +31,14 @@ fn describe_int8(int8: &Int8) -> String {
         let _ = writeln!(text, "{}", one_line(&line));
     }
     text += "  products by precision, and what each costs where it alone is int8\n";
-    let fact = |group: &Int8Group| {
-        let (min, mean) = (group.cosine_min, group.cosine_mean);
-        let cost = format!(
-            "{:5.2} %  cosine least {min:.6}, mean {mean:.6}  {}",
-            group.share * 100.0,
-            export::int8_group(group)
-        );
-        (group.precision.as_str(), cost)
-    };
-    text + &list(&int8.groups.iter().map(fact).collect::<Vec<_>>())
+    text + &list(&int8.groups.iter().map(of_group).collect::<Vec<_>>())
+}
+
+fn of_group(group: &Int8Group) -> (&str, String) {
+    let Int8Group { share, cosine_min, cosine_mean, .. } = group;
+    let names = export::int8_group(group);
+    let cost = format!("{:5.2} %  cosine least {cosine_min:.6}, mean {cosine_mean:.6}  {names}", share * 100.0);
+    (&group.precision, cost)
 }
 
 fn facts(manifest: &Manifest, found: &Found) -> Vec<(&'static str, String)> {

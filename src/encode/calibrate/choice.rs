@@ -14,6 +14,9 @@ use crate::model;
 /// thousands.
 const RESERVE: f64 = 1.25;
 
+/// How many times as fast a point has to be as another before the difference is more than noise.
+const FASTER: f64 = 1.03;
+
 /// Points of a curve, at the least, where there are as many groups.
 const LEAST_POINTS: usize = 3;
 
@@ -241,7 +244,7 @@ fn prefer_faster(curve: &mut [Point], least: f64) {
         let Some(holder) = curve.iter().position(|point| point.names.contains(&name)) else { continue };
         let reaching = (0..=holder).filter(|&at| reaches(curve[at].cosines, name.target(least)));
         let Some(best) = reaching.max_by(|&a, &b| curve[a].speed.total_cmp(&curve[b].speed)) else { continue };
-        if curve[best].speed > curve[holder].speed {
+        if curve[best].speed > curve[holder].speed * FASTER {
             curve[holder].names.retain(|other| *other != name);
             curve[best].names.push(name);
             curve[best].names.sort_unstable();
