@@ -17,7 +17,7 @@ use super::constants::Problem;
 use super::encoder::{self, Ending};
 use super::half::half;
 use super::plain::plain;
-use super::quantize::QuantizePlan;
+use super::quantize::{QuantizePlan, Stopped, quantize};
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
@@ -202,7 +202,26 @@ pub(super) fn ending(checkpoint: &Checkpoint, options: &ExportOptions) -> Result
 fn build<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions, ending: Ending) -> Result<Graph<'c>, Error> {
     let graph = encoder::build(checkpoint.config(), checkpoint.weights(), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
-    Ok(if options.precision == Precision::Fp16 { half(graph) } else { graph })
+    let graph = if options.precision == Precision::Fp16 { half(graph) } else { graph };
+    match &options.quantize {
+        Some(plan) => quantize(graph, plan).map_err(|stopped| unplanned(stopped, &options.checkpoint)),
+        None => Ok(graph),
+    }
+}
+
+/// The graph in fp32, before anything was asked of its numbers.
+pub(super) fn original<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<Graph<'c>, Error> {
+    Ok(encoder::build(checkpoint.config(), checkpoint.weights(), ending(checkpoint, options)?)?)
+}
+
+fn unplanned(stopped: Stopped, checkpoint: &Path) -> Error {
+    let folder = checkpoint.to_owned();
+    match stopped {
+        Stopped::UnknownMatrix(matrix) => Error::UnknownMatrix { folder, matrix },
+        Stopped::Length { matrix, list, got, expected } => Error::PlanLength { matrix, list, got, expected },
+        Stopped::Number { matrix, list, value } => Error::PlanNumber { matrix, list, value },
+        Stopped::Read(problem) => self::stopped(problem, checkpoint),
+    }
 }
 
 /// Writes `model.onnx`, `tokenizer.json` and, last, `bundle.toml`: the graph by `write_graph`, which gives its hash, and

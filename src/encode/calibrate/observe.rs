@@ -38,12 +38,7 @@ pub struct Seen {
 ///
 /// # Errors
 /// A graph or tokenizer that cannot be opened or run, and numbers that aren't finite.
-pub fn observe(
-    bundle: &BundleEncoder,
-    graph: &Path,
-    watched: &[Watched],
-    texts: &[&str],
-) -> Result<Vec<Seen>, Error> {
+pub fn observe(bundle: &BundleEncoder, graph: &Path, watched: &[Watched], texts: &[&str]) -> Result<Vec<Seen>, Error> {
     let runtime = OnnxRuntime::load(bundle.ort_lib.as_deref())?;
     let options = SessionOptions { graph: graph.to_owned(), provider: bundle.provider, threads: bundle.threads };
     let mut session = ProbeSession::open(&runtime, &options)?;

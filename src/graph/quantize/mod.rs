@@ -2,8 +2,13 @@
 //! that carries it out; runs nothing and chooses nothing. Invariant: a row's bits depend on that row alone, so that an
 //! embedding never depends on the texts beside it.
 
+mod calibration;
+mod pass;
 mod plan;
-mod stub;
+mod products;
+mod weights;
 
+pub use calibration::{Matrix, write_calibration};
+pub(super) use pass::{RUNTIME_DOMAIN, Stopped, quantize};
 pub use plan::{InputStatistics, MatrixPlan, QuantizePlan, RowScale, WeightReach};
-pub use stub::{Matrix, write_calibration};
+pub(super) use weights::Integers;
