@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use offprint::encode::calibrate::{
-    CalibrationText, CalibrationTexts, Choice, Cosines, OrderedGroup, Point, PointName, Wanted, choose,
+    CalibrationText, CalibrationTexts, Choice, Cosines, OrderedGroup, Point, PointName, Seen, Wanted, Watched, choose,
 };
 use offprint::evaluate::LabelledText;
 use offprint::graph::quantize::{InputStatistics, Matrix, MatrixPlan, WeightReach, write_calibration};
