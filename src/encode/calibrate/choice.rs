@@ -148,7 +148,7 @@ pub fn choose<J: Judge>(works: &[f64], wanted: Wanted, judge: &mut J) -> Result<
     for group in 0..works.len() {
         order.push(OrderedGroup { group, alone: judge.alone(group)? });
     }
-    let price = |of: &OrderedGroup| (1.0 - of.alone.mean) / works[of.group].max(f64::MIN_POSITIVE);
+    let price = |of: &OrderedGroup| loss(of.alone) / works[of.group].max(f64::MIN_POSITIVE);
     order.sort_by(|a, b| price(a).total_cmp(&price(b)).then(a.group.cmp(&b.group)));
     let groups: Vec<usize> = order.iter().map(|of| of.group).collect();
     let mut search = Search { groups, known: BTreeMap::new(), judge };
@@ -173,6 +173,11 @@ pub fn choose<J: Judge>(works: &[f64], wanted: Wanted, judge: &mut J) -> Result<
     prefer_faster(&mut curve, wanted.least);
     let chosen = curve.iter().position(|point| point.names.contains(&wanted.point));
     Ok(Choice { order, curve, chosen })
+}
+
+/// What a group takes of that which may be lost: by its worst text or by the mean, whichever is reached first.
+fn loss(cosines: Cosines) -> f64 {
+    ((1.0 - cosines.min) * RESERVE).max((1.0 - cosines.mean) * 2.0)
 }
 
 /// Whether cosines of a sample are good enough to promise `target` of all texts.
