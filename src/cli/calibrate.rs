@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use offprint::encode::calibrate::{CandidateEncoder, Cosines, ObservedGraph, Trial, observe};
+use offprint::encode::calibrate::{CandidateEncoder, Cosines, Seen, Trial, Watched, observe};
 use offprint::encode::{BundleEncoder, Threaded, TokenBudget};
 use offprint::evaluate::{LabelledText, head_quality};
 use offprint::heads::Head;
@@ -44,8 +44,8 @@ pub(crate) struct CalibrateArgs {
 pub(crate) enum Ask {
     /// The texts that are observed, and those on which candidates are compared.
     Texts { observed: Vec<String>, held_out: Vec<LabelledText> },
-    /// The lowest and the highest number of each channel for these pairs of outputs of a graph.
-    Observe { graph: PathBuf, outputs: Vec<(String, String)> },
+    /// What is seen before matrices on the observed texts.
+    Observe { graph: PathBuf, watched: Vec<Watched> },
     /// What a graph's vectors lose on the first so many texts.
     Compare { graph: PathBuf, texts: usize },
     /// What its answers lose, too, on all texts.
@@ -60,8 +60,8 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     /// The original has been run on the texts.
     Ready { provider: String, onnxruntime: String, cpu: String },
-    /// For each pair of outputs.
-    Observed(Vec<(Vec<f32>, Vec<f32>)>),
+    /// For each matrix.
+    Observed(Vec<Seen>),
     /// The cosines, and what the head loses, if there is one and it was asked for.
     Compared(Cosines, Option<HeadQuality>),
     /// Papers a second as a multiple of the original's.
@@ -110,10 +110,9 @@ impl Bench {
     fn answer(&mut self, ask: Ask) -> Result<Answer> {
         match ask {
             Ask::Texts { observed, held_out } => self.take(observed, held_out),
-            Ask::Observe { graph, outputs } => {
-                let observed = ObservedGraph { graph: &graph, outputs: &outputs };
+            Ask::Observe { graph, watched } => {
                 let texts: Vec<&str> = self.observed.iter().map(String::as_str).collect();
-                Ok(Answer::Observed(observe(&self.original, observed, &texts)?))
+                Ok(Answer::Observed(observe(&self.original, &graph, &watched, &texts)?))
             }
             Ask::Compare { graph, texts } => {
                 let trial = self.trial()?;

@@ -1,5 +1,7 @@
 //! Flags that say what a corpus is and which of its fields mean what; the same on every command that reads one.
 
+use std::path::Path;
+
 use anyhow::Result;
 use clap::Args;
 use offprint::paper::{self, Corpus, CorpusOptions, FieldMap, InputFormat, Schema, Shard};
@@ -133,4 +135,13 @@ impl CorpusArgs {
         };
         Corpus::open(inputs, options)
     }
+}
+
+/// The names of the files of a corpus, without the folders they lie in.
+pub(crate) fn names_of(inputs: &[String]) -> String {
+    let name = |input: &String| match Path::new(input).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => input.clone(),
+    };
+    inputs.iter().map(name).collect::<Vec<_>>().join(" ")
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use offprint::encode::calibrate::{
-    CalibrationText, CalibrationTexts, Choice, Cosines, OrderedGroup, Point, PointName, Wanted, choose,
+    CalibrationText, CalibrationTexts, Choice, Cosines, OrderedGroup, Point, PointName, Seen, Wanted, Watched, choose,
 };
 use offprint::evaluate::LabelledText;
 use offprint::graph::quantize::{InputStatistics, Matrix, MatrixPlan, WeightReach, write_calibration};
@@ -18,17 +18,20 @@ use offprint::model::{Calibration, HeadQuality, Int8, Int8Group, Int8Point, Mani
 use offprint::paper::{Corpus, Template};
 
 use super::super::calibrate::{Answer, Ask};
-use super::super::corpus_args::CorpusArgs;
+use super::super::corpus_args::{CorpusArgs, names_of};
 use super::super::say::remark;
 use super::super::signals::Stop;
 use super::super::user_error;
 use super::child::this_program;
 use super::dialog::Dialog;
 use super::judge::{Candidates, Counts, GraphJudge, Group};
-use super::quality::{Asked, BUILT_IN, names_of, texts_of};
+use super::quality::{Asked, BUILT_IN, texts_of};
 
 /// The least cosine of the default point where nothing else is asked.
 const LEAST_COSINE: f64 = 0.998;
+
+/// Tokens of a text by and large: a matrix that multiplies one row for each text does so much less.
+const TOKENS: f64 = 128.0;
 
 /// How an int8 graph is made.
 #[derive(Debug, Clone, Default, Args)]
@@ -222,14 +225,20 @@ fn short(bound: f64) -> f64 {
 
 /// Has the graph's matrices observed, and makes a plan for each.
 fn observe(dialog: &mut Dialog<'_>, matrices: Vec<Matrix>, graph: &Path) -> Result<Candidates> {
-    let outputs = matrices.iter().map(|matrix| (matrix.lowest.clone(), matrix.highest.clone())).collect();
-    let Answer::Observed(ranges) = dialog.ask(&Ask::Observe { graph: graph.to_owned(), outputs })? else {
+    let watched = |matrix: &Matrix| Watched {
+        lowest: matrix.lowest.clone(),
+        highest: matrix.highest.clone(),
+        mean: matrix.mean.clone(),
+        per_token: matrix.per_token,
+    };
+    let watched = matrices.iter().map(watched).collect();
+    let Answer::Observed(seen) = dialog.ask(&Ask::Observe { graph: graph.to_owned(), watched })? else {
         bail!("the calibration answered another question");
     };
-    let plan = |(matrix, (lowest, highest)): (&Matrix, (Vec<f32>, Vec<f32>))| {
-        MatrixPlan::from_statistics(matrix, &InputStatistics { lowest, highest, mean: Vec::new() })
+    let plan = |(matrix, Seen { lowest, highest, mean }): (&Matrix, Seen)| {
+        MatrixPlan::from_statistics(matrix, &InputStatistics { lowest, highest, mean })
     };
-    let plans = matrices.iter().zip(ranges).map(plan).collect();
+    let plans = matrices.iter().zip(seen).map(plan).collect();
     Ok(Candidates { groups: grouped(&matrices), matrices, plans, reach: WeightReach::of_this_machine() })
 }
 
@@ -237,7 +246,8 @@ fn observe(dialog: &mut Dialog<'_>, matrices: Vec<Matrix>, graph: &Path) -> Resu
 fn grouped(matrices: &[Matrix]) -> Vec<Group> {
     let mut groups: Vec<(&str, Group)> = Vec::new();
     for (number, matrix) in matrices.iter().enumerate() {
-        let work = (matrix.inputs * matrix.outputs) as f64;
+        let rows = if matrix.per_token { 1.0 } else { 1.0 / TOKENS };
+        let work = (matrix.inputs * matrix.outputs) as f64 * rows;
         match groups.iter_mut().find(|(input, _)| *input == matrix.input) {
             Some((_, group)) => {
                 group.matrices.push(number);

@@ -20,7 +20,7 @@ use offprint::heads::Head;
 use offprint::model::{Bundle, Manifest, Quality, Task};
 use offprint::paper::{self, Corpus, LABEL_SEPARATOR, Label, LabelKind, Rejection, Row, Template};
 
-use super::super::corpus_args::CorpusArgs;
+use super::super::corpus_args::{CorpusArgs, names_of};
 use super::super::say::remark;
 use super::super::self_check::common_heads;
 use super::super::train::text_source_of;
@@ -367,15 +367,6 @@ fn read_ahead(corpus: Corpus) -> (Receiver<RowRead>, JoinHandle<()>) {
         }
     });
     (rows, reader)
-}
-
-/// The names of the files of a corpus, without the folders they lie in.
-pub(super) fn names_of(inputs: &[String]) -> String {
-    let name = |input: &String| match Path::new(input).file_name() {
-        Some(name) => name.to_string_lossy().into_owned(),
-        None => input.clone(),
-    };
-    inputs.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
 /// The label or labels; numbers are none.

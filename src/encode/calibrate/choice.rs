@@ -14,6 +14,9 @@ use crate::model;
 /// thousands.
 const RESERVE: f64 = 1.25;
 
+/// How many times as fast a point has to be as another before the difference is more than noise.
+const FASTER: f64 = 1.03;
+
 /// Points of a curve, at the least, where there are as many groups.
 const LEAST_POINTS: usize = 3;
 
@@ -145,7 +148,7 @@ pub fn choose<J: Judge>(works: &[f64], wanted: Wanted, judge: &mut J) -> Result<
     for group in 0..works.len() {
         order.push(OrderedGroup { group, alone: judge.alone(group)? });
     }
-    let price = |of: &OrderedGroup| (1.0 - of.alone.mean) / works[of.group].max(f64::MIN_POSITIVE);
+    let price = |of: &OrderedGroup| loss(of.alone) / works[of.group].max(f64::MIN_POSITIVE);
     order.sort_by(|a, b| price(a).total_cmp(&price(b)).then(a.group.cmp(&b.group)));
     let groups: Vec<usize> = order.iter().map(|of| of.group).collect();
     let mut search = Search { groups, known: BTreeMap::new(), judge };
@@ -170,6 +173,11 @@ pub fn choose<J: Judge>(works: &[f64], wanted: Wanted, judge: &mut J) -> Result<
     prefer_faster(&mut curve, wanted.least);
     let chosen = curve.iter().position(|point| point.names.contains(&wanted.point));
     Ok(Choice { order, curve, chosen })
+}
+
+/// What a group takes of that which may be lost: by its worst text or by the mean, whichever is reached first.
+fn loss(cosines: Cosines) -> f64 {
+    ((1.0 - cosines.min) * RESERVE).max((1.0 - cosines.mean) * 2.0)
 }
 
 /// Whether cosines of a sample are good enough to promise `target` of all texts.
@@ -241,7 +249,7 @@ fn prefer_faster(curve: &mut [Point], least: f64) {
         let Some(holder) = curve.iter().position(|point| point.names.contains(&name)) else { continue };
         let reaching = (0..=holder).filter(|&at| reaches(curve[at].cosines, name.target(least)));
         let Some(best) = reaching.max_by(|&a, &b| curve[a].speed.total_cmp(&curve[b].speed)) else { continue };
-        if curve[best].speed > curve[holder].speed {
+        if curve[best].speed > curve[holder].speed * FASTER {
             curve[holder].names.retain(|other| *other != name);
             curve[best].names.push(name);
             curve[best].names.sort_unstable();

@@ -8,7 +8,7 @@ mod texts;
 mod trial;
 
 pub use choice::{Choice, Cosines, Judge, OrderedGroup, Point, PointName, Wanted, choose};
-pub use observe::{ObservedGraph, observe};
+pub use observe::{Seen, Watched, observe};
 pub use texts::{CalibrationText, CalibrationTexts, LEAST_TEXTS};
 pub use trial::{CandidateEncoder, Trial};
 

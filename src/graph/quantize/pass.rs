@@ -2,7 +2,7 @@
 //! a finished graph, as `plain` and `half` do. Invariant: whatever a row becomes depends on that row alone, and a product of
 //! integers is exact in any order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::builder::Graph;
 use super::super::constants::{Constant, Problem, Scratch, Values};
@@ -55,6 +55,8 @@ pub(in crate::graph) fn quantize<'a>(mut graph: Graph<'a>, plan: &QuantizePlan) 
     }
     let mut replaced: HashMap<usize, (Product, &MatrixPlan)> = HashMap::new();
     let mut biases = Vec::new();
+    let read = |name: &String| planned.iter().filter(|(_, read)| read == name).count();
+    let shared: HashSet<String> = plan.matrices.keys().filter(|name| read(name) > 1).cloned().collect();
     for (product, name) in planned {
         let Some(plan) = plan.matrices.get(&name) else { continue };
         biases.extend(product.bias.map(|(add, _)| add));
@@ -63,7 +65,7 @@ pub(in crate::graph) fn quantize<'a>(mut graph: Graph<'a>, plan: &QuantizePlan) 
 
     let nodes = std::mem::take(&mut graph.nodes);
     let mut rewrite =
-        Rewrite { nodes: &nodes, graph, reach: plan.reach.largest(), rows: Vec::new(), made: HashMap::new() };
+        Rewrite { nodes: &nodes, graph, reach: plan.reach.largest(), rows: Vec::new(), made: HashMap::new(), shared };
     for (place, node) in nodes.iter().enumerate() {
         match replaced.get(&place) {
             Some((product, plan)) => rewrite.product(product, plan)?,
@@ -121,8 +123,21 @@ struct Rewrite<'n, 'a> {
     reach: f32,
     /// The rows so far, by value and by what of the plan they depend on.
     rows: Vec<((String, MatrixPlan), Rows)>,
-    /// The constants of each matrix: integers, scales of the columns, bias.
-    made: HashMap<String, (String, String, Option<String>)>,
+    /// The constants of each matrix so far.
+    made: HashMap<String, Made>,
+    /// Matrices that several products read, as those of layers do that share their weights.
+    shared: HashSet<String>,
+}
+
+/// The constants of a matrix, by their names.
+#[derive(Debug, Clone)]
+struct Made {
+    integers: String,
+    /// What an integer of each column stands for.
+    columns: String,
+    /// The integer of 0, where it isn't 0.
+    zero: Option<String>,
+    bias: Option<String>,
 }
 
 impl<'a> Rewrite<'_, 'a> {
@@ -134,10 +149,12 @@ impl<'a> Rewrite<'_, 'a> {
         let result = bias.map_or(&node.output[0], |(sum, _)| sum);
         let scope = node.name.clone().unwrap_or_default();
         let rows = self.rows(&scope, &node.input[0], plan)?;
-        let (integers, columns, bias) = self.matrix(&node.input[1], bias.map(|(_, bias)| bias), plan)?;
+        let Made { integers, columns, zero, bias } = self.matrix(&node.input[1], bias.map(|(_, bias)| bias), plan)?;
         let mut inputs = vec![rows.integers, integers, rows.step, columns, rows.zero];
+        inputs.extend(zero.clone());
         let Some(scale) = rows.scale else {
-            inputs.extend(bias.into_iter().flat_map(|bias| [String::new(), bias]));
+            let no_zero = zero.is_none() && bias.is_some();
+            inputs.extend(no_zero.then(String::new).into_iter().chain(bias));
             self.multiply(&scope, inputs, result);
             return Ok(());
         };
@@ -244,20 +261,17 @@ impl<'a> Rewrite<'_, 'a> {
         Ok(even)
     }
 
-    /// The constants of a matrix: its integers, what they stand for in each column, and the bias.
-    fn matrix(
-        &mut self,
-        name: &str,
-        bias: Option<&str>,
-        plan: &MatrixPlan,
-    ) -> Result<(String, String, Option<String>), Stopped> {
+    /// The constants of a matrix. A shared one is written as u8: that of ONNX Runtime's precise products, which are for CPUs
+    /// without VNNI, makes u8 of i8 by itself, but of each constant only once.
+    fn matrix(&mut self, name: &str, bias: Option<&str>, plan: &MatrixPlan) -> Result<Made, Stopped> {
         if let Some(made) = self.made.get(name) {
             return Ok(made.clone());
         }
         let place = self.graph.constants.iter().position(|constant| constant.name == name);
         let matrix = self.graph.constants.remove(place.expect("a product's matrix is a constant"));
         let (shape, scales) = (matrix.shape.clone(), plan.scale.clone());
-        let integers = Integers::new(matrix, scales, self.reach)?;
+        let zero = self.shared.contains(name).then_some(128_u8);
+        let integers = Integers::new(matrix, scales, (self.reach, zero))?;
         let mut values = match bias {
             Some(bias) => Some(self.read(bias)?.into_iter().map(f64::from).collect::<Vec<f64>>()),
             None => None,
@@ -271,9 +285,11 @@ impl<'a> Rewrite<'_, 'a> {
             let values = values.into_iter().map(|value| value as f32).collect();
             self.floats(&format!("{name}/bias"), values)
         });
-        let made = (format!("{name}/int8"), columns, bias);
+        let zero = zero.map(|zero| self.byte(zero));
+        let element = integers.element();
+        let made = Made { integers: format!("{name}/{}", element.name()), columns, zero, bias };
         let values = Values::Integers(Box::new(integers));
-        self.graph.constants.push(Constant { name: made.0.clone(), element: ElementType::Int8, shape, values });
+        self.graph.constants.push(Constant { name: made.integers.clone(), element, shape, values });
         self.made.insert(name.to_owned(), made.clone());
         Ok(made)
     }
@@ -332,7 +348,7 @@ const TINY: f32 = 1e-9;
 
 /// Drops normalizations that nothing reads any more.
 fn drop_unused_norms(graph: &mut Graph<'_>) {
-    let read: std::collections::HashSet<String> = graph.nodes.iter().flat_map(|node| node.input.clone()).collect();
+    let read: HashSet<String> = graph.nodes.iter().flat_map(|node| node.input.clone()).collect();
     let outputs: Vec<Option<&str>> = graph.outputs.iter().map(|output| output.name.as_deref()).collect();
     let kept = |node: &NodeProto| {
         !is(node, "LayerNormalization") || read.contains(&node.output[0]) || outputs.contains(&Some(&node.output[0]))

@@ -77,8 +77,8 @@ const MOVED: f32 = 0.75;
 const LEAST_RANGE: f32 = 1e-5;
 
 impl WeightReach {
-    /// What sessions of this program multiply without saturation on any CPU: they ask ONNX Runtime for precise products,
-    /// which costs nothing where the CPU has VNNI.
+    /// What sessions of this program multiply without saturation on any CPU: they ask ONNX Runtime for precise products
+    /// where the CPU has no VNNI.
     pub fn of_this_machine() -> Self {
         Self::Full
     }

@@ -3,9 +3,10 @@
 //! those that the bias was made for.
 
 use super::super::constants::{Constant, Problem, Put, Scratch};
+use super::super::onnx::ElementType;
 use super::plan::MatrixPlan;
 
-/// A matrix [inputs, outputs] of f32 that is written as int8.
+/// A matrix [inputs, outputs] of f32 that is written as integers of 8 bits.
 #[derive(Debug)]
 pub(in crate::graph) struct Integers<'a> {
     matrix: Constant<'a>,
@@ -14,18 +15,25 @@ pub(in crate::graph) struct Integers<'a> {
     /// What an integer of each column stands for.
     columns: Vec<f32>,
     largest: f32,
+    /// What is added to an integer when it is written, as u8 then; `None`: i8.
+    zero: Option<u8>,
 }
 
 impl<'a> Integers<'a> {
     /// Finds the scales of the columns: the largest number of each becomes `largest`.
-    pub(super) fn new(matrix: Constant<'a>, rows: Vec<f32>, largest: f32) -> Result<Self, Problem> {
+    pub(super) fn new(matrix: Constant<'a>, rows: Vec<f32>, (largest, zero): (f32, Option<u8>)) -> Result<Self, Problem> {
         let columns = vec![0.0_f32; matrix.shape[1]];
-        let mut integers = Self { matrix, rows, columns, largest };
+        let mut integers = Self { matrix, rows, columns, largest, zero };
         let mut peaks = integers.columns.clone();
         integers.walk(|(_, column), value| peaks[column] = peaks[column].max(value.abs()))?;
         // A column of zeros stays one.
         integers.columns = peaks.iter().map(|peak| if *peak > 0.0 { peak / largest } else { 1.0 }).collect();
         Ok(integers)
+    }
+
+    /// The type that they are written in.
+    pub(super) fn element(&self) -> ElementType {
+        if self.zero.is_some() { ElementType::Uint8 } else { ElementType::Int8 }
     }
 
     /// What an integer of each column stands for, [outputs].
@@ -57,7 +65,8 @@ impl<'a> Integers<'a> {
             block.clear();
             for value in floats(bytes) {
                 let (row, column) = (at / self.columns.len(), at % self.columns.len());
-                block.extend((self.integer(column, self.scaled(row, value)) as i8).to_le_bytes());
+                let integer = self.integer(column, self.scaled(row, value)) as i16;
+                block.push((integer + i16::from(self.zero.unwrap_or(0))) as u8);
                 at += 1;
             }
             put(&block)
