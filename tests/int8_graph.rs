@@ -13,9 +13,9 @@ use std::process::Command;
 
 use calibrated::{observed, open, planned, write};
 use common::{Workplace, root};
-use offprint::encode::{Tokenizer, built_in_texts};
+use offprint::encode::{Tokenizer, built_in_texts, comparison_texts};
 use offprint::graph::quantize::{MatrixPlan, QuantizePlan, RowScale, WeightReach};
-use offprint::graph::{ExportOptions, write_graph};
+use offprint::graph::{Error, ExportOptions, write_graph};
 use offprint::model::Pooling;
 use offprint::runtime::{EncoderSession, OnnxRuntime};
 use tiny_rows::{batch, checkpoints, copy, rows_of, run};
@@ -88,10 +88,105 @@ fn every_architecture_is_near_its_fp32_graph_and_the_same_in_any_batch() {
     println!("least cosine {worst}");
 }
 
-/// Token ids of built-in texts.
-fn built_in_rows(checkpoint: &Path) -> Vec<Vec<i64>> {
+/// A tiny checkpoint with the plan for all of its matrices.
+fn tiny(place: &Workplace, name: &str, runtime: &OnnxRuntime) -> (ExportOptions, QuantizePlan) {
+    let checkpoint = place.path(name);
+    copy(name, &checkpoint);
+    let options =
+        ExportOptions { pooling: Some(Pooling::Mean), normalize: Some(false), ..ExportOptions::new(checkpoint) };
+    let plan = planned(&observed(runtime, &options, (&place.path(""), &rows_of(name))));
+    (options, plan)
+}
+
+#[test]
+fn integers_are_the_nearest_and_onnx_finds_nothing_wrong() {
+    let Some(runtime) = runtime() else { return };
+    let named = std::env::var_os("OFFPRINT_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| root().join(".venv-oracle/bin/python"));
+    if !Command::new(&python).args(["-c", "import onnx, numpy"]).output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: {} has no onnx and numpy; OFFPRINT_PYTHON names a Python that has", python.display());
+        return;
+    }
+    for name in checkpoints() {
+        let place = Workplace::new();
+        let (options, plan) = tiny(&place, &name, &runtime);
+        let [full, int8] = ["full.onnx", "int8.onnx"].map(|file| place.path(file));
+        write_graph(&options, &full).unwrap();
+        for reach in [WeightReach::Full, WeightReach::Half] {
+            write(&options, &QuantizePlan { reach, ..plan.clone() }, &int8);
+            let script = root().join("export/oracle/check_int8.py");
+            let largest = if reach == WeightReach::Full { "127" } else { "64" };
+            let output = Command::new(&python).arg(script).args([&full, &int8]).arg(largest).output().unwrap();
+            let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            assert!(output.status.success(), "{name}: {}", said[1]);
+            let matrices = format!("{} matrices, ", plan.matrices.len());
+            assert!(said[0].starts_with(&matrices), "{name}: {}", said[0]);
+        }
+    }
+}
+
+/// Two products of u8 with integers up to 64 fit into 16 bits; with larger ones some processors cut their sum.
+#[test]
+fn half_the_reach_fits_into_the_sums_of_any_processor() {
+    let sums = [WeightReach::Half, WeightReach::Full].map(|reach| 2.0 * 255.0 * reach.largest());
+    assert!(sums[0] <= f32::from(i16::MAX) && sums[1] > f32::from(i16::MAX), "{sums:?}");
+}
+
+#[test]
+fn inputs_beyond_all_that_was_seen_are_cut_off_and_give_numbers() {
+    let Some(runtime) = runtime() else { return };
+    let place = Workplace::new();
+    let (options, mut plan) = tiny(&place, "bert-a", &runtime);
+    for matrix in plan.matrices.values_mut() {
+        matrix.rows = match matrix.rows {
+            RowScale::Fixed { low, high } => RowScale::Fixed { low: low / 50.0, high: high / 50.0 },
+            other => other,
+        };
+    }
+    let graph = place.path("narrow.onnx");
+    write(&options, &plan, &graph);
+    let rows = rows_of("bert-a");
+    let mut session = open(&runtime, &graph);
+    let found = alone(&mut session, &rows);
+    assert!(found.iter().flatten().all(|value| value.is_finite()));
+    assert_same_bits(&mut session, &rows, (&found, 0), "bert-a");
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_refused() {
+    let place = Workplace::new();
+    let checkpoint = place.path("bert-a");
+    copy("bert-a", &checkpoint);
+    let options = ExportOptions { pooling: Some(Pooling::Mean), ..ExportOptions::new(&checkpoint) };
+    let refused = |name: &str, matrix: MatrixPlan| -> Error {
+        let quantize =
+            QuantizePlan { matrices: [(name.to_owned(), matrix)].into_iter().collect(), ..QuantizePlan::default() };
+        let options = ExportOptions { quantize: Some(quantize), ..options.clone() };
+        write_graph(&options, &place.path("refused.onnx")).unwrap_err()
+    };
+    let said = refused("encoder.layer.9.weight", MatrixPlan::default()).to_string();
+    let folder = checkpoint.display();
+    assert_eq!(
+        said,
+        format!("the int8 plan names `encoder.layer.9.weight`, which is no matrix of a layer of `{folder}`")
+    );
+    let matrices = offprint::graph::quantize::write_calibration(&options, &place.path("observed.onnx")).unwrap();
+    let (name, inputs) = (matrices[0].name.as_str(), matrices[0].inputs);
+    let long = refused(name, MatrixPlan { shift: vec![0.0; inputs + 1], ..MatrixPlan::default() });
+    let expected = format!("the int8 plan for `{name}` has {} numbers of `shift`, expected {inputs}", inputs + 1);
+    assert_eq!(long.to_string(), expected);
+    let zero = refused(name, MatrixPlan { scale: vec![0.0; inputs], ..MatrixPlan::default() });
+    let expected = format!("the int8 plan for `{name}` has 0 in `scale`, expected finite numbers, and scales above 0");
+    assert_eq!(zero.to_string(), expected);
+    let rows = RowScale::Fixed { low: 0.0, high: f32::NAN };
+    let unknown = refused(name, MatrixPlan { rows, ..MatrixPlan::default() });
+    assert!(unknown.to_string().contains("has NaN in `range`"), "{unknown}");
+}
+
+/// Token ids of the built-in texts that read like papers.
+fn science_rows(checkpoint: &Path) -> Vec<Vec<i64>> {
     let tokenizer = Tokenizer::open(&checkpoint.join("tokenizer.json"), 256).unwrap();
-    let texts = built_in_texts(256);
+    let texts = comparison_texts(256).split_off(built_in_texts(256).len());
     let asked: Vec<(&str, usize)> = texts.iter().map(|text| (text.as_str(), 0)).collect();
     let encoded = tokenizer.encode_all(&asked).into_iter().map(Result::unwrap);
     encoded.map(|encoding| encoding.ids.iter().map(|id| i64::from(*id)).collect()).collect()
@@ -104,7 +199,7 @@ fn minilm_keeps_its_vectors_and_its_bits() {
         return;
     };
     let (place, options) = (Workplace::new(), ExportOptions::new(PathBuf::from(&checkpoint)));
-    let rows = built_in_rows(Path::new(&checkpoint));
+    let rows = science_rows(Path::new(&checkpoint));
     let (seen, unseen): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
     let [seen, unseen] = [seen, unseen].map(|rows| rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>());
     let plan = planned(&observed(&runtime, &options, (&place.path(""), &seen)));

@@ -287,7 +287,8 @@ impl<'a> Rewrite<'_, 'a> {
         });
         let zero = zero.map(|zero| self.byte(zero));
         let element = integers.element();
-        let made = Made { integers: format!("{name}/{}", element.name()), columns, zero, bias };
+        let kind = if zero.is_some() { "uint8" } else { "int8" };
+        let made = Made { integers: format!("{name}/{kind}"), columns, zero, bias };
         let values = Values::Integers(Box::new(integers));
         self.graph.constants.push(Constant { name: made.integers.clone(), element, shape, values });
         self.made.insert(name.to_owned(), made.clone());

@@ -21,7 +21,11 @@ pub(in crate::graph) struct Integers<'a> {
 
 impl<'a> Integers<'a> {
     /// Finds the scales of the columns: the largest number of each becomes `largest`.
-    pub(super) fn new(matrix: Constant<'a>, rows: Vec<f32>, (largest, zero): (f32, Option<u8>)) -> Result<Self, Problem> {
+    pub(super) fn new(
+        matrix: Constant<'a>,
+        rows: Vec<f32>,
+        (largest, zero): (f32, Option<u8>),
+    ) -> Result<Self, Problem> {
         let columns = vec![0.0_f32; matrix.shape[1]];
         let mut integers = Self { matrix, rows, columns, largest, zero };
         let mut peaks = integers.columns.clone();
