@@ -87,7 +87,8 @@ fn an_int8_vector_depends_on_its_text_alone_and_lies_apart_from_the_fp32_one() {
     export(&place, "fp32", &[], 0);
     export(&place, "int8", &["--precision", "int8", "--int8-point", "all"], 0);
     let said = place.run(&["check", "--model", "int8", "papers.jsonl", "--json"], 0).json();
-    let compositions = said["compositions"].as_array().or(said["report"]["compositions"].as_array()).unwrap();
+    let compositions = said["compositions"].as_array().unwrap();
+    assert_eq!(said["invariant"], true);
     assert!(compositions.len() >= 5 && compositions.iter().all(|compared| compared["rows_differ"] == 0), "{said}");
 
     let [fp32, int8] = ["fp32", "int8"].map(|name| Bundle::open(&place.path(name)).unwrap());
@@ -112,7 +113,7 @@ fn a_head_of_the_fp32_bundle_serves_int8_and_the_account_says_what_is_lost() {
     let flags = ["--precision", "int8", "--int8-point", "all", "--check", "papers.jsonl"];
     let head = ["--head", "field.head", "--label", "field", "--max-f1-drop", "0.2"];
     let said = export(&place, "int8", &[&flags[..], &head].concat(), 0);
-    said.expect(&[", macro-F1 0.", "(fp32 0.", "    on `field` of 90 texts: macro-F1 "]);
+    said.expect(&[", macro-F1 ", " (fp32 ", "    on `field` of 90 texts: macro-F1 "]);
     let record = int8(&place, "int8");
     assert!(record.calibration.held_out <= 90 && record.calibration.corpus == "built-in texts");
     for point in &record.curve {
@@ -120,7 +121,7 @@ fn a_head_of_the_fp32_bundle_serves_int8_and_the_account_says_what_is_lost() {
         assert_eq!((f1.texts, f1.label.as_str()), (record.calibration.held_out, "field"));
     }
     let args = ["classify", "--model", "int8", "--head", "field.head", "papers.jsonl", "--label", "field"];
-    place.run(&args, 0).expect(&["int8: vectors as measured at export against the fp32 graph", "macro-F1 0."]);
+    place.run(&args, 0).expect(&["int8: vectors as measured at export against the fp32 graph", "macro-F1 "]);
 }
 
 #[test]
@@ -221,8 +222,7 @@ fn another_provider_refuses_an_int8_bundle() {
     }
 }
 
-/// Real weights: what the default promises holds on papers that it was not chosen on, and ranges of texts that are none are
-/// found out.
+/// Real weights: ranges of some papers give what the default promises on others, and ranges of what is no text don't.
 #[test]
 fn the_default_of_minilm_reaches_its_bounds_and_a_bad_calibration_does_not() {
     let Some(checkpoint) = minilm_checkpoint() else { return };
@@ -238,21 +238,16 @@ fn the_default_of_minilm_reaches_its_bounds_and_a_bad_calibration_does_not() {
     let recipe = root().join("models/all-minilm-l6-v2.toml");
     let model = ["export", "--model", checkpoint.to_str().unwrap(), "--recipe", recipe.to_str().unwrap()];
     let limits = ["--limit", "40", "--max-length", "128", "--precision", "int8"];
-    let flags = ["-o", "int8", "--calibrate", "here.jsonl"];
+    let flags = ["-o", "int8", "--calibrate", "here.jsonl", "--check", "there.jsonl"];
     place.run(&[&model[..], &limits, &flags].concat(), 0);
-    let bundle = Bundle::open(&place.path("int8")).unwrap();
-    let record = bundle.manifest.int8.clone().unwrap();
+    let manifest = Bundle::open(&place.path("int8")).unwrap().manifest;
+    let record = manifest.int8.unwrap();
     check_record(&record);
     let chosen = record.chosen().unwrap();
     assert!(chosen.cosine_min >= 0.998 && chosen.cosine_mean >= 0.999, "{chosen:?}");
-    let all = record.curve.last().unwrap();
-    assert!(all.cosine_min <= record.curve[0].cosine_min, "{:?}", record.curve);
-    // On other papers: what a few texts let one promise.
-    let flags = ["-o", "again", "--calibrate", "here.jsonl", "--check", "there.jsonl"];
-    place.run(&[&model[..], &limits, &flags].concat(), 0);
-    let again = Bundle::open(&place.path("again")).unwrap().manifest;
-    let measured = again.quality.unwrap().measured.unwrap();
-    assert!(measured.cosine_min >= 0.997 && measured.cosine_mean >= 0.999, "{measured:?}");
+    assert!(record.curve.last().unwrap().cosine_min <= record.curve[0].cosine_min, "{:?}", record.curve);
+    let measured = manifest.quality.unwrap().measured.unwrap();
+    assert!(measured.cosine_min >= 0.998 && measured.cosine_mean >= 0.999, "{measured:?}");
 
     let nonsense = |n: usize| format!("{{\"id\": \"{n}\", \"title\": \"{}\"}}\n", "a ".repeat(n + 1));
     place.write("nonsense.jsonl", (0..40).map(nonsense).collect::<String>());
