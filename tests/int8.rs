@@ -44,6 +44,7 @@ fn check_record(record: &Int8) {
     let shares: f64 = record.groups.iter().map(|group| group.share).sum();
     assert!((shares - 1.0).abs() < 1e-9, "{shares}");
     assert!(["full", "half"].contains(&record.weights.as_str()));
+    assert!(["processor", "u8"].contains(&record.sums.as_str()));
     assert_eq!(record.calibration.hash.len(), 64);
 }
 
@@ -53,7 +54,8 @@ fn the_bundle_says_how_it_was_chosen_and_inspect_shows_it() {
     place.write("papers.jsonl", papers());
     let flags = ["--precision", "int8", "--calibrate", "papers.jsonl", "--int8-point", "all"];
     let said = export(&place, "int8", &flags, 0);
-    said.expect(&["int8: ranges from 45 texts (papers.jsonl), figures from 45 others; integers of weights: "]);
+    said.expect(&["int8: ranges from 45 texts (papers.jsonl), figures from 45 others; ONNX Runtime 1."]);
+    said.expect(&["  integers of weights: full; "]);
     said.expect(&["all: 100 % of the products int8, ", " x the papers/s of fp32, cosine least 0."]);
     said.expect(&["compared with the fp32 graph of the same checkpoint on "]);
     assert_eq!(left(&place), ["int8", "papers.jsonl"]);

@@ -15,6 +15,9 @@ pub struct Int8 {
     /// How far the integers of weights go: `full` (-127 to 127), which processors without VNNI would add up with
     /// saturation, or `half` (-63 to 63), which none does.
     pub weights: String,
+    /// What kept sums of products from saturating on the processor below: `processor`, which adds them exactly, or `u8`:
+    /// ONNX Runtime turned the weights to u8 as it opened the graph, which is slower.
+    pub sums: String,
     /// Texts behind the graph's ranges and behind the figures below.
     pub calibration: Calibration,
     /// Execution provider that everything here was measured on.
@@ -145,6 +148,7 @@ mod tests {
         Int8 {
             point: "default".into(),
             weights: "full".into(),
+            sums: "processor".into(),
             calibration: Calibration { corpus: "papers.jsonl".into(), hash: "ab".into(), texts: 3, held_out: 6 },
             provider: "cpu".into(),
             onnxruntime: "1.31.1".into(),

@@ -26,7 +26,7 @@ pub use masked_lm::MaskedLmSession;
 pub use probe::ProbeSession;
 pub use provider::{ProviderChoice, tolerance};
 pub use search::{Place, Tried};
-pub use session::{EncoderSession, SessionOptions};
+pub use session::{EncoderSession, SessionOptions, adds_exactly};
 pub use stub::StubSession;
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.

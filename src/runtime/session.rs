@@ -103,7 +103,7 @@ pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> R
 }
 
 /// Whether the processor adds products of u8 with i8 in 32 bits, as those with VNNI do and all that are no x86.
-fn adds_exactly() -> bool {
+pub fn adds_exactly() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
     #[cfg(not(target_arch = "x86_64"))]

@@ -16,6 +16,7 @@ use offprint::graph::quantize::{InputStatistics, Matrix, MatrixPlan, WeightReach
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Calibration, HeadQuality, Int8, Int8Group, Int8Point, Manifest, Precision};
 use offprint::paper::{Corpus, Template};
+use offprint::runtime::adds_exactly;
 
 use super::super::calibrate::{Answer, Ask};
 use super::super::corpus_args::{CorpusArgs, names_of};
@@ -189,6 +190,7 @@ impl<'a> Int8Export<'a> {
         Ok(Int8 {
             point,
             weights: String::new(),
+            sums: if adds_exactly() { "processor" } else { "u8" }.to_owned(),
             calibration,
             provider,
             onnxruntime,

@@ -18,15 +18,14 @@ pub(super) fn tell(int8: &Int8) {
 pub(crate) fn lines(int8: &Int8) -> Vec<String> {
     let calibration = &int8.calibration;
     let mut lines = vec![format!(
-        "int8: ranges from {} texts ({}), figures from {} others; integers of weights: {}; ONNX Runtime {}, {}, {}",
-        calibration.texts,
-        calibration.corpus,
-        calibration.held_out,
-        int8.weights,
-        int8.onnxruntime,
-        int8.provider,
-        int8.cpu
+        "int8: ranges from {} texts ({}), figures from {} others; ONNX Runtime {}, {}, {}",
+        calibration.texts, calibration.corpus, calibration.held_out, int8.onnxruntime, int8.provider, int8.cpu
     )];
+    let sums = match int8.sums.as_str() {
+        "u8" => "without VNNI ONNX Runtime turns the weights to u8, so that no sum saturates; slower than with it",
+        _ => "the processor adds products without saturation",
+    };
+    lines.push(format!("  integers of weights: {}; {sums}", int8.weights));
     lines.extend(int8.curve.iter().map(|point| of_point(point, &int8.point)));
     let kept: Vec<String> = int8.groups.iter().filter(|group| group.precision != "int8").map(of_group).collect();
     if !kept.is_empty() && int8.chosen().is_some() {
