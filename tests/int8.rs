@@ -34,10 +34,9 @@ fn int8(place: &Workplace, output: &str) -> Int8 {
 /// What holds of every record.
 fn check_record(record: &Int8) {
     assert!(record.curve.len() >= 3, "{:?}", record.curve);
-    let rising = |pairs: &mut dyn Iterator<Item = (f64, f64)>| pairs.all(|(a, b)| a < b);
-    let pairs = || record.curve.iter().zip(&record.curve[1..]);
-    assert!(rising(&mut pairs().map(|(a, b)| (a.share, b.share))), "{:?}", record.curve);
-    assert!(rising(&mut pairs().map(|(a, b)| (a.groups as f64, b.groups as f64))));
+    for (fewer, more) in record.curve.iter().zip(&record.curve[1..]) {
+        assert!(fewer.share < more.share && fewer.groups < more.groups, "{:?}", record.curve);
+    }
     assert!(record.curve.iter().all(|point| point.speed > 0.0 && point.cosine_min <= point.cosine_mean));
     assert!(record.curve.last().unwrap().names.contains(&"all".to_owned()));
     assert_eq!(record.curve.last().unwrap().groups as usize, record.groups.len());
