@@ -34,6 +34,17 @@ def onnx_encoder(model, options):
     return sentence_encoder(SentenceTransformer(model, backend="onnx", device="cpu", model_kwargs=arguments), options)
 
 
+def int8_encoder(model, options):
+    """sentence-transformers on ONNX Runtime with the int8 model that its own function wrote."""
+    import onnxruntime
+    from sentence_transformers import SentenceTransformer
+
+    session = onnxruntime.SessionOptions()
+    session.intra_op_num_threads = options.threads
+    arguments = {"provider": "CPUExecutionProvider", "session_options": session, "file_name": "onnx/model_qint8_avx512_vnni.onnx"}
+    return sentence_encoder(SentenceTransformer(model, backend="onnx", device="cpu", model_kwargs=arguments), options)
+
+
 def openvino_encoder(model, options):
     """sentence-transformers on OpenVINO, by its `backend="openvino"`, kept in fp32."""
     from sentence_transformers import SentenceTransformer
@@ -61,7 +72,12 @@ def fastembed_encoder(model, options):
     return lambda texts, batch_size: numpy.stack(list(encoder.embed(texts, batch_size=batch_size)))
 
 
-def optimum_encoder(model, options):
+def optimum_int8_encoder(model, options):
+    """The same of the int8 model that optimum's own quantizer wrote."""
+    return optimum_encoder(model, options, "model_quantized.onnx")
+
+
+def optimum_encoder(model, options, file_name="model.onnx"):
     """optimum's ONNX Runtime model with transformers' tokenizer: mean pooling and normalization as on the model card."""
     import numpy
     import onnxruntime
@@ -72,7 +88,7 @@ def optimum_encoder(model, options):
     session.intra_op_num_threads = options.threads
     tokenizer = AutoTokenizer.from_pretrained(model)
     encoder = ORTModelForFeatureExtraction.from_pretrained(
-        model, subfolder="onnx", provider="CPUExecutionProvider", session_options=session)
+        model, subfolder="onnx", file_name=file_name, provider="CPUExecutionProvider", session_options=session)
 
     def encode(texts, batch_size):
         rows = []
@@ -95,6 +111,8 @@ PEERS = {
     "sentence-transformers openvino": (openvino_encoder, ["sentence-transformers", "transformers", "optimum-intel", "openvino"]),
     "fastembed": (fastembed_encoder, ["fastembed", "tokenizers", "onnxruntime"]),
     "optimum": (optimum_encoder, ["optimum-onnx", "transformers", "onnxruntime"]),
+    "sentence-transformers int8": (int8_encoder, ["sentence-transformers", "transformers", "optimum-onnx", "onnxruntime"]),
+    "optimum int8": (optimum_int8_encoder, ["optimum-onnx", "transformers", "onnxruntime"]),
 }
 
 
@@ -105,9 +123,41 @@ def prepare(peer, model, folder, max_length):
     backend = "openvino" if peer.endswith("openvino") else "onnx"
     options = {"export": True, "provider": "CPUExecutionProvider"} if backend == "onnx" else {"export": True}
     SentenceTransformer(model, backend=backend, device="cpu", model_kwargs=options).save_pretrained(folder)
+    if peer.endswith("int8"):
+        quantize(peer, folder)
     path = Path(folder, "tokenizer_config.json")
     config = json.loads(path.read_text())
     path.write_text(json.dumps(dict(config, model_max_length=max_length, max_length=max_length), indent=2))
+
+
+def quantize(peer, folder):
+    """Adds the int8 model of the peer, as its documentation makes it for processors with VNNI."""
+    if peer.startswith("optimum"):
+        from optimum.onnxruntime import ORTQuantizer
+        from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+        kind = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        quantizer = ORTQuantizer.from_pretrained(Path(folder, "onnx"), file_name="model.onnx")
+        quantizer.quantize(quantization_config=kind, save_dir=Path(folder, "onnx"))
+    else:
+        from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+
+        model = SentenceTransformer(folder, backend="onnx", device="cpu", model_kwargs={"file_name": "onnx/model.onnx"})
+        export_dynamic_quantized_onnx_model(model, "avx512_vnni", folder)
+
+
+def make_base(model, folder):
+    """A checkpoint of BERT-base size with random weights (seed 0), and the tokenizer and modules of `model`."""
+    import torch
+    from sentence_transformers import SentenceTransformer, models
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    torch.manual_seed(0)
+    encoder = Path(folder, "encoder")
+    BertModel(BertConfig()).save_pretrained(encoder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(encoder)
+    modules = [models.Transformer(str(encoder)), models.Pooling(768, "mean"), models.Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(Path(folder, "model")))
 
 
 def agreement(vectors, other):
@@ -126,20 +176,30 @@ def agreement(vectors, other):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", required=True, choices=PEERS)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--peer", choices=PEERS)
+    parser.add_argument("--model")
     parser.add_argument("--prepare")
+    parser.add_argument("--make-base", help="write a checkpoint of BERT-base size into this folder and end")
+    parser.add_argument("--agree", help="compare this .npy with that of --compare and end")
+    parser.add_argument("--save", help="write the vectors of the last batch size to this .npy")
     parser.add_argument("--corpus")
     parser.add_argument("--limit", type=int, help="texts at most")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--batch-sizes", help="each is timed in turn")
-    parser.add_argument("--max-length", type=int, required=True)
+    parser.add_argument("--max-length", type=int)
     parser.add_argument("--compare", help="an .npy of the other side, compared after everything was measured")
     return parser.parse_args()
 
 
 def main():
     options = parse()
+    if options.make_base:
+        make_base(options.model, options.make_base)
+        return print("{}")
+    if options.agree:
+        import numpy
+
+        return print(json.dumps(agreement(numpy.load(options.agree), options.compare)))
     if options.prepare:
         prepare(options.peer, options.model, options.prepare, options.max_length)
         return print("{}")
@@ -162,6 +222,10 @@ def main():
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}},
     }
+    if options.save:
+        import numpy
+
+        numpy.save(options.save, vectors)
     if options.compare:
         result["agreement"] = agreement(vectors, options.compare)
     print(json.dumps(result))

@@ -1,6 +1,7 @@
 //! Flags that say what a corpus is and which of its fields mean what; the same on every command that reads one.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
@@ -119,6 +120,16 @@ impl CorpusArgs {
         keep: &[String],
         adapter_field: Option<&str>,
     ) -> Result<Corpus, paper::Error> {
+        self.open_inputs(&self.corpus, labels, (keep, adapter_field))
+    }
+
+    /// Opens other inputs as a corpus with the same fields.
+    pub(crate) fn open_inputs<'l>(
+        &self,
+        inputs: &[String],
+        labels: impl IntoIterator<Item = &'l str>,
+        (keep, adapter_field): (&[String], Option<&str>),
+    ) -> Result<Corpus, paper::Error> {
         let fields = FieldMap {
             id: self.id_field.clone(),
             title: self.title_field.clone(),
@@ -136,9 +147,18 @@ impl CorpusArgs {
             limit: self.limit,
             shard: self.shard,
         };
-        if self.corpus.iter().any(|input| input == "-") && std::io::stdin().is_terminal() {
+        if inputs.iter().any(|input| input == "-") && std::io::stdin().is_terminal() {
             remark("note: reading papers from the terminal; Ctrl-D ends them");
         }
-        Corpus::open(&self.corpus, options)
+        Corpus::open(inputs, options)
     }
+}
+
+/// The names of the files of a corpus, without the folders they lie in.
+pub(crate) fn names_of(inputs: &[String]) -> String {
+    let name = |input: &String| match Path::new(input).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => input.clone(),
+    };
+    inputs.iter().map(name).collect::<Vec<_>>().join(" ")
 }

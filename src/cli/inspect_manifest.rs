@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
-use offprint::model::{BundleAdapter, DATA_FILE, GraphHead, Manifest, MeasuredQuality, Quality, Task};
+use offprint::model::{BundleAdapter, DATA_FILE, GraphHead, Int8, Int8Group, Manifest, MeasuredQuality, Quality, Task};
 
+use super::export;
 use super::inspect::Found;
 use super::inspect_page::{SHOWN, bytes_of, list, more, one_line};
 use super::say::counted;
@@ -20,10 +21,30 @@ pub(crate) fn describe(manifest: &Manifest, found: &Found) -> String {
     for head in &manifest.heads {
         text += &describe_head(head);
     }
+    if let Some(int8) = &manifest.int8 {
+        text += &describe_int8(int8);
+    }
     if let Some(quality) = &manifest.quality {
         text += &describe_quality(quality);
     }
     text
+}
+
+/// The curve, and each group of matrices with what it costs.
+fn describe_int8(int8: &Int8) -> String {
+    let mut text = String::from("\n");
+    for line in export::int8_lines(int8) {
+        let _ = writeln!(text, "{}", one_line(&line));
+    }
+    text += "  products by precision, and what each costs where it alone is int8\n";
+    text + &list(&int8.groups.iter().map(of_group).collect::<Vec<_>>())
+}
+
+fn of_group(group: &Int8Group) -> (&str, String) {
+    let Int8Group { share, cosine_min, cosine_mean, .. } = group;
+    let names = export::int8_group(group);
+    let cost = format!("{:5.2} %  cosine least {cosine_min:.6}, mean {cosine_mean:.6}  {names}", share * 100.0);
+    (&group.precision, cost)
 }
 
 fn facts(manifest: &Manifest, found: &Found) -> Vec<(&'static str, String)> {

@@ -4,6 +4,7 @@
 mod adapter_args;
 mod cache;
 mod cache_export;
+mod calibrate;
 mod check;
 mod classify;
 mod classify_heads;
@@ -115,6 +116,8 @@ enum Command {
     #[command(hide = true)]
     SelfCheck(self_check::SelfCheckArgs),
     #[command(hide = true)]
+    Calibrate(calibrate::CalibrateArgs),
+    #[command(hide = true)]
     FuseCheck(fuse::FuseCheckArgs),
 }
 
@@ -159,6 +162,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::SelfCheck(args) => self_check::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::FuseCheck(args) => fuse::run_check(&args),
     };
     match result {

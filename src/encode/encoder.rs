@@ -117,10 +117,17 @@ impl BundleEncoder {
     /// A bundle whose precision is not for the provider, which is found before anything is opened; a graph or tokenizer
     /// that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+        self.open_graph(self.bundle.graph_path(), outputs)
+    }
+
+    /// Opens another graph in the place of the bundle's, likewise.
+    ///
+    /// # Errors
+    /// As [`BundleEncoder::open_outputs`].
+    pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let options =
-            SessionOptions { graph: self.bundle.graph_path(), provider: self.provider, threads: self.threads };
+        let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
         let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?.with_adapter(self.adapter);
         let adapters = self.bundle.manifest.adapters.len();

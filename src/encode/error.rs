@@ -140,6 +140,24 @@ pub enum Error {
         /// Files that were opened.
         files: usize,
     },
+    /// Too few texts to take ranges from and to measure a loss on.
+    #[error("`{flag}` names {got} different texts, a calibration needs {least} or more")]
+    FewCalibrationTexts {
+        /// The flag that names the corpus.
+        flag: &'static str,
+        /// Different texts.
+        got: usize,
+        /// The least number.
+        least: usize,
+    },
+    /// Too few texts to measure a loss on that ranges were not taken from.
+    #[error("{got} texts are left that the ranges were not taken from, a calibration needs {least} or more")]
+    FewHeldOutTexts {
+        /// Different texts.
+        got: usize,
+        /// The least number.
+        least: usize,
+    },
     /// Too few texts to compare two encoders on.
     #[error("{got} texts that differ from each other, two encoders are compared on 2 or more")]
     FewTexts {
@@ -184,6 +202,8 @@ impl Error {
             Self::MaxLengthTooShort { special, .. } => {
                 Some(format!("export the bundle with `--max-length` {} or more", special + 1))
             }
+            Self::FewCalibrationTexts { .. } => Some("take a larger corpus: a few hundred papers are enough".into()),
+            Self::FewHeldOutTexts { .. } => Some("take other papers for `--check` than for `--calibrate`".into()),
             Self::NoMask { mask } => {
                 Some(format!("write `{mask}` where a word is to be guessed, as in \"the {mask} of a protein\""))
             }

@@ -5,6 +5,7 @@
 mod account;
 mod adapters;
 mod batch;
+pub mod calibrate;
 mod check;
 mod composition;
 mod encoder;
@@ -39,6 +40,6 @@ pub use nearest::{NearWord, NearestWords, nearest_words};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
 pub use pooled::see_pooling;
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
-pub use sample::{TextSample, sample_texts};
+pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_texts};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Error, RowAdapters};
 use crate::cache::Key;
-use crate::paper::{Corpus, Row, Template};
+use crate::paper::{Corpus, Label, Row, Template};
 
 /// Separates these hashes from every other use of an id's hash.
 const CONTEXT: &str = "offprint 2025 sample of rows by id";
@@ -23,6 +23,23 @@ pub struct TextSample {
     pub rejected: u64,
 }
 
+/// A text, and what the corpus says is right for it.
+pub type SampledPaper = (String, Option<Label>);
+
+/// Papers out of a corpus, as [`TextSample`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaperSample {
+    /// The texts, each another, in the order of their ids' hashes, with what the corpus says is right for each: its first
+    /// label field, if it has any.
+    pub papers: Vec<SampledPaper>,
+    /// The place of each text's adapter; empty where there is nothing to choose.
+    pub adapters: Vec<i64>,
+    /// Rows that were read and can be embedded.
+    pub rows: u64,
+    /// Rows that cannot be used.
+    pub rejected: u64,
+}
+
 /// Reads the whole corpus and keeps the `size` rows with the smallest hashes of their ids. Rows of one id count once
 /// (the first), texts that occur more than once are kept once, so that there may be fewer texts than `size`.
 ///
@@ -30,11 +47,25 @@ pub struct TextSample {
 /// A corpus that cannot be read to its end, or that has no row that can be embedded.
 pub fn sample_texts(
     corpus: &Corpus,
-    (template, sep): (&Template, &str),
+    template: (&Template, &str),
     adapters: &RowAdapters,
     size: usize,
 ) -> Result<TextSample, Error> {
-    let mut kept: BTreeMap<[u8; 32], (u8, String)> = BTreeMap::new();
+    let PaperSample { papers, adapters, rows, rejected } = sample_papers(corpus, template, adapters, size)?;
+    Ok(TextSample { texts: papers.into_iter().map(|(text, _)| text).collect(), adapters, rows, rejected })
+}
+
+/// [`sample_texts`] with the papers' labels.
+///
+/// # Errors
+/// As [`sample_texts`].
+pub fn sample_papers(
+    corpus: &Corpus,
+    (template, sep): (&Template, &str),
+    adapters: &RowAdapters,
+    size: usize,
+) -> Result<PaperSample, Error> {
+    let mut kept: BTreeMap<[u8; 32], (u8, SampledPaper)> = BTreeMap::new();
     let (mut rows, mut rejected) = (0, 0);
     for row in corpus.rows() {
         let paper = match row? {
@@ -54,7 +85,8 @@ pub fn sample_texts(
         if beyond || kept.contains_key(&hash) {
             continue;
         }
-        kept.insert(hash, (adapter, template.render(&paper.text, sep).text));
+        let label = paper.labels.into_iter().next().flatten();
+        kept.insert(hash, (adapter, (template.render(&paper.text, sep).text, label)));
         if kept.len() > size {
             kept.pop_last();
         }
@@ -63,9 +95,9 @@ pub fn sample_texts(
         return Err(Error::EmptyCorpus { files: corpus.files().len() });
     }
     let mut seen = HashSet::new();
-    let distinct = kept.into_values().filter(|(adapter, text)| seen.insert((*adapter, Key::of_text(text))));
-    let (places, texts): (Vec<u8>, Vec<String>) = distinct.unzip();
-    Ok(TextSample { texts, adapters: adapters.of_rows(places.into_iter()), rows, rejected })
+    let distinct = kept.into_values().filter(|(adapter, (text, _))| seen.insert((*adapter, Key::of_text(text))));
+    let (places, papers): (Vec<u8>, Vec<_>) = distinct.unzip();
+    Ok(PaperSample { papers, adapters: adapters.of_rows(places.into_iter()), rows, rejected })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure};
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};
-pub use quality::{LabelledText, QualityJob, measure_quality};
+pub use quality::{LabelledText, QualityJob, head_quality, measure_quality};
 pub use regression::{MOST_RANKED, Regression, RegressionTally};
 pub use tally::{LabelTally, MOST_CONFUSED, MOST_OTHER_LABELS, SeveralReport, SeveralTally};
 

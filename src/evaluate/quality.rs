@@ -78,6 +78,22 @@ pub fn measure_quality(
     Ok((comparison.finish(job.corpus)?, answers.finish()?))
 }
 
+/// How a head's answers on new vectors differ from those on the vectors of the original, row by row; `label` is the field
+/// that `truths` come from, where the texts are labelled.
+///
+/// # Errors
+/// Vectors of another length than the head's, or, with a label, no text with one that the head knows.
+pub fn head_quality(
+    (head, label): (&Head, Option<&str>),
+    (original, new): (&EmbeddingMatrix, &EmbeddingMatrix),
+    truths: &[Option<&[String]>],
+) -> Result<HeadQuality, Error> {
+    let mut answers = Answers::of_file(head, label);
+    let predict = |vectors: &EmbeddingMatrix| head.predict(view(vectors));
+    answers.take(predict(original)?.view(), predict(new)?.view(), truths);
+    answers.finish()
+}
+
 /// The answers of all heads.
 struct AllAnswers<'a> {
     of_file: Option<(&'a Head, Answers)>,

@@ -9,6 +9,7 @@ use half::f16;
 use crate::model::{self, LowRank, Tensor};
 
 use super::onnx::ElementType;
+use super::quantize::Integers;
 
 /// Numbers that are held at a time.
 const BLOCK: usize = 1 << 18;
@@ -43,6 +44,8 @@ pub(super) enum Values<'a> {
     PlusFirstRow { table: Tensor<'a>, other: Tensor<'a> },
     /// A matrix [buckets, heads], written as [heads, distances]: at each distance the row of its bucket.
     ByDistance { table: Tensor<'a>, distances: usize, bucket: fn(i64) -> usize },
+    /// A matrix as integers.
+    Integers(Box<Integers<'a>>),
     /// Numbers that no tensor holds.
     Computed(Box<dyn Computed>),
 }
@@ -151,6 +154,7 @@ impl Constant<'_> {
                 }
                 Ok(())
             }
+            Values::Integers(matrix) => matrix.stream(put),
             Values::ByDistance { table, distances, bucket } => by_distance(*table, (*distances, *bucket), scratch, put),
             Values::Computed(numbers) => {
                 let count = self.shape.iter().product::<usize>();

@@ -33,6 +33,36 @@ pub enum Error {
         /// Its type.
         got: String,
     },
+    /// A plan for int8 names what is no matrix of a layer.
+    #[error("the int8 plan names `{matrix}`, which is no matrix of a layer of `{folder}`")]
+    UnknownMatrix {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The name.
+        matrix: String,
+    },
+    /// A plan for int8 was made for a matrix of another size.
+    #[error("the int8 plan for `{matrix}` has {got} numbers of `{list}`, expected {expected}")]
+    PlanLength {
+        /// The matrix.
+        matrix: String,
+        /// Which list.
+        list: &'static str,
+        /// Its length.
+        got: usize,
+        /// Channels of the matrix's input.
+        expected: usize,
+    },
+    /// A number in a plan for int8 that nothing can be computed with.
+    #[error("the int8 plan for `{matrix}` has {value} in `{list}`, expected finite numbers, and scales above 0")]
+    PlanNumber {
+        /// The matrix.
+        matrix: String,
+        /// Which list.
+        list: &'static str,
+        /// The number.
+        value: f32,
+    },
     /// A file of the bundle could not be written.
     #[error("could not write `{path}`")]
     Write {

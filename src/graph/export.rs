@@ -2,7 +2,7 @@
 //! reading weights is refused first; `bundle.toml` is written last. The caller checks the bundle and publishes it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use crate::durable::{PendingFile, replace_file};
@@ -18,6 +18,7 @@ use super::constants::Problem;
 use super::encoder::{self, Ending};
 use super::half::half;
 use super::plain::plain;
+use super::quantize::{QuantizePlan, Stopped, quantize};
 use super::writer::{self, GraphWriter};
 
 /// Protobuf stops at 2 GiB; the rest is room for metadata.
@@ -27,7 +28,7 @@ pub const MAX_GRAPH_BYTES: u64 = 1_900_000_000;
 pub(super) const CREATED_BY: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
 /// What shapes the vectors of a bundle, where the checkpoint does not say or is overruled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExportOptions {
     /// Folder with `config.json`, weights and `tokenizer.json`.
     pub checkpoint: PathBuf,
@@ -51,6 +52,8 @@ pub struct ExportOptions {
     pub precision: Precision,
     /// The licence of the weights; what the checkpoint's README.md says if `None`.
     pub license: Option<String>,
+    /// Which matrices are multiplied in int8; none for a graph of another precision.
+    pub quantize: Option<QuantizePlan>,
     /// Write a graph for other runtimes: operators of opset 17 alone, functions written out that it lacks.
     pub plain: bool,
     /// Bytes that `model.onnx` may have. The weights of a larger one lie beside it, in `model.onnx.data`.
@@ -72,6 +75,7 @@ impl ExportOptions {
             adapters: Vec::new(),
             precision: Precision::default(),
             license: None,
+            quantize: None,
             plain: false,
             largest_graph: MAX_GRAPH_BYTES,
         }
@@ -138,15 +142,12 @@ fn write_manifest(manifest: &Manifest, bundle: &Path) -> Result<(), Error> {
 /// Each file is whole or absent; after an error there may be some of them.
 pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Error> {
     let checkpoint = Checkpoint::open(&options.checkpoint)?;
-    let ending =
-        Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) };
+    let ending = ending(&checkpoint, options)?;
     let max_length = checkpoint.max_length(options.max_length)?;
     checkpoint.check_template(&options.template)?;
     let license = checkpoint.license(options.license.as_deref())?;
-    let opened = Opened::new(options.adapter.as_ref(), &options.adapters, checkpoint.config())?;
-    let graph = encoder::build_adapted(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
-    let graph = if options.plain { plain(graph) } else { graph };
-    let graph = if options.precision == Precision::Fp16 { half(graph) } else { graph };
+    let opened = adapters(&checkpoint, options)?;
+    let graph = build((&checkpoint, &opened), options, ending)?;
     let writer = writer(&graph, DATA_FILE, (options.largest_graph, &options.checkpoint))?;
     let data = write_data(&writer, &into.join(DATA_FILE))?;
     let manifest = |graph_hash| Manifest {
@@ -174,10 +175,78 @@ pub fn write_bundle(options: &ExportOptions, into: &Path) -> Result<Manifest, Er
         source: options.source(checkpoint.weights().hash(), checkpoint.config().hash()),
         fused_adapter: opened.fused.clone(),
         quality: None,
+        int8: None,
         heads: checkpoint.config().classification.iter().map(GraphHead::of_checkpoint).collect(),
         adapters: opened.several.clone(),
     };
     write_files(into, checkpoint.tokenizer(), |file| writer.write_graph(file), manifest)
+}
+
+/// Writes the graph alone, without metadata and without waiting for the disk: to be run and thrown away. Weights that would
+/// make it larger than `options.largest_graph` bytes lie beside it, in a file with `.data` behind its name.
+///
+/// # Errors
+/// As [`write_bundle`].
+pub fn write_graph(options: &ExportOptions, path: &Path) -> Result<(), Error> {
+    let checkpoint = Checkpoint::open(&options.checkpoint)?;
+    let opened = adapters(&checkpoint, options)?;
+    let graph = build((&checkpoint, &opened), options, ending(&checkpoint, options)?)?;
+    write_alone(&graph, path, (options.largest_graph, &options.checkpoint))
+}
+
+/// A graph by itself; `largest` and the checkpoint's folder are those of [`writer`].
+pub(super) fn write_alone(graph: &Graph<'_>, path: &Path, largest: (u64, &Path)) -> Result<(), Error> {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let data_file = format!("{name}.data");
+    let writer = writer(graph, &data_file, largest)?;
+    write_data(&writer, &path.with_file_name(&data_file))?;
+    let mut file = BufWriter::new(File::create(path).map_err(failed(path))?);
+    writer.write_graph(&mut file).map_err(|problem| stopped(problem, path))?;
+    file.into_inner().map_err(|error| failed(path)(error.into_error()))?;
+    Ok(())
+}
+
+pub(super) fn ending(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Ending, Error> {
+    Ok(Ending { pooling: checkpoint.pooling(options.pooling)?, normalize: checkpoint.normalize(options.normalize) })
+}
+
+/// The adapters that are asked for, opened for the encoder of the checkpoint.
+pub(super) fn adapters(checkpoint: &Checkpoint, options: &ExportOptions) -> Result<Opened, Error> {
+    Ok(Opened::new(options.adapter.as_ref(), &options.adapters, checkpoint.config())?)
+}
+
+/// The graph with all that was asked of its numbers.
+fn build<'c>(
+    (checkpoint, opened): (&'c Checkpoint, &'c Opened),
+    options: &ExportOptions,
+    ending: Ending,
+) -> Result<Graph<'c>, Error> {
+    let graph = encoder::build_adapted(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
+    let graph = if options.plain { plain(graph) } else { graph };
+    let graph = if options.precision == Precision::Fp16 { half(graph) } else { graph };
+    match &options.quantize {
+        Some(plan) => quantize(graph, plan).map_err(|stopped| unplanned(stopped, &options.checkpoint)),
+        None => Ok(graph),
+    }
+}
+
+/// The graph in fp32, before anything was asked of its numbers.
+pub(super) fn original<'c>(
+    (checkpoint, opened): (&'c Checkpoint, &'c Opened),
+    options: &ExportOptions,
+) -> Result<Graph<'c>, Error> {
+    let parts = (checkpoint.weights(), &opened.adaptation);
+    Ok(encoder::build_adapted(checkpoint.config(), parts, ending(checkpoint, options)?)?)
+}
+
+fn unplanned(stopped: Stopped, checkpoint: &Path) -> Error {
+    let folder = checkpoint.to_owned();
+    match stopped {
+        Stopped::UnknownMatrix(matrix) => Error::UnknownMatrix { folder, matrix },
+        Stopped::Length { matrix, list, got, expected } => Error::PlanLength { matrix, list, got, expected },
+        Stopped::Number { matrix, list, value } => Error::PlanNumber { matrix, list, value },
+        Stopped::Read(problem) => self::stopped(problem, checkpoint),
+    }
 }
 
 /// Writes `model.onnx`, `tokenizer.json` and, last, `bundle.toml`: the graph by `write_graph`, which gives its hash, and

@@ -1,7 +1,6 @@
 //! An encoder with the head that guesses masked words. Owns this graph's inputs and output: beside the tokens it takes
 //! the places of the masks, so that the wide last layer runs for these alone and nothing asks for a shape.
 
-use std::io::BufWriter;
 use std::path::Path;
 
 use crate::model::{Checkpoint, EncoderConfig, LOGITS, MASK_PLACES, MaskedLmHead, Weights};
@@ -19,15 +18,7 @@ use super::{encoder, export};
 /// The checkpoint has no such head, tensors of it are missing, or a file cannot be written.
 pub fn write_masked_lm(checkpoint: &Checkpoint, path: &Path, largest_graph: u64) -> Result<(), Error> {
     let graph = build(checkpoint.config(), checkpoint.weights())?;
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let data_file = format!("{name}.data");
-    let writer = export::writer(&graph, &data_file, (largest_graph, checkpoint.folder()))?;
-    export::write_data(&writer, &path.with_file_name(&data_file))?;
-    let failed = |source| Error::Write { path: path.to_owned(), source };
-    let mut file = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
-    writer.write_graph(&mut file).map_err(|problem| export::stopped(problem, path))?;
-    file.into_inner().map_err(|error| failed(error.into_error()))?;
-    Ok(())
+    export::write_alone(&graph, path, (largest_graph, checkpoint.folder()))
 }
 
 /// Whether a checkpoint has the head.

@@ -26,6 +26,7 @@ mod masked_lm;
 mod onnx;
 mod plain;
 mod pooling;
+pub mod quantize;
 mod relative;
 mod rotary;
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod writer;
 
 pub use adapter_source::AdapterSource;
 pub use error::Error;
-pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle};
+pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle, write_graph};
 pub use foreign::{ImportOptions, import_onnx, write_pooling_probe};
 pub use fuse::{LinearHead, fuse, holds_f64};
 pub use inspect::{

@@ -102,7 +102,7 @@ fn with_axes_as_attribute(graph: &Graph<'_>, mut node: NodeProto) -> NodeProto {
     node
 }
 
-fn drop_unused_constants(graph: &mut Graph<'_>) {
+pub(super) fn drop_unused_constants(graph: &mut Graph<'_>) {
     let used: std::collections::HashSet<&str> =
         graph.nodes.iter().flat_map(|node| node.input.iter().map(String::as_str)).collect();
     graph.constants.retain(|constant| used.contains(constant.name.as_str()));

@@ -10,6 +10,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use super::builder::{Graph, OPSET};
 use super::constants::{Constant, Problem, Scratch};
 use super::onnx::{EXTERNAL, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
+use super::quantize::RUNTIME_DOMAIN;
 
 pub(super) const MODEL_GRAPH: u32 = 7;
 pub(super) const GRAPH_INITIALIZER: u32 = 5;
@@ -55,9 +56,13 @@ impl<'g, 'a> GraphWriter<'g, 'a> {
     }
 
     fn placing(graph: &'g Graph<'a>, data_file: Option<&str>) -> Self {
-        let version = OperatorSetIdProto { domain: Some(String::new()), version: Some(graph.opset) };
+        let set =
+            |domain: &str, version| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };
+        let foreign = graph.nodes.iter().any(|node| node.domain.as_deref() == Some(RUNTIME_DOMAIN));
+        let sets = [Some(set("", graph.opset)), foreign.then(|| set(RUNTIME_DOMAIN, 1))];
         let ir_version = Some(ir_version(graph.opset));
-        let head = ModelProto { ir_version, opset_import: vec![version], ..ModelProto::default() };
+        let head =
+            ModelProto { ir_version, opset_import: sets.into_iter().flatten().collect(), ..ModelProto::default() };
         let shell = GraphProto {
             node: graph.nodes.clone(),
             name: Some(graph.name.clone()),

@@ -25,6 +25,8 @@ pub enum Precision {
     /// 32-bit floating point, weights and activations.
     #[default]
     Fp32,
+    /// 8-bit integers in the products with weights, 32-bit floating point elsewhere.
+    Int8,
     /// 16-bit floating point (IEEE 754 binary16) for weights and products; sums over a text or a row in 32-bit. For
     /// providers of graphics cards.
     Fp16,
@@ -47,12 +49,13 @@ impl Pooling {
 
 impl Precision {
     /// Every precision that can be asked for, in the order in which messages list them.
-    pub const ALL: [Self; 2] = [Self::Fp32, Self::Fp16];
+    pub const ALL: [Self; 3] = [Self::Fp32, Self::Fp16, Self::Int8];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
             Self::Fp16 => "fp16",
             Self::Mixed => "mixed",
         }
@@ -114,6 +117,6 @@ mod tests {
         let error = "max".parse::<Pooling>().unwrap_err();
         assert_eq!(error.to_string(), "unknown pooling `max`, known are: cls, mean");
         let error = "FP32".parse::<Precision>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown precision `FP32`, known are: fp32, fp16");
+        assert_eq!(error.to_string(), "unknown precision `FP32`, known are: fp32, fp16, int8");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BundleAdapter, Error, Fingerprint, GraphHead, Identity, Pooling, Precision, Quality, SENTENCE_EMBEDDING,
+    BundleAdapter, Error, Fingerprint, GraphHead, Identity, Int8, Pooling, Precision, Quality, SENTENCE_EMBEDDING,
     architectures, bundle_adapter, files, head,
 };
 
@@ -96,6 +96,9 @@ pub struct Manifest {
     /// How far the numbers are from those of the original, where they are not the original's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
+    /// How an int8 graph came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8>,
     /// The heads in the graph, each with outputs of its own; `[[head]]` in the file.
     #[serde(default, rename = "head", skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<GraphHead>,
@@ -259,6 +262,7 @@ impl Manifest {
         let adapters = bundle_adapter::problem(self.fused_adapter.as_ref(), &self.adapters);
         let problem = adapters.or_else(|| self.format_problem()).or_else(|| self.heads_problem());
         let problem = problem.or_else(|| self.quality.as_ref().and_then(Quality::problem));
+        let problem = problem.or_else(|| self.int8.as_ref().and_then(Int8::problem));
         if let Some((field, got, expected)) = problem {
             return Err(wrong(&field, got, expected));
         }

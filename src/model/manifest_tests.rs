@@ -41,6 +41,7 @@ fn plain() -> Manifest {
         source: Source { name: "tiny".into(), revision: None, weights_hash: "w".into(), config_hash: "c".into() },
         fused_adapter: None,
         quality: None,
+        int8: None,
         heads: Vec::new(),
         adapters: Vec::new(),
     }

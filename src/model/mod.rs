@@ -22,6 +22,7 @@ mod fingerprint;
 mod head;
 pub mod hub;
 mod identity;
+mod int8;
 mod license;
 mod manifest;
 #[cfg(test)]
@@ -64,6 +65,7 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use head::{DEFAULT_THRESHOLD, GraphHead, OWN_CLASSIFIER};
 pub use identity::{FieldChange, Identity};
+pub use int8::{Calibration, Int8, Int8Group, Int8Point};
 pub use manifest::{ADAPTER_FORMAT, BUNDLE_FORMAT, DataFile, FOREIGN_ARCHITECTURE, Manifest, Source, bundle_format};
 pub use masked_lm::MaskedLmHead;
 pub use metadata::GraphMetadata;

@@ -106,6 +106,16 @@ pub enum Error {
         /// What was asked for.
         choice: ProviderChoice,
     },
+    /// An int8 bundle on another provider than the one that it is made for.
+    #[error(
+        "the bundle computes in int8, which is made for `CPUExecutionProvider`; `--provider {choice}` would be slower and give other vectors"
+    )]
+    Int8Elsewhere {
+        /// ONNX Runtime's name of the provider.
+        provider: &'static str,
+        /// What was asked for.
+        choice: ProviderChoice,
+    },
     /// A provider that the loaded library is not built with.
     #[error("the loaded ONNX Runtime at `{}` has no `{provider}`", library.display())]
     ProviderMissing {
@@ -211,6 +221,12 @@ pub enum Error {
         /// Rows × dim.
         expected: [usize; 2],
     },
+    /// A graph without an output that was asked for.
+    #[error("the graph gives no output `{output}`")]
+    OutputMissing {
+        /// Name of the output tensor.
+        output: String,
+    },
     /// NaN or an infinity in an embedding.
     #[error(
         "output `{output}` holds {value} at row {row}, column {column} of a batch of {rows}: expected finite numbers"
@@ -256,6 +272,9 @@ impl Error {
                  with `--fallback warn`"
                     .to_owned(),
             ),
+            Self::Int8Elsewhere { .. } => {
+                Some("`--provider cpu`, or export it with `--precision fp32` for this provider".to_owned())
+            }
             Self::NotPlaced { .. } => Some("export the bundle again, or run it with `--provider cpu`".to_owned()),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),

@@ -132,6 +132,29 @@ pub fn memory_in_use() -> Option<MemoryInUse> {
     Some(MemoryInUse { anonymous, peak })
 }
 
+/// Seconds of processor time that this process has used so far, on all its threads: what a piece of work costs, also where
+/// others use the machine at the same time. Where the system does not tell, the time that has gone by.
+pub fn work_seconds() -> f64 {
+    process_seconds().unwrap_or_else(|| {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
+    })
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "the standard library has no clock of processor time")]
+fn process_seconds() -> Option<f64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local, which the call fills.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    (status == 0).then(|| time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+}
+
+#[cfg(not(unix))]
+fn process_seconds() -> Option<f64> {
+    None
+}
+
 fn instruction_sets(cpuinfo: &str) -> Vec<String> {
     let flags = field(cpuinfo, "flags").or_else(|| field(cpuinfo, "Features")).unwrap_or_default();
     let has = |set: &&str| flags.split_whitespace().any(|flag| flag == *set);
@@ -273,6 +296,16 @@ mod tests {
         assert_eq!(field(info, "model name"), Some("Some CPU"));
         assert_eq!(instruction_sets("Features : fp asimd i8mm\n"), ["asimd", "i8mm"]);
         assert!(instruction_sets("").is_empty());
+    }
+
+    #[test]
+    fn work_takes_processor_time() {
+        let start = work_seconds();
+        let mut sum = 0_u64;
+        while work_seconds() - start < 0.02 {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(sum > 0 && process_seconds().is_none_or(|seconds| seconds >= start + 0.02));
     }
 
     #[test]

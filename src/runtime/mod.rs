@@ -12,6 +12,7 @@ mod fallback;
 mod library;
 mod machine;
 mod masked_lm;
+mod probe;
 mod provider;
 mod search;
 mod session;
@@ -22,11 +23,12 @@ pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
 pub use fallback::{Fallback, check_precision, open_or_fall_back};
 pub use library::OnnxRuntime;
-pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use};
+pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use, work_seconds};
 pub use masked_lm::MaskedLmSession;
+pub use probe::ProbeSession;
 pub use provider::{ProviderChoice, tolerance};
 pub use search::{Place, Tried};
-pub use session::{EncoderSession, SessionOptions};
+pub use session::{EncoderSession, SessionOptions, adds_exactly};
 pub use stub::StubSession;
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.

@@ -89,6 +89,7 @@ fn plain(graph: &[u8], tokenizer: &[u8]) -> Manifest {
         source: Source { name: "by hand".into(), revision: None, weights_hash: "w".into(), config_hash: "c".into() },
         fused_adapter: None,
         quality: None,
+        int8: None,
         heads: Vec::new(),
         adapters: Vec::new(),
     }

@@ -1,4 +1,5 @@
 //! Two encoders that differ a little, and papers to compare them on. Invariant: no export leaves a folder of its own behind.
+#![allow(dead_code, reason = "one test program takes the papers alone")]
 
 use std::fs;
 use std::path::Path;

@@ -52,6 +52,11 @@ impl AdapterArgs {
         }
     }
 
+    /// Whether one bundle shall hold several adapters.
+    pub(crate) fn are_several(&self) -> bool {
+        !self.adapters.is_empty()
+    }
+
     /// Adds the adapters that were asked for, or the one that belongs to the recipe.
     pub(super) fn add_to(&self, options: &mut ExportOptions, from: &Sources<'_>) -> Result<()> {
         if !self.adapters.is_empty() {

@@ -16,6 +16,7 @@ use super::super::hub::{self, Found, HubArgs, Wanted};
 use super::super::places;
 use super::super::user_error;
 use super::adapter_args::{AdapterArgs, Sources};
+use super::int8::Int8Args;
 use super::quality::QualityArgs;
 
 /// Make a bundle (graph, tokenizer, manifest) from a checkpoint (a folder or a hub id) or an ONNX file
@@ -73,8 +74,13 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "TEMPLATE")]
     pub template: Option<String>,
 
-    /// Number format of the graph: fp32, or fp16 for GPU providers (weights and products in half precision, sums over a
-    /// text or a row in fp32; half the size). On a processor it is no faster than fp32; bf16 runs on none
+    /// Number format of the graph: fp32, int8 for ONNX Runtime's CPU provider, or fp16 for GPU providers; bf16 runs on no
+    /// processor
+    ///
+    /// An int8 graph multiplies with weights in 8-bit integers, scaled row by row, so that a text's vector stays the same
+    /// in any batch. Which matrices are int8 is measured: see --int8-point. What it loses stands in bundle.toml. In fp16,
+    /// weights and products are in half precision, sums over a text or a row in fp32; half the size. On a processor fp32
+    /// is faster than that.
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32", value_parser = precision)]
     pub precision: Precision,
 
@@ -95,7 +101,14 @@ pub(crate) struct ExportArgs {
     pub quality: QualityArgs,
 
     #[command(flatten)]
+    pub int8: Int8Args,
+
+    #[command(flatten)]
     pub corpus: CorpusArgs,
+
+    /// Print what was made and measured as one JSON object on stdout; everything else goes to stderr
+    #[arg(long)]
+    pub json: bool,
 
     /// Folder with lock.toml, which pins what was downloaded [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Hub")]

@@ -16,7 +16,7 @@ use offprint::model::{HeadQuality, MeasuredQuality};
 use super::super::self_check::Told;
 
 /// How long a stop may go unnoticed.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What the child measured.
 pub(super) struct SelfChecked {

@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{self, rewrite_manifest};
-use offprint::model::{BUNDLE_FILES, Bundle, Manifest, Quality};
+use offprint::model::{BUNDLE_FILES, Bundle, Int8, Manifest, Quality};
 
 use super::super::progress::Display;
 use super::super::say::{counted, remark};
 use super::super::signals::Stop;
 use super::super::user_error;
 use super::child::{Child, Comparing, SelfChecked};
+use super::int8::NotReached;
 use super::quality::{Asked, MakeFor, Original};
 use super::texts::{Read, Texts};
 
@@ -39,7 +40,7 @@ pub(crate) enum Outcome {
     /// It is in its place.
     Published { manifest: Box<Manifest>, check: EncoderCheck },
     /// It is worse than was asked, in these ways.
-    Worse { quality: Box<Quality>, failures: Vec<String> },
+    Worse { quality: Option<Box<Quality>>, int8: Option<Box<Int8>>, failures: Vec<String> },
     /// This signal came first.
     Stopped(i32),
 }
@@ -61,7 +62,13 @@ impl NewBundle<'_> {
         if let Some(signal) = self.stop.and_then(Stop::signal) {
             return Ok(Outcome::Stopped(signal));
         }
-        let mut manifest = made?;
+        let mut manifest = match made.map_err(|error| error.downcast::<NotReached>()) {
+            Ok(manifest) => manifest,
+            Err(Ok(NotReached { failures, report })) => {
+                return Ok(Outcome::Worse { quality: None, int8: Some(report), failures });
+            }
+            Err(Err(error)) => return Err(error),
+        };
         let original = match (&self.asked.against, &self.original) {
             (Some(bundle), _) => Some((format!("bundle {}", name_of(bundle)), bundle.clone())),
             (None, Original::Made(make)) => {
@@ -90,7 +97,8 @@ impl NewBundle<'_> {
         if let Some(quality) = &manifest.quality {
             let failures = self.asked.failures(quality);
             if !failures.is_empty() {
-                return Ok(Outcome::Worse { quality: Box::new(quality.clone()), failures });
+                let quality = Some(Box::new(quality.clone()));
+                return Ok(Outcome::Worse { quality, int8: manifest.int8.map(Box::new), failures });
             }
         }
         if manifest.quality.is_some() {

@@ -12,7 +12,7 @@ use offprint::model::{Bundle, Manifest, Quality, Task};
 use offprint::paper::{Corpus, LABEL_SEPARATOR, LabelKind};
 
 use super::super::classify_heads::{Truth, unknown_head};
-use super::super::corpus_args::CorpusArgs;
+use super::super::corpus_args::{CorpusArgs, names_of};
 use super::super::environment::is_typed;
 use super::super::head_fit::check_any_adapter;
 use super::super::say::remark;
@@ -21,7 +21,7 @@ use super::super::train::text_source_of;
 use super::super::user_error;
 
 /// What the texts are called where no corpus is given.
-const BUILT_IN: &str = "built-in texts";
+pub(super) const BUILT_IN: &str = "built-in texts";
 
 /// F1 values are quotients of whole numbers: differences below this are rounding, not loss.
 const ROUNDING: f64 = 1e-12;
@@ -87,7 +87,7 @@ pub(crate) enum Original<'a> {
 /// What was asked, checked as far as that goes before anything is downloaded or built; by default nothing.
 #[derive(Default)]
 pub(crate) struct Asked<'a> {
-    args: QualityArgs,
+    pub(super) args: QualityArgs,
     pub(super) corpus_args: Option<&'a CorpusArgs>,
     pub(super) corpus: Option<Corpus>,
     head: Option<Head>,
@@ -98,7 +98,8 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// Opens corpus, head and bundle; flags that need another one are refused without it.
-    pub(crate) fn new(args: &QualityArgs, corpus_args: &'a CorpusArgs) -> Result<Self> {
+    /// `calibrates` says that another corpus has the flags of one.
+    pub(crate) fn new(args: &QualityArgs, corpus_args: &'a CorpusArgs, calibrates: bool) -> Result<Self> {
         let bounds = [
             ("--min-cosine", args.min_cosine, -1.0, "vectors of equal direction have the cosine 1"),
             ("--max-f1-drop", args.max_f1_drop, 0.0, "0.01 is one point of F1"),
@@ -109,7 +110,9 @@ impl<'a> Asked<'a> {
             }
         }
         let has_corpus = !corpus_args.corpus.is_empty();
-        corpus_args.refuse_without_corpus("`--check` names one")?;
+        if !calibrates {
+            corpus_args.refuse_without_corpus("`--check` names one")?;
+        }
         let args = applicable(args.clone(), has_corpus)?;
         let truth = args.label.as_deref().map(Truth::parse).transpose()?;
         let head = args.head.as_deref().map(Head::load).transpose()?;
@@ -203,7 +206,13 @@ impl<'a> Asked<'a> {
 
     /// The flags of the child's command that say what it compares on.
     pub(crate) fn flags(&self) -> Vec<OsString> {
-        let mut flags: Vec<OsString> = vec!["--corpus".into(), self.corpus_name().into()];
+        let name = self.corpus_args.map_or_else(|| BUILT_IN.to_owned(), |args| names_of(&args.corpus));
+        [vec!["--corpus".into(), name.into()], self.head_flags()].concat()
+    }
+
+    /// Those that say which head is compared, and by which labels.
+    pub(super) fn head_flags(&self) -> Vec<OsString> {
+        let mut flags = Vec::new();
         if let Some(head) = &self.args.head {
             flags.extend(["--head".into(), head.into()]);
         }
@@ -212,18 +221,6 @@ impl<'a> Asked<'a> {
             flags.extend(head.iter().flat_map(|head| ["--labelled-head".into(), head.into()]));
         }
         flags
-    }
-
-    /// The names of the files, without the folders they lie in.
-    fn corpus_name(&self) -> String {
-        let name = |input: &String| match Path::new(input).file_name() {
-            Some(name) => name.to_string_lossy().into_owned(),
-            None => input.clone(),
-        };
-        match self.corpus_args {
-            None => BUILT_IN.to_owned(),
-            Some(args) => args.corpus.iter().map(name).collect::<Vec<_>>().join(" "),
-        }
     }
 
     /// In which of the ways that were asked for the bundle is worse than it may be.

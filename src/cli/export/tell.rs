@@ -3,13 +3,16 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use offprint::encode::EncoderCheck;
 use offprint::model::{GraphHead, HeadQuality, Manifest, MeasuredQuality, Precision, Quality, Task};
+use serde_json::json;
 
 use super::super::Status;
 use super::super::check::cosine;
 use super::super::inspect_manifest::describe_adapter;
-use super::super::say::{counted, counted_that, remark};
+use super::super::say::{counted, counted_that, remark, say};
+use super::int8_words;
 use super::publish::Outcome;
 
 /// Says what became of a new bundle.
@@ -20,6 +23,7 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
             if !manifest.batch_invariant {
                 promises_nothing(check);
             }
+            manifest.int8.iter().for_each(int8_words::tell);
             manifest.quality.iter().for_each(quality);
             if manifest.precision == Precision::Fp16 {
                 remark(
@@ -28,8 +32,9 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
             }
             Status::Done
         }
-        Outcome::Worse { quality: measured, failures } => {
-            quality(measured);
+        Outcome::Worse { quality: measured, int8, failures } => {
+            int8.iter().for_each(|int8| int8_words::tell(int8));
+            measured.iter().for_each(|measured| quality(measured));
             let causes: Vec<String> = failures.iter().map(|failure| format!("\n  cause: {failure}")).collect();
             remark(&format!("error: the new bundle is worse than was asked; nothing was written{}", causes.concat()));
             Status::CheckFailed
@@ -39,6 +44,21 @@ pub(super) fn outcome(output: &Path, outcome: &Outcome) -> Status {
             Status::Signal(*signal)
         }
     }
+}
+
+/// Prints all that is known of a new bundle, for programs; nothing where the work was stopped.
+pub(super) fn as_json(output: &Path, outcome: &Outcome) -> Result<()> {
+    let told = match outcome {
+        Outcome::Published { manifest, check } => {
+            json!({"bundle": output, "written": true, "manifest": manifest, "check": check, "failures": []})
+        }
+        Outcome::Worse { quality, int8, failures } => {
+            let manifest = json!({"quality": quality, "int8": int8});
+            json!({"bundle": output, "written": false, "manifest": manifest, "check": null, "failures": failures})
+        }
+        Outcome::Stopped(_) => return Ok(()),
+    };
+    say(&told.to_string())
 }
 
 /// What was measured beside the original.

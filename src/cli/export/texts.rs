@@ -130,7 +130,7 @@ fn read_ahead(corpus: Corpus) -> (Receiver<RowRead>, JoinHandle<()>) {
 }
 
 /// The label or labels; numbers are none.
-fn texts_of(label: Label) -> Option<Vec<String>> {
+pub(super) fn texts_of(label: Label) -> Option<Vec<String>> {
     match label {
         Label::One(label) => Some(vec![label]),
         Label::Several(labels) => Some(labels),

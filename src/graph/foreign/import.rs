@@ -20,7 +20,7 @@ use crate::model::{
 const LEAST_OPSET: i64 = 13;
 
 /// An ONNX file, and how it is to become a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ImportOptions {
     /// The file.
     pub file: PathBuf,
@@ -174,6 +174,7 @@ impl Opened {
             source: export.source(file.hash(), config_hash),
             fused_adapter: None,
             quality: None,
+            int8: None,
             heads: imported.classification.iter().map(GraphHead::of_checkpoint).collect(),
             adapters: Vec::new(),
         };
