@@ -61,9 +61,9 @@ impl FromStr for Fallback {
 /// An error if a graph of that precision would run on a provider that has no kernels for it, and nobody allowed that.
 /// Opens nothing.
 ///
-/// The CPU provider computes fp16 in fp32, between a conversion there and one back at each step: measured on MiniLM, 1.0
-/// to 1.3 times the processor time of the fp32 graph, and as much memory. OpenVINO takes an fp16 graph wholly, in the time
-/// of the fp32 one.
+/// The CPU provider computes fp16 in fp32, between a conversion there and one back at each step: on MiniLM in 0.8 to 1.3
+/// times the processor time of the fp32 graph, measured on a shared machine, and in as much memory. OpenVINO takes an fp16
+/// graph wholly, in the time of the fp32 one.
 pub fn check_precision(choice: ProviderChoice, precision: Precision, fallback: Option<Fallback>) -> Result<(), Error> {
     if precision != Precision::Fp16 || choice.resolve() != provider::CPU || Fallback::permits(fallback) {
         return Ok(());
