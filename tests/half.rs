@@ -26,7 +26,7 @@ const LARGEST_CHANGE: f64 = 2e-3;
 
 const REFUSAL: [&str; 2] = [
     "the bundle computes in fp16, and `CPUExecutionProvider` (chosen by `--provider",
-    "  hint: export it with `--precision fp32` for this machine, which is as fast or faster, and exact, or run it all the same with \
+    "  hint: export it with `--precision fp32` for this machine, which does not round and takes no more memory, or run it all the same with \
      `--fallback warn`",
 ];
 

@@ -61,8 +61,8 @@ impl FromStr for Fallback {
 /// An error if a graph of that precision would run on a provider that has no kernels for it, and nobody allowed that.
 /// Opens nothing.
 ///
-/// The CPU provider computes fp16 in fp32, between a conversion there and one back at each step: measured on MiniLM, 1.03
-/// to 1.3 times the processor time of the fp32 graph and as much memory. OpenVINO takes an fp16 graph wholly, in the time
+/// The CPU provider computes fp16 in fp32, between a conversion there and one back at each step: measured on MiniLM, 0.8
+/// to 1.3 times the processor time of the fp32 graph, and as much memory. OpenVINO takes an fp16 graph wholly, in the time
 /// of the fp32 one. int8 is the CPU provider's alone, whatever is allowed: OpenVINO computes such a graph in 1.7 times its
 /// time, and vectors differ by 2e-2.
 pub fn check_precision(choice: ProviderChoice, precision: Precision, fallback: Option<Fallback>) -> Result<(), Error> {
