@@ -1,5 +1,8 @@
 //! Two encoders that differ a little, and papers to compare them on. Invariant: no export leaves a folder of its own behind.
 
+// Every test file compiles this module for itself and uses its own part of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::path::Path;
 
