@@ -268,8 +268,8 @@ impl Error {
                 Some("`pip install onnxruntime-openvino`, then name its library with `--ort-lib`".to_owned())
             }
             Self::HalfOnCpu { .. } => Some(
-                "export it with `--precision fp32` for this machine, which does not round and takes no more memory, or run it all the same \
-                 with `--fallback warn`"
+                "export it with `--precision fp32` for this machine, which does not round and takes no more memory, or \
+                 run it all the same with `--fallback warn`"
                     .to_owned(),
             ),
             Self::Int8Elsewhere { .. } => {

@@ -1,6 +1,4 @@
 //! Two encoders that differ a little, and papers to compare them on. Invariant: no export leaves a folder of its own behind.
-#![allow(dead_code, reason = "one test program takes the papers alone")]
-
 // Every test file compiles this module for itself and uses its own part of it.
 #![allow(dead_code)]
 

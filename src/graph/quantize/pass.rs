@@ -254,7 +254,8 @@ impl<'a> Rewrite<'_, 'a> {
         let gains = self.read(&norm.input[1])?;
         let offsets = norm.input.get(2).map(|name| self.read(name)).transpose()?.unwrap_or_else(|| vec![0.0; count]);
         let gains = gains.iter().enumerate().map(|(at, gain)| gain / scale(at)).collect::<Vec<f32>>();
-        let offsets = offsets.iter().enumerate().map(|(at, offset)| (offset - shift(at)) / scale(at)).collect::<Vec<f32>>();
+        let offsets =
+            offsets.iter().enumerate().map(|(at, offset)| (offset - shift(at)) / scale(at)).collect::<Vec<f32>>();
         let gains = self.floats(&format!("{scope}/gain"), &gains);
         let offsets = self.floats(&format!("{scope}/offset"), &offsets);
         self.node("LayerNormalization", (&[&norm.input[0], &gains, &offsets], &even), norm.attribute.clone());
@@ -282,7 +283,7 @@ impl<'a> Rewrite<'_, 'a> {
         }
         let columns = self.floats(&format!("{name}/columns"), integers.columns());
         let bias = values.map(|values| {
-            let values = values.into_iter().map(|value| value as f32).collect();
+            let values = values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
             self.floats(&format!("{name}/bias"), &values)
         });
         let zero = zero.map(|zero| self.byte(zero));
