@@ -358,9 +358,8 @@ fn own_matrix<'a>(
 /// not 0 far below 0.
 fn masked(graph: &mut GraphBuilder<'_>, parts: &str, (blocks, adapters): (&[(usize, Block<'_>)], usize)) -> Value {
     let owners: Vec<usize> = blocks.iter().map(|(number, _)| *number).collect();
-    let words: Vec<String> = owners.iter().map(ToString::to_string).collect();
-    let name = format!("adapter.own[{}]", words.join(","));
-    let table = graph.computed(&name, vec![adapters, owners.len()], Box::new(Own { owners }));
+    let name = format!("adapter.own{owners:?}");
+    let table = graph.computed(&name, vec![adapters, blocks.len()], Box::new(Own(owners)));
     let row = row_of(graph, &table);
     let axis = graph.ints(&[3]);
     let column = graph.node("Unsqueeze", &[&row, &axis]);
@@ -392,13 +391,10 @@ fn chosen_bias<'a>(
 
 /// Which part of a bottleneck is whose.
 #[derive(Debug)]
-struct Own {
-    owners: Vec<usize>,
-}
+struct Own(Vec<usize>);
 
 impl Computed for Own {
     fn value(&self, index: usize) -> f32 {
-        let (adapter, place) = (index / self.owners.len(), index % self.owners.len());
-        f32::from(self.owners[place] == adapter)
+        f32::from(self.0[index % self.0.len()] == index / self.0.len())
     }
 }
