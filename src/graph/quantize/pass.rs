@@ -244,8 +244,8 @@ impl<'a> Rewrite<'_, 'a> {
         let shift = |at: usize| plan.shift.get(at).copied().unwrap_or(0.0);
         let even = format!("{scope}/even");
         let Some(norm) = norm else {
-            let shifts = self.floats(&format!("{scope}/shift"), &(0..count).map(shift).collect::<Vec<_>>());
-            let scales = self.floats(&format!("{scope}/scales"), &(0..count).map(scale).collect::<Vec<_>>());
+            let shifts = self.floats(&format!("{scope}/shift"), &(0..count).map(shift).collect::<Vec<f32>>());
+            let scales = self.floats(&format!("{scope}/scales"), &(0..count).map(scale).collect::<Vec<f32>>());
             let shifted = format!("{scope}/shifted");
             self.node("Sub", (&[value, &shifts], &shifted), Vec::new());
             self.node("Div", (&[&shifted, &scales], &even), Vec::new());
@@ -253,9 +253,9 @@ impl<'a> Rewrite<'_, 'a> {
         };
         let gains = self.read(&norm.input[1])?;
         let offsets = norm.input.get(2).map(|name| self.read(name)).transpose()?.unwrap_or_else(|| vec![0.0; count]);
-        let gains = gains.iter().enumerate().map(|(at, gain)| gain / scale(at)).collect::<Vec<f32>>();
-        let offsets =
-            offsets.iter().enumerate().map(|(at, offset)| (offset - shift(at)) / scale(at)).collect::<Vec<f32>>();
+        let gains: Vec<f32> = gains.iter().enumerate().map(|(at, gain)| gain / scale(at)).collect();
+        let offsets: Vec<f32> =
+            offsets.iter().enumerate().map(|(at, offset)| (offset - shift(at)) / scale(at)).collect();
         let gains = self.floats(&format!("{scope}/gain"), &gains);
         let offsets = self.floats(&format!("{scope}/offset"), &offsets);
         self.node("LayerNormalization", (&[&norm.input[0], &gains, &offsets], &even), norm.attribute.clone());
@@ -283,7 +283,7 @@ impl<'a> Rewrite<'_, 'a> {
         }
         let columns = self.floats(&format!("{name}/columns"), integers.columns());
         let bias = values.map(|values| {
-            let values = values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
             self.floats(&format!("{name}/bias"), &values)
         });
         let zero = zero.map(|zero| self.byte(zero));
