@@ -20,8 +20,9 @@ use offprint::model::Pooling;
 use offprint::runtime::{EncoderSession, OnnxRuntime};
 use tiny_rows::{batch, checkpoints, copy, rows_of, run};
 
-/// Least cosine between the two vectors of a text, for tiny checkpoints; their widths of 20 to 40 leave little to average.
-const LEAST_TINY: f64 = 0.999;
+/// Least cosine between the two vectors of a text, for tiny checkpoints: their widths of 20 to 40 leave little to average,
+/// above all behind a gate, whose rows each have a scale of their own.
+const LEAST_TINY: f64 = 0.995;
 /// The same for MiniLM with all of its matrices in int8, over built-in texts that were not calibrated on.
 const LEAST_MINILM: f64 = 0.998;
 
@@ -119,7 +120,7 @@ fn integers_are_the_nearest_and_onnx_finds_nothing_wrong() {
             let output = Command::new(&python).arg(script).args([&full, &int8]).arg(largest).output().unwrap();
             let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
             assert!(output.status.success(), "{name}: {}", said[1]);
-            let matrices = format!("{} matrices, ", plan.matrices.len());
+            let matrices = format!("{} matrices of integers", plan.matrices.len());
             assert!(said[0].starts_with(&matrices), "{name}: {}", said[0]);
         }
     }

@@ -244,8 +244,8 @@ impl<'a> Rewrite<'_, 'a> {
         let shift = |at: usize| plan.shift.get(at).copied().unwrap_or(0.0);
         let even = format!("{scope}/even");
         let Some(norm) = norm else {
-            let shifts = self.floats(&format!("{scope}/shift"), (0..count).map(shift).collect());
-            let scales = self.floats(&format!("{scope}/scales"), (0..count).map(scale).collect());
+            let shifts = self.floats(&format!("{scope}/shift"), &(0..count).map(shift).collect::<Vec<f32>>());
+            let scales = self.floats(&format!("{scope}/scales"), &(0..count).map(scale).collect::<Vec<f32>>());
             let shifted = format!("{scope}/shifted");
             self.node("Sub", (&[value, &shifts], &shifted), Vec::new());
             self.node("Div", (&[&shifted, &scales], &even), Vec::new());
@@ -253,10 +253,11 @@ impl<'a> Rewrite<'_, 'a> {
         };
         let gains = self.read(&norm.input[1])?;
         let offsets = norm.input.get(2).map(|name| self.read(name)).transpose()?.unwrap_or_else(|| vec![0.0; count]);
-        let gains = gains.iter().enumerate().map(|(at, gain)| gain / scale(at)).collect();
-        let offsets = offsets.iter().enumerate().map(|(at, offset)| (offset - shift(at)) / scale(at)).collect();
-        let gains = self.floats(&format!("{scope}/gain"), gains);
-        let offsets = self.floats(&format!("{scope}/offset"), offsets);
+        let gains: Vec<f32> = gains.iter().enumerate().map(|(at, gain)| gain / scale(at)).collect();
+        let offsets: Vec<f32> =
+            offsets.iter().enumerate().map(|(at, offset)| (offset - shift(at)) / scale(at)).collect();
+        let gains = self.floats(&format!("{scope}/gain"), &gains);
+        let offsets = self.floats(&format!("{scope}/offset"), &offsets);
         self.node("LayerNormalization", (&[&norm.input[0], &gains, &offsets], &even), norm.attribute.clone());
         Ok(even)
     }
@@ -280,10 +281,10 @@ impl<'a> Rewrite<'_, 'a> {
             let values = values.get_or_insert_with(|| vec![0.0; added.len()]);
             values.iter_mut().zip(added).for_each(|(value, added)| *value += added);
         }
-        let columns = self.floats(&format!("{name}/columns"), integers.columns().to_vec());
+        let columns = self.floats(&format!("{name}/columns"), integers.columns());
         let bias = values.map(|values| {
-            let values = values.into_iter().map(|value| value as f32).collect();
-            self.floats(&format!("{name}/bias"), values)
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            self.floats(&format!("{name}/bias"), &values)
         });
         let zero = zero.map(|zero| self.byte(zero));
         let element = integers.element();
@@ -327,7 +328,7 @@ impl<'a> Rewrite<'_, 'a> {
         self.constant(&format!("byte({value})"), ElementType::Uint8, vec![], vec![value])
     }
 
-    fn floats(&mut self, name: &str, values: Vec<f32>) -> String {
+    fn floats(&mut self, name: &str, values: &[f32]) -> String {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, ElementType::Float, vec![values.len()], bytes)
     }
