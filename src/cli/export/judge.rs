@@ -68,7 +68,7 @@ impl Counts {
             let count = (most as f64 * small / multiplications.max(1.0)) as usize;
             count.clamp(least, most).min(texts)
         };
-        Self { alone: of(64, 16, SMALL), together: of(256, 96, 2.0 * SMALL), timed: of(32, 12, SMALL) }
+        Self { alone: of(48, 16, SMALL), together: of(192, 96, 2.0 * SMALL), timed: of(24, 12, SMALL) }
     }
 }
 
@@ -182,9 +182,9 @@ mod tests {
             let Counts { alone, together, timed } = Counts::of(multiplications, texts);
             [alone, together, timed]
         };
-        assert_eq!(counts(11e6, 256), [64, 256, 32]);
+        assert_eq!(counts(11e6, 256), [48, 192, 24]);
         assert_eq!(counts(85e6, 256), [16, 96, 12]);
-        assert_eq!(counts(1e3, 30), [30, 30, 30]);
+        assert_eq!(counts(1e3, 30), [30, 30, 24]);
         assert_eq!(counts(0.0, 8), [8, 8, 8]);
     }
 
