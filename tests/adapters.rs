@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
+mod tiny_rows;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 use common::Workplace;
 use offprint::graph::{AdapterSource, ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
-use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
-use safetensors::tensor::{SafeTensors, TensorView};
+use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, SessionOptions};
+use safetensors::tensor::TensorView;
+use tiny_rows::{Reference, copy, largest_share, run, runtime};
 
 /// As a share of a row's norm.
 const TOLERANCE: f64 = 1e-5;
@@ -31,17 +33,6 @@ fn names() -> Vec<String> {
     names
 }
 
-/// A copy of the checkpoint of that name with the tokenizer that all of them share.
-fn checkpoint(name: &str, into: &Path) {
-    let tiny = common::root().join("tests/data/tiny-architectures");
-    fs::create_dir_all(into).unwrap();
-    for entry in fs::read_dir(tiny.join(name)).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), into.join(entry.file_name())).unwrap();
-    }
-    fs::copy(tiny.join("tokenizer.json"), into.join("tokenizer.json")).unwrap();
-}
-
 /// The checkpoint that an adapter was made for.
 fn base(adapter: &str) -> String {
     fs::read_to_string(adapters().join(adapter).join("base.txt")).unwrap().trim().to_owned()
@@ -49,7 +40,7 @@ fn base(adapter: &str) -> String {
 
 fn options(place: &Workplace, adapter: &str, pooling: Pooling) -> ExportOptions {
     let folder = place.path("checkpoint");
-    checkpoint(&base(adapter), &folder);
+    copy(&base(adapter), &folder);
     ExportOptions { pooling: Some(pooling), normalize: Some(false), ..ExportOptions::new(folder) }
 }
 
@@ -59,80 +50,14 @@ fn export(options: &ExportOptions, bundle: &Path) -> Bundle {
     Bundle::open(bundle).unwrap()
 }
 
-fn runtime() -> Option<OnnxRuntime> {
-    match OnnxRuntime::load(None) {
-        Ok(runtime) => Some(runtime),
-        Err(error @ offprint::runtime::Error::LibraryNotFound { .. }) => {
-            println!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
 fn session(runtime: &OnnxRuntime, bundle: &Bundle, threads: usize) -> EncoderSession {
     let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu, threads };
     EncoderSession::open_outputs(runtime, &options, &[SENTENCE_EMBEDDING]).unwrap()
 }
 
-/// The rows of a reference: ids, and what the library gives with each pooling.
-struct Reference {
-    rows: Vec<Vec<i64>>,
-    bytes: Vec<u8>,
-}
-
-impl Reference {
-    fn open(name: &str) -> Self {
-        let bytes = fs::read(adapters().join(name).join("reference.safetensors")).unwrap();
-        let ints = |name: &str| -> Vec<i64> {
-            let tensors = SafeTensors::deserialize(&bytes).unwrap();
-            let data = tensors.tensor(name).unwrap().data().to_vec();
-            data.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]]).into()).collect()
-        };
-        let mut ids = ints("ids").into_iter();
-        let rows = ints("lengths").into_iter().map(|length| ids.by_ref().take(length as usize).collect()).collect();
-        Self { rows, bytes }
-    }
-
-    fn values(&self, pooling: Pooling) -> Vec<Vec<f32>> {
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = tensors.tensor(pooling.name()).unwrap();
-        let floats: Vec<f32> =
-            tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-        floats.chunks_exact(tensor.shape()[1]).map(<[f32]>::to_vec).collect()
-    }
-}
-
+/// Rows filled up with another id than the padding id of most families: what stands under the mask must not matter.
 fn batch(rows: &[&Vec<i64>], padding: usize) -> Batch {
-    let columns = rows.iter().map(|row| row.len()).max().unwrap() + padding;
-    let fill = |values: Vec<i64>, by: i64| -> Vec<i64> {
-        let missing = columns - values.len();
-        values.into_iter().chain(std::iter::repeat_n(by, missing)).collect()
-    };
-    Batch {
-        // Other than the padding id of most families: what stands under the mask must not matter.
-        ids: rows.iter().flat_map(|row| fill((*row).clone(), 4)).collect(),
-        mask: rows.iter().flat_map(|row| fill(vec![1; row.len()], 0)).collect(),
-        rows: rows.len(),
-        columns,
-        adapters: Vec::new(),
-    }
-}
-
-fn run(session: &mut EncoderSession, batch: &Batch) -> Vec<Vec<f32>> {
-    let matrix = session.run(batch).unwrap();
-    matrix.data.chunks_exact(matrix.dim).map(<[f32]>::to_vec).collect()
-}
-
-fn largest_share(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
-    assert_eq!(got.len(), want.len());
-    let share = |(got, want): (&Vec<f32>, &Vec<f32>)| {
-        assert_eq!(got.len(), want.len());
-        let norm = want.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        let delta = got.iter().zip(want).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).fold(0.0, f64::max);
-        delta / norm
-    };
-    got.iter().zip(want).map(share).fold(0.0, f64::max)
+    tiny_rows::batch(rows, padding, 4)
 }
 
 fn bits(row: &[f32]) -> Vec<u32> {
@@ -146,7 +71,7 @@ fn every_adapter_gives_the_vectors_of_its_library_in_any_batch() {
     assert_eq!(names.len(), 18);
     for name in &names {
         let place = Workplace::new();
-        let reference = Reference::open(name);
+        let reference = Reference::open(&adapters().join(name));
         let rows: Vec<&Vec<i64>> = reference.rows.iter().collect();
         for pooling in Pooling::ALL {
             let adapter = Some(AdapterSource::new(adapters().join(name)));
@@ -155,8 +80,9 @@ fn every_adapter_gives_the_vectors_of_its_library_in_any_batch() {
             let mut sessions = [1, 2].map(|threads| session(&runtime, &bundle, threads));
             let alone: Vec<Vec<f32>> =
                 rows.iter().map(|row| run(&mut sessions[0], &batch(&[row], 0)).remove(0)).collect();
-            let share = largest_share(&alone, &reference.values(pooling));
-            let padded = largest_share(&run(&mut sessions[1], &batch(&rows, 5)), &reference.values(pooling));
+            let share = largest_share(&alone, &reference.values(pooling.name()).unwrap());
+            let padded =
+                largest_share(&run(&mut sessions[1], &batch(&rows, 5)), &reference.values(pooling.name()).unwrap());
             println!("{name} {pooling}: {share:.1e} alone, {padded:.1e} padded");
             assert!(share <= TOLERANCE && padded <= TOLERANCE, "{name} {pooling}: {share:e} alone, {padded:e} padded");
             // A row of one token takes a kernel of its own when it is alone; every text has two.
@@ -193,7 +119,7 @@ fn each_text_of_a_mixed_batch_gets_the_vector_of_its_own_adapter() {
     let Some(runtime) = runtime() else { return };
     for ((base, list), pooling) in SEVERAL.iter().flat_map(|several| Pooling::ALL.map(|pooling| (several, pooling))) {
         let place = Workplace::new();
-        checkpoint(base, &place.path("checkpoint"));
+        copy(base, &place.path("checkpoint"));
         let plain = ExportOptions {
             pooling: Some(pooling),
             normalize: Some(false),
@@ -206,7 +132,7 @@ fn each_text_of_a_mixed_batch_gets_the_vector_of_its_own_adapter() {
         assert_eq!(names, *list);
         let mut several = [1, 2].map(|threads| session(&runtime, &bundle, threads));
 
-        let reference = Reference::open(list[0]);
+        let reference = Reference::open(&adapters().join(list[0]));
         let rows: Vec<&Vec<i64>> = reference.rows.iter().collect();
         let mut alone = Vec::new();
         for (number, name) in list.iter().enumerate() {
@@ -238,7 +164,7 @@ fn each_text_of_a_mixed_batch_gets_the_vector_of_its_own_adapter() {
 }
 
 fn reference_of(name: &str, pooling: Pooling) -> Vec<Vec<f32>> {
-    Reference::open(name).values(pooling)
+    Reference::open(&adapters().join(name)).values(pooling.name()).unwrap()
 }
 
 /// Writes a bottleneck adapter for `bert-b`, of this width and function, with numbers drawn by a seed.
@@ -277,7 +203,7 @@ fn write_adapter(folder: &Path, (size, function): (usize, &str), seed: u64) {
 fn wide_bottlenecks_and_functions_that_are_not_0_far_below_can_be_chosen_too() {
     let Some(runtime) = runtime() else { return };
     let place = Workplace::new();
-    checkpoint("bert-b", &place.path("checkpoint"));
+    copy("bert-b", &place.path("checkpoint"));
     let plain = ExportOptions {
         pooling: Some(Pooling::Mean),
         normalize: Some(false),
@@ -293,7 +219,7 @@ fn wide_bottlenecks_and_functions_that_are_not_0_far_below_can_be_chosen_too() {
     }
     let bundle = export(&ExportOptions { adapters: named.clone(), ..plain.clone() }, &place.path("several"));
     let mut several = [1, 2].map(|threads| session(&runtime, &bundle, threads));
-    let reference = Reference::open("bert-seq");
+    let reference = Reference::open(&adapters().join("bert-seq"));
     let rows: Vec<&Vec<i64>> = reference.rows.iter().skip(1).collect();
     let mut alone = Vec::new();
     for (number, (name, source)) in named.iter().enumerate() {

@@ -5,40 +5,20 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
+mod tiny_rows;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::Workplace;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, LOGITS, PROBABILITIES, Pooling, SENTENCE_EMBEDDING, Task};
-use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
+use offprint::runtime::{EncoderSession, OnnxRuntime, ProviderChoice, SessionOptions};
 use safetensors::tensor::{SafeTensors, TensorView};
+use tiny_rows::{Reference, batch, checkpoints, copy, largest_share, reference_of, run, runtime};
 
 /// As a share of a row's norm; up to 4e-7 is measured for embeddings and 2e-6 for a single logit: both sides round f32 in other orders.
 const TOLERANCE: f64 = 1e-5;
-
-fn tiny() -> PathBuf {
-    common::root().join("tests/data/tiny-architectures")
-}
-
-fn checkpoints() -> Vec<String> {
-    let entries = fs::read_dir(tiny()).unwrap().map(|entry| entry.unwrap());
-    let folders = entries.filter(|entry| entry.path().is_dir());
-    let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// A copy of a checkpoint with the tokenizer that all of them share.
-fn copy(name: &str, into: &Path) {
-    fs::create_dir_all(into).unwrap();
-    for entry in fs::read_dir(tiny().join(name)).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), into.join(entry.file_name())).unwrap();
-    }
-    fs::copy(tiny().join("tokenizer.json"), into.join("tokenizer.json")).unwrap();
-}
 
 fn export(checkpoint: &Path, bundle: &Path, pooling: Pooling) -> Bundle {
     fs::create_dir_all(bundle).unwrap();
@@ -50,65 +30,6 @@ fn export(checkpoint: &Path, bundle: &Path, pooling: Pooling) -> Bundle {
 fn session(runtime: &OnnxRuntime, bundle: &Bundle, output: &'static str) -> EncoderSession {
     let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu, threads: 2 };
     EncoderSession::open_outputs(runtime, &options, &[output]).unwrap()
-}
-
-/// The rows of a reference: ids, and the values that transformers gives.
-struct Reference {
-    rows: Vec<Vec<i64>>,
-    bytes: Vec<u8>,
-}
-
-impl Reference {
-    fn open(name: &str) -> Self {
-        let bytes = fs::read(tiny().join(name).join("reference.safetensors")).unwrap();
-        let ints = |name: &str| -> Vec<i64> {
-            let tensors = SafeTensors::deserialize(&bytes).unwrap();
-            let data = tensors.tensor(name).unwrap().data().to_vec();
-            data.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]]).into()).collect()
-        };
-        let mut ids = ints("ids").into_iter();
-        let rows = ints("lengths").into_iter().map(|length| ids.by_ref().take(length as usize).collect()).collect();
-        Self { rows, bytes }
-    }
-
-    fn values(&self, name: &str) -> Option<Vec<Vec<f32>>> {
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = tensors.tensor(name).ok()?;
-        let floats: Vec<f32> =
-            tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-        Some(floats.chunks_exact(tensor.shape()[1]).map(<[f32]>::to_vec).collect())
-    }
-}
-
-fn batch(rows: &[&Vec<i64>], padding: usize, pad_id: i64) -> Batch {
-    let columns = rows.iter().map(|row| row.len()).max().unwrap() + padding;
-    let fill = |values: Vec<i64>, by: i64| -> Vec<i64> {
-        let missing = columns - values.len();
-        values.into_iter().chain(std::iter::repeat_n(by, missing)).collect()
-    };
-    Batch {
-        ids: rows.iter().flat_map(|row| fill((*row).clone(), pad_id)).collect(),
-        mask: rows.iter().flat_map(|row| fill(vec![1; row.len()], 0)).collect(),
-        rows: rows.len(),
-        columns,
-        adapters: Vec::new(),
-    }
-}
-
-fn run(session: &mut EncoderSession, batch: &Batch) -> Vec<Vec<f32>> {
-    let matrix = session.run(batch).unwrap();
-    matrix.data.chunks_exact(matrix.dim).map(<[f32]>::to_vec).collect()
-}
-
-fn largest_share(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
-    assert_eq!(got.len(), want.len());
-    let share = |(got, want): (&Vec<f32>, &Vec<f32>)| {
-        assert_eq!(got.len(), want.len());
-        let norm = want.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        let delta = got.iter().zip(want).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).fold(0.0, f64::max);
-        delta / norm
-    };
-    got.iter().zip(want).map(share).fold(0.0, f64::max)
 }
 
 /// One output of one graph: parity of rows alone and padded together, and the bits of every row in several batches.
@@ -132,17 +53,13 @@ fn check_output(session: &mut EncoderSession, reference: &Reference, (want, pad_
 
 #[test]
 fn every_architecture_gives_the_values_of_transformers_in_any_batch() {
-    let runtime = match OnnxRuntime::load(None) {
-        Ok(runtime) => runtime,
-        Err(error @ offprint::runtime::Error::LibraryNotFound { .. }) => return println!("skipped: {error}"),
-        Err(error) => panic!("{error}"),
-    };
+    let Some(runtime) = runtime() else { return };
     let names = checkpoints();
     assert_eq!(names.len(), 16);
     for name in &names {
         let place = Workplace::new();
         copy(name, &place.path("checkpoint"));
-        let reference = Reference::open(name);
+        let reference = reference_of(name);
         for pooling in Pooling::ALL {
             let bundle = export(&place.path("checkpoint"), &place.path(pooling.name()), pooling);
             // Other than the padding id of most families: what stands under the mask must not matter.

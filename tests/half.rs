@@ -15,9 +15,9 @@ use std::process::Command;
 use common::{Workplace, root, tiny_bundle, tiny_checkpoint};
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, LOGITS, PROBABILITIES, Pooling, Precision, SENTENCE_EMBEDDING};
-use offprint::runtime::{EncoderSession, OnnxRuntime, ProviderChoice, SessionOptions};
+use offprint::runtime::{EncoderSession, ProviderChoice, SessionOptions};
 use safetensors::tensor::{SafeTensors, TensorView};
-use tiny_rows::{batch, checkpoints, copy, rows_of, run};
+use tiny_rows::{batch, checkpoints, copy, cosine, reference_of, run, runtime};
 
 /// Least cosine between the two vectors of a text; 0.999999 is measured for the worst.
 const LEAST_COSINE: f64 = 0.99999;
@@ -29,22 +29,6 @@ const REFUSAL: [&str; 2] = [
     "  hint: export it with `--precision fp32` for this machine, which does not round and takes no more memory, or run it all the same with \
      `--fallback warn`",
 ];
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-fn runtime() -> Option<OnnxRuntime> {
-    match OnnxRuntime::load(None) {
-        Ok(runtime) => Some(runtime),
-        Err(error @ offprint::runtime::Error::LibraryNotFound { .. }) => {
-            println!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// The bundles of a tiny checkpoint in fp32 and in fp16.
 fn both(place: &Workplace, name: &str, pooling: Pooling) -> [Bundle; 2] {
@@ -67,7 +51,7 @@ fn every_architecture_is_near_its_fp32_graph_and_the_same_in_any_batch() {
     for name in checkpoints() {
         let place = Workplace::new();
         copy(&name, &place.path(&name));
-        let rows = rows_of(&name);
+        let rows = reference_of(&name).rows;
         for pooling in Pooling::ALL {
             let bundles = both(&place, &name, pooling);
             for output in [SENTENCE_EMBEDDING, LOGITS, PROBABILITIES] {

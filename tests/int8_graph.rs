@@ -18,29 +18,13 @@ use offprint::graph::quantize::{MatrixPlan, QuantizePlan, RowScale, WeightReach}
 use offprint::graph::{Error, ExportOptions, write_graph};
 use offprint::model::Pooling;
 use offprint::runtime::{EncoderSession, OnnxRuntime};
-use tiny_rows::{batch, checkpoints, copy, rows_of, run};
+use tiny_rows::{batch, checkpoints, copy, cosine, reference_of, run, runtime};
 
 /// Least cosine between the two vectors of a text, for tiny checkpoints: their widths of 20 to 40 leave little to average,
 /// above all behind a gate, whose rows each have a scale of their own.
 const LEAST_TINY: f64 = 0.995;
 /// The same for MiniLM with all of its matrices in int8, over built-in texts that were not calibrated on.
 const LEAST_MINILM: f64 = 0.998;
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-fn runtime() -> Option<OnnxRuntime> {
-    match OnnxRuntime::load(None) {
-        Ok(runtime) => Some(runtime),
-        Err(error @ offprint::runtime::Error::LibraryNotFound { .. }) => {
-            println!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// Each row alone.
 fn alone(session: &mut EncoderSession, rows: &[Vec<i64>]) -> Vec<Vec<f32>> {
@@ -67,7 +51,7 @@ fn every_architecture_is_near_its_fp32_graph_and_the_same_in_any_batch() {
         let place = Workplace::new();
         let checkpoint = place.path(&name);
         copy(&name, &checkpoint);
-        let rows = rows_of(&name);
+        let rows = reference_of(&name).rows;
         for pooling in Pooling::ALL {
             let options =
                 ExportOptions { pooling: Some(pooling), normalize: Some(false), ..ExportOptions::new(&checkpoint) };
@@ -95,7 +79,7 @@ fn tiny(place: &Workplace, name: &str, runtime: &OnnxRuntime) -> (ExportOptions,
     copy(name, &checkpoint);
     let options =
         ExportOptions { pooling: Some(Pooling::Mean), normalize: Some(false), ..ExportOptions::new(checkpoint) };
-    let plan = planned(&observed(runtime, &options, (&place.path(""), &rows_of(name))));
+    let plan = planned(&observed(runtime, &options, (&place.path(""), &reference_of(name).rows)));
     (options, plan)
 }
 
@@ -146,7 +130,7 @@ fn inputs_beyond_all_that_was_seen_are_cut_off_and_give_numbers() {
     }
     let graph = place.path("narrow.onnx");
     write(&options, &plan, &graph);
-    let rows = rows_of("bert-a");
+    let rows = reference_of("bert-a").rows;
     let mut session = open(&runtime, &graph);
     let found = alone(&mut session, &rows);
     assert!(found.iter().flatten().all(|value| value.is_finite()));
