@@ -37,7 +37,9 @@ fn differences(bundle: &str, texts: &[String]) -> Vec<String> {
     let budget = TokenBudget::new(max_length.max(512), max_length).unwrap();
     let options = InvarianceOptions { budget, max_length, normalized, adapters: Vec::new() };
     let report = check_invariance(&threaded, texts, &options, &mut |_| ()).unwrap();
-    assert_eq!((report.texts, report.compositions.len()), (texts.len(), 8));
+    assert_eq!(report.texts, texts.len());
+    // Two of the eight are the same batches where there are few texts.
+    assert!((7..=8).contains(&report.compositions.len()), "{:?}", report.compositions);
     let differ = report.compositions.iter().filter(|compared| compared.rows_differ > 0 || compared.max_delta > 0.0);
     differ.map(|compared| format!("{compared:?}")).collect()
 }

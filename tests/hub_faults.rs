@@ -294,7 +294,7 @@ fn a_split_model_brings_all_its_files() {
         desk.server.add(part, &weights);
     }
     let snapshot = desk.fetch().unwrap();
-    assert_eq!(snapshot.files.len(), 6, "{:?}", snapshot.files.keys());
+    assert_eq!(snapshot.files.len(), 7, "{:?}", snapshot.files.keys());
     assert!(fs::read(snapshot.folder.join("model-00002-of-00002.safetensors")).unwrap() == weights);
 
     let mut desk = Desk::new();

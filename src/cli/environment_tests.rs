@@ -14,7 +14,7 @@ use crate::cli::command_line;
 /// Names the variable that the child shall look at.
 const ASKED: &str = "TEST_OFFPRINT_TWIN";
 /// Values tried one after the other until a flag takes one.
-const VALUES: [&str; 17] = [
+const VALUES: [&str; 18] = [
     "scirepeval",
     "none",
     "1",
@@ -32,6 +32,7 @@ const VALUES: [&str; 17] = [
     "30d",
     "10GB",
     "2030-01-01",
+    "warn",
 ];
 
 /// Every command that does something, with the words that lead to it.
