@@ -14,7 +14,7 @@ use crate::cli::command_line;
 /// Names the variable that the child shall look at.
 const ASKED: &str = "TEST_OFFPRINT_TWIN";
 /// Values tried one after the other until a flag takes one.
-const VALUES: [&str; 18] = [
+const VALUES: [&str; 19] = [
     "scirepeval",
     "none",
     "1",
@@ -33,6 +33,7 @@ const VALUES: [&str; 18] = [
     "10GB",
     "2030-01-01",
     "warn",
+    "fast",
 ];
 
 /// Every command that does something, with the words that lead to it.

@@ -20,6 +20,7 @@ use offprint::runtime::adds_exactly;
 
 use super::super::calibrate::{Answer, Ask};
 use super::super::corpus_args::{CorpusArgs, names_of};
+use super::super::environment::is_typed;
 use super::super::say::remark;
 use super::super::signals::Stop;
 use super::super::user_error;
@@ -72,7 +73,7 @@ impl Int8Args {
             };
         }
         let flags = [("--calibrate", !self.calibrate.is_empty()), ("--int8-point", self.int8_point.is_some())];
-        match flags.iter().find(|(_, given)| *given) {
+        match flags.iter().find(|(flag, given)| *given && is_typed(flag)) {
             Some((flag, _)) => Err(user_error(
                 format!("`{flag}` is given, and the graph is {precision}"),
                 "`--precision int8` makes an int8 graph",
