@@ -53,7 +53,11 @@ fn the_bundle_says_how_it_was_chosen_and_inspect_shows_it() {
     place.write("papers.jsonl", papers());
     let flags = ["--precision", "int8", "--calibrate", "papers.jsonl", "--int8-point", "all"];
     let said = export(&place, "int8", &flags, 0);
-    said.expect(&["int8: ranges from 45 texts (papers.jsonl), figures from 45 others; ONNX Runtime 1."]);
+    said.expect(&[
+        "int8: ranges from ",
+        " texts (papers.jsonl and built-in texts), figures from ",
+        " others; ONNX Runtime 1.",
+    ]);
     said.expect(&["  integers of weights: full; "]);
     said.expect(&["all: 100 % of the products int8, ", " x the papers/s of fp32, cosine least 0."]);
     said.expect(&["compared with the fp32 graph of the same checkpoint on "]);
@@ -63,8 +67,8 @@ fn the_bundle_says_how_it_was_chosen_and_inspect_shows_it() {
     bundle.verify_graph().unwrap();
     let record = bundle.manifest.int8.clone().unwrap();
     check_record(&record);
-    assert_eq!((record.point.as_str(), record.calibration.corpus.as_str()), ("all", "papers.jsonl"));
-    assert_eq!((record.calibration.texts, record.calibration.held_out), (45, 45));
+    assert_eq!((record.point.as_str(), record.calibration.corpus.as_str()), ("all", "papers.jsonl and built-in texts"));
+    assert!(record.calibration.texts > 45 && record.calibration.held_out > 45, "{:?}", record.calibration);
     assert!(record.groups.iter().all(|group| group.precision == "int8"));
     let query = |group: &&offprint::model::Int8Group| group.matrices.iter().any(|name| name.contains("query"));
     let together = record.groups.iter().find(query).unwrap();
@@ -74,7 +78,7 @@ fn the_bundle_says_how_it_was_chosen_and_inspect_shows_it() {
     assert!(quality.measured.unwrap().cosine_min > 0.9);
 
     let shown = place.run(&["inspect", "int8"], 0).stdout;
-    for part in ["int8: ranges from 45 texts", "products by precision", "cosine least 0.", "attention"] {
+    for part in ["int8: ranges from ", "products by precision", "cosine least 0.", "attention"] {
         assert!(shown.contains(part), "{part} is not in:\n{shown}");
     }
     let json = place.run(&["inspect", "int8", "--json"], 0).json();

@@ -79,8 +79,8 @@ pub(crate) struct ExportArgs {
     ///
     /// An int8 graph multiplies with weights in 8-bit integers, scaled row by row, so that a text's vector stays the same
     /// in any batch. Which matrices are int8 is measured: see --int8-point. What it loses stands in bundle.toml. In fp16,
-    /// weights and products are in half precision, sums over a text or a row in fp32; half the size. On a processor fp32
-    /// is faster than that.
+    /// weights and products are in half precision, sums over a text or a row in fp32; half the size. On a processor it is
+    /// fp32 that rounds in between.
     #[arg(long, alias = "dtype", value_name = "PRECISION", default_value = "fp32", value_parser = precision)]
     pub precision: Precision,
 

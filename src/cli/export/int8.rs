@@ -118,7 +118,11 @@ impl<'a> Int8Export<'a> {
             point: args.int8_point.unwrap_or(PointName::Default),
             least: asked.args.min_cosine.filter(|_| args.int8_point.is_none()).unwrap_or(LEAST_COSINE),
         };
-        let corpus_name = if given { names_of(&args.calibrate) } else { BUILT_IN.to_owned() };
+        let corpus_name = match (given, &asked.corpus) {
+            (false, _) => BUILT_IN.to_owned(),
+            (true, None) => format!("{} and {BUILT_IN}", names_of(&args.calibrate)),
+            (true, Some(_)) => names_of(&args.calibrate),
+        };
         Ok(Self { options, asked, corpus, corpus_name, wanted, ort_lib, stop })
     }
 

@@ -37,7 +37,8 @@ pub struct CalibrationTexts {
 
 impl CalibrationTexts {
     /// Texts of `observed`, else built-in ones; those that are held out come from `held_out`, where there is such a
-    /// corpus, else from the same texts as the others. Rendered by a template with its separator.
+    /// corpus. Else they come from the same texts as the others, and built-in ones are among both: a corpus that is all
+    /// of a kind would promise too much of other texts. Rendered by a template with its separator.
     ///
     /// # Errors
     /// A corpus that cannot be read to its end, or one with fewer than [`LEAST_TEXTS`] different texts.
@@ -56,13 +57,17 @@ impl CalibrationTexts {
         };
         let others = held_out.map(|corpus| sample(corpus, "--check", HELD_OUT)).transpose()?;
         let beside = if others.is_some() { 0 } else { HELD_OUT };
+        let built_in = || -> Vec<CalibrationText> {
+            comparison_texts(max_length).into_iter().map(|text| CalibrationText { text, label: None }).collect()
+        };
         let own = match observed {
             Some(corpus) => sample(corpus, "--calibrate", OBSERVED + beside)?,
-            None => {
-                comparison_texts(max_length).into_iter().map(|text| CalibrationText { text, label: None }).collect()
-            }
+            None => built_in(),
         };
-        let Some(others) = others else { return Ok(Self::halved(own)) };
+        let Some(others) = others else {
+            let own = Self::halved(own);
+            return Ok(if observed.is_some() { own.mixed_with(Self::halved(built_in())) } else { own });
+        };
         let observed: Vec<String> = own.into_iter().map(|own| own.text).collect();
         let seen: HashSet<Key> = observed.iter().map(|text| Key::of_text(text)).collect();
         let held_out: Vec<CalibrationText> =
@@ -81,6 +86,22 @@ impl CalibrationTexts {
             if at % 2 == 1 && these.len() < observed { these.push(text.text) } else { held_out.push(text) }
         }
         Self { observed: these, held_out }
+    }
+
+    /// With other texts among them, so that any first part of those held out has both.
+    fn mixed_with(mut self, others: Self) -> Self {
+        let own = self.observed.iter().chain(self.held_out.iter().map(|held_out| &held_out.text));
+        let seen: HashSet<Key> = own.map(|text| Key::of_text(text)).collect();
+        let is_new = |text: &str| !seen.contains(&Key::of_text(text));
+        self.observed.extend(others.observed.into_iter().filter(|text| is_new(text)));
+        let mut others = others.held_out.into_iter().filter(|other| is_new(&other.text));
+        let mut held_out = Vec::new();
+        for text in self.held_out {
+            held_out.extend(others.next());
+            held_out.push(text);
+        }
+        held_out.extend(others);
+        Self { observed: self.observed, held_out }
     }
 
     /// BLAKE3 over all texts, each with its length before it.
@@ -138,7 +159,10 @@ mod tests {
         let built_in = gather(None, None).unwrap();
         assert!((60..=70).contains(&built_in.observed.len()), "{}", built_in.observed.len());
         let alone = gather(Some(&large), None).unwrap();
-        assert_eq!((alone.observed.len(), alone.held_out.len()), (128, 192));
+        let [observed, held_out] = [built_in.observed.len(), built_in.held_out.len()];
+        assert_eq!((alone.observed.len(), alone.held_out.len()), (128 + observed, 192 + held_out));
+        let odd = |texts: &[CalibrationText]| texts.iter().filter(|text| built_in.held_out.contains(text)).count();
+        assert_eq!((odd(&alone.held_out[..20]), odd(&alone.held_out)), (10, held_out));
         let both = gather(Some(&large), Some(&other)).unwrap();
         assert_eq!(both.observed.len(), 128);
         assert!((120..192).contains(&both.held_out.len()), "{}", both.held_out.len());
@@ -155,7 +179,9 @@ mod tests {
     fn few_texts_are_too_few() {
         let (_folder, few) = corpus(0..16);
         let texts = gather(Some(&few), None).unwrap();
-        assert_eq!((texts.observed.len(), texts.held_out.len()), (8, 8));
+        let built_in = gather(None, None).unwrap();
+        assert_eq!(texts.observed.len(), 8 + built_in.observed.len());
+        assert_eq!(texts.held_out.len(), 8 + built_in.held_out.len());
         let (_folder, fewer) = corpus(0..15);
         let error = gather(Some(&fewer), None).unwrap_err();
         assert_eq!(error.to_string(), "`--calibrate` names 15 different texts, a calibration needs 16 or more");
