@@ -9,7 +9,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Workplace, root};
+use common::{Workplace, openvino_library, root};
 use offprint::graph::{AdapterSource, ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling};
 use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
@@ -17,17 +17,6 @@ use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunB
 /// Of a row's norm.
 const TOLERANCE: f64 = 1e-5;
 const LENGTHS: [usize; 4] = [3, 12, 2, 7];
-
-/// The library with OpenVINO's provider, where it is set up.
-fn library() -> Option<PathBuf> {
-    let named = std::env::var_os("OFFPRINT_OPENVINO").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let pattern = root().join(".venv-openvino/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.*");
-    let found = named.or_else(|| glob::glob(pattern.to_str()?).ok()?.flatten().next());
-    if found.is_none() {
-        println!("skipped: ONNX Runtime with OpenVINO is not there; `make openvino-venv` fetches it");
-    }
-    found
-}
 
 fn source(name: &str) -> AdapterSource {
     AdapterSource::new(root().join("tests/data/adapters").join(name))
@@ -60,7 +49,7 @@ fn batch(adapters: usize) -> Batch {
 
 #[test]
 fn graphs_with_adapters_run_wholly_on_openvino_with_the_vectors_of_the_cpu() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let runtime = OnnxRuntime::load(Some(&library)).unwrap();
     let several = ["bert-seq", "bert-double", "bert-by-layer"];
     let fused = ["bert-seq", "bert-norms", "bert-plus"].map(|name| vec![name]);

@@ -6,7 +6,6 @@ mod common;
 
 use offprint::encode::{BundleEncoder, InvarianceOptions, Threaded, TokenBudget, built_in_texts, check_invariance};
 use offprint::model::Bundle;
-use offprint::runtime::{AdapterChoice, ProviderChoice};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -25,14 +24,7 @@ fn differences(bundle: &str, texts: &[String]) -> Vec<String> {
     let bundle = Bundle::open(bundle.as_ref()).unwrap();
     let max_length = bundle.manifest.max_length;
     let normalized = bundle.manifest.normalize;
-    let encoders = [1, 2].map(|threads| BundleEncoder {
-        bundle: bundle.clone(),
-        ort_lib: None,
-        provider: ProviderChoice::Cpu,
-        fallback: None,
-        threads,
-        adapter: AdapterChoice::default(),
-    });
+    let encoders = [1, 2].map(|threads| BundleEncoder::on_cpu(bundle.clone(), threads));
     let threaded = encoders.each_ref().map(|encoder| Threaded { threads: encoder.threads, encoder });
     let budget = TokenBudget::new(max_length.max(512), max_length).unwrap();
     let options = InvarianceOptions { budget, max_length, normalized, adapters: Vec::new() };

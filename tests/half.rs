@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Workplace, root, tiny_bundle, tiny_checkpoint};
+use common::{Workplace, oracle_python, root, tiny_bundle, tiny_checkpoint};
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, LOGITS, PROBABILITIES, Pooling, Precision, SENTENCE_EMBEDDING};
 use offprint::runtime::{EncoderSession, ProviderChoice, SessionOptions};
@@ -97,12 +97,7 @@ fn every_architecture_is_near_its_fp32_graph_and_the_same_in_any_batch() {
 
 #[test]
 fn weights_are_those_that_numpy_rounds_and_onnx_finds_nothing_wrong() {
-    let named = std::env::var_os("OFFPRINT_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| root().join(".venv-oracle/bin/python"));
-    if !Command::new(&python).args(["-c", "import onnx, numpy"]).output().is_ok_and(|output| output.status.success()) {
-        println!("skipped: {} has no onnx and numpy; OFFPRINT_PYTHON names a Python that has", python.display());
-        return;
-    }
+    let Some(python) = oracle_python() else { return };
     for name in checkpoints() {
         let place = Workplace::new();
         copy(&name, &place.path(&name));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use calibrated::{observed, open, planned, write};
-use common::{Workplace, root};
+use common::{Workplace, oracle_python, root};
 use offprint::encode::{Tokenizer, built_in_texts, comparison_texts};
 use offprint::graph::quantize::{MatrixPlan, QuantizePlan, RowScale, WeightReach};
 use offprint::graph::{Error, ExportOptions, write_graph};
@@ -86,12 +86,7 @@ fn tiny(place: &Workplace, name: &str, runtime: &OnnxRuntime) -> (ExportOptions,
 #[test]
 fn integers_are_the_nearest_and_onnx_finds_nothing_wrong() {
     let Some(runtime) = runtime() else { return };
-    let named = std::env::var_os("OFFPRINT_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| root().join(".venv-oracle/bin/python"));
-    if !Command::new(&python).args(["-c", "import onnx, numpy"]).output().is_ok_and(|output| output.status.success()) {
-        println!("skipped: {} has no onnx and numpy; OFFPRINT_PYTHON names a Python that has", python.display());
-        return;
-    }
+    let Some(python) = oracle_python() else { return };
     for name in checkpoints() {
         let place = Workplace::new();
         let (options, plan) = tiny(&place, &name, &runtime);

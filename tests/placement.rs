@@ -11,7 +11,7 @@ mod fused;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Workplace, minilm_bundle, root, tiny_bundle};
+use common::{Workplace, minilm_bundle, openvino_library, root, tiny_bundle};
 use ndarray::Array2;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
@@ -19,17 +19,6 @@ use offprint::runtime::{Batch, EncoderSession, Error, OnnxRuntime, ProviderChoic
 
 /// Of a row's norm.
 const TOLERANCE: f64 = 1e-5;
-
-/// The library with OpenVINO's provider, where it is set up.
-fn library() -> Option<PathBuf> {
-    let named = std::env::var_os("OFFPRINT_OPENVINO").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let pattern = root().join(".venv-openvino/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.*");
-    let found = named.or_else(|| glob::glob(pattern.to_str()?).ok()?.flatten().next());
-    if found.is_none() {
-        println!("skipped: ONNX Runtime with OpenVINO is not there; `make openvino-venv` fetches it");
-    }
-    found
-}
 
 fn checkpoints() -> Vec<PathBuf> {
     let folder = root().join("tests/data/tiny-architectures");
@@ -84,7 +73,7 @@ fn largest_share(got: &[f32], want: &[f32]) -> f64 {
 
 #[test]
 fn every_architecture_runs_wholly_on_openvino_with_the_vectors_of_the_cpu() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let runtime = OnnxRuntime::load(Some(&library)).unwrap();
     let checkpoints = checkpoints();
     assert!(checkpoints.len() >= 14);
@@ -146,7 +135,7 @@ fn fuse(place: &Workplace, bundle: &str, heads: &[String]) -> String {
 
 #[test]
 fn a_fused_bundle_runs_wholly_on_openvino_with_the_answers_of_the_cpu() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let runtime = OnnxRuntime::load(Some(&library)).unwrap();
     // MiniLM's vectors are long enough for heads that are summed in parts.
     for bundle in [Some(fused::bundle()), minilm_bundle().map(str::to_owned)].into_iter().flatten() {
@@ -181,7 +170,7 @@ fn a_fused_bundle_runs_wholly_on_openvino_with_the_answers_of_the_cpu() {
 
 #[test]
 fn a_fused_bundle_with_a_head_in_f64_says_that_openvino_does_not_take_it() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let runtime = OnnxRuntime::load(Some(&library)).unwrap();
     let place = Workplace::new();
     // Large coefficients, and a text for which they cancel.
@@ -201,7 +190,7 @@ fn a_fused_bundle_with_a_head_in_f64_says_that_openvino_does_not_take_it() {
 
 #[test]
 fn what_openvino_does_not_take_is_refused_and_not_run_elsewhere() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let runtime = OnnxRuntime::load(Some(&library)).unwrap();
     // It sums in f64.
     let graph = root().join("tests/data/tiny-graph/encoder.onnx");
@@ -215,7 +204,7 @@ fn what_openvino_does_not_take_is_refused_and_not_run_elsewhere() {
 
 #[test]
 fn the_account_and_the_cache_name_the_provider_that_ran() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let place = Workplace::new();
     place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"coral reefs\"}\n{\"id\": \"b\", \"title\": \"steel\"}\n");
     let library = library.to_str().unwrap();
@@ -233,7 +222,7 @@ fn the_account_and_the_cache_name_the_provider_that_ran() {
 
 #[test]
 fn check_allows_openvino_a_share_of_the_norm_and_the_cpu_no_bit() {
-    let Some(library) = library() else { return };
+    let Some(library) = openvino_library() else { return };
     let place = Workplace::new();
     let library = library.to_str().unwrap();
     let check = |provider: &str| {

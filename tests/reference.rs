@@ -8,7 +8,6 @@ mod common;
 
 use offprint::encode::{BundleEncoder, OpenEncoder, Tokenizer, assemble};
 use offprint::model::Bundle;
-use offprint::runtime::{AdapterChoice, ProviderChoice};
 use safetensors::SafeTensors;
 
 /// Both sides compute in f32, in another order of operations.
@@ -62,16 +61,7 @@ fn ids_and_vectors_are_those_of_transformers() {
     let bundle = Bundle::open(bundle.as_ref()).unwrap();
     let tokenizer_path = bundle.tokenizer_path();
     let dim = bundle.manifest.dim;
-    let mut encoder = BundleEncoder {
-        bundle,
-        ort_lib: None,
-        provider: ProviderChoice::Cpu,
-        fallback: None,
-        threads: 2,
-        adapter: AdapterChoice::default(),
-    }
-    .open()
-    .unwrap();
+    let mut encoder = BundleEncoder::on_cpu(bundle, 2).open().unwrap();
     let cases = cases();
     assert_eq!(cases.len() + 1, offsets.len());
     for (n, case) in cases.iter().enumerate() {
@@ -93,16 +83,7 @@ fn random_checkpoints_give_the_vectors_of_torch() {
         let bundle = Bundle::open(common::tiny_reference_bundle(name).as_ref()).unwrap();
         let tokenizer = Tokenizer::open(&bundle.tokenizer_path(), bundle.manifest.max_length).unwrap();
         let dim = bundle.manifest.dim;
-        let mut encoder = BundleEncoder {
-            bundle,
-            ort_lib: None,
-            provider: ProviderChoice::Cpu,
-            fallback: None,
-            threads: 2,
-            adapter: AdapterChoice::default(),
-        }
-        .open()
-        .unwrap();
+        let mut encoder = BundleEncoder::on_cpu(bundle, 2).open().unwrap();
         let rows = reference["rows"].as_array().unwrap();
         assert_eq!(rows.len(), 9);
         for row in rows {

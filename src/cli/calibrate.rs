@@ -12,7 +12,7 @@ use offprint::encode::{BundleEncoder, Threaded, TokenBudget};
 use offprint::evaluate::{LabelledText, head_quality};
 use offprint::heads::Head;
 use offprint::model::{Bundle, HeadQuality};
-use offprint::runtime::{AdapterChoice, EmbeddingMatrix, ProviderChoice, default_threads};
+use offprint::runtime::{EmbeddingMatrix, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
@@ -85,14 +85,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Status> {
     let bundle = Bundle::open(&args.bundle)?;
     let longest = bundle.manifest.max_length;
     let mut bench = Bench {
-        original: BundleEncoder {
-            bundle,
-            ort_lib: args.ort_lib.clone(),
-            provider: ProviderChoice::Cpu,
-            fallback: None,
-            threads,
-            adapter: AdapterChoice::default(),
-        },
+        original: BundleEncoder { ort_lib: args.ort_lib.clone(), ..BundleEncoder::on_cpu(bundle, threads) },
         budget: TokenBudget::new(CPU_BATCH_TOKENS.max(longest), longest)?,
         head: args.head.as_deref().map(Head::load).transpose()?,
         label: args.label.clone(),

@@ -12,7 +12,7 @@ use offprint::encode::{
 use offprint::evaluate::{LabelledText, QualityJob, measure_quality};
 use offprint::heads::Head;
 use offprint::model::{Bundle, GraphHead, HeadQuality, Manifest, MeasuredQuality};
-use offprint::runtime::{AdapterChoice, Fallback, ProviderChoice, default_threads};
+use offprint::runtime::{AdapterChoice, Fallback, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
@@ -79,13 +79,11 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let bundle = Bundle::open(&args.bundle)?;
     let normalized = bundle.manifest.normalize;
     let encoder = |bundle: &Bundle, threads, adapter| BundleEncoder {
-        bundle: bundle.clone(),
         ort_lib: args.ort_lib.clone(),
-        provider: ProviderChoice::Cpu,
         // A bundle for other providers is measured here all the same, and bundle.toml says where.
         fallback: Some(Fallback::Allow),
-        threads,
         adapter,
+        ..BundleEncoder::on_cpu(bundle.clone(), threads)
     };
     if args.see_pooling {
         say(&serde_json::to_string(&see_pooling(&encoder(&bundle, 1, AdapterChoice::ByRow))?)?)?;

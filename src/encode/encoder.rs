@@ -78,6 +78,20 @@ pub struct BundleEncoder {
     pub adapter: AdapterChoice,
 }
 
+impl BundleEncoder {
+    /// On the CPU provider with the library that is found, and nothing else said.
+    pub fn on_cpu(bundle: Bundle, threads: usize) -> Self {
+        Self {
+            bundle,
+            ort_lib: None,
+            provider: ProviderChoice::Cpu,
+            fallback: None,
+            threads,
+            adapter: AdapterChoice::default(),
+        }
+    }
+}
+
 impl OpenEncoder for BundleEncoder {
     fn dim(&self) -> usize {
         self.bundle.manifest.dim

@@ -103,14 +103,7 @@ impl<'a> GraphBuilder<'a> {
     /// Adds a node with attributes and one output and gives that output.
     pub(super) fn node_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> Value {
         let name = self.free_name(&format!("{}/{op_type}", self.scope));
-        self.nodes.push(NodeProto {
-            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-            output: vec![name.clone()],
-            name: Some(name.clone()),
-            op_type: Some(op_type.to_owned()),
-            attribute,
-            ..NodeProto::default()
-        });
+        self.nodes.push(NodeProto::new(op_type, inputs, &name, attribute));
         name
     }
 

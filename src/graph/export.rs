@@ -221,7 +221,7 @@ fn build<'c>(
     options: &ExportOptions,
     ending: Ending,
 ) -> Result<Graph<'c>, Error> {
-    let graph = encoder::build_adapted(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?;
+    let graph = original((checkpoint, opened), ending)?;
     let graph = if options.plain { plain(graph) } else { graph };
     let graph = if options.precision == Precision::Fp16 { half(graph) } else { graph };
     match &options.quantize {
@@ -233,10 +233,9 @@ fn build<'c>(
 /// The graph in fp32, before anything was asked of its numbers.
 pub(super) fn original<'c>(
     (checkpoint, opened): (&'c Checkpoint, &'c Opened),
-    options: &ExportOptions,
+    ending: Ending,
 ) -> Result<Graph<'c>, Error> {
-    let parts = (checkpoint.weights(), &opened.adaptation);
-    Ok(encoder::build_adapted(checkpoint.config(), parts, ending(checkpoint, options)?)?)
+    Ok(encoder::build_adapted(checkpoint.config(), (checkpoint.weights(), &opened.adaptation), ending)?)
 }
 
 fn unplanned(stopped: Stopped, checkpoint: &Path) -> Error {

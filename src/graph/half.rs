@@ -158,14 +158,7 @@ impl Casts {
         }
         let made = self.made.entry(name.clone()).or_insert_with(|| {
             let output = format!("{name}/{ending}");
-            nodes.push(NodeProto {
-                input: vec![name.clone()],
-                output: vec![output.clone()],
-                name: Some(output.clone()),
-                op_type: Some("Cast".to_owned()),
-                attribute: vec![AttributeProto::int("to", to as i64)],
-                ..NodeProto::default()
-            });
+            nodes.push(NodeProto::new("Cast", &[name], &output, vec![AttributeProto::int("to", to as i64)]));
             output
         });
         name.clone_from(made);

@@ -39,13 +39,7 @@ impl Parts<'_, '_> {
     fn node(&mut self, op_type: &str, inputs: &[&str]) -> String {
         self.count += 1;
         let name = format!("{}/{op_type}.{}", self.name, self.count);
-        self.graph.nodes.push(NodeProto {
-            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-            output: vec![name.clone()],
-            name: Some(name.clone()),
-            op_type: Some(op_type.to_owned()),
-            ..NodeProto::default()
-        });
+        self.graph.nodes.push(NodeProto::new(op_type, inputs, &name, Vec::new()));
         name
     }
 

@@ -9,7 +9,6 @@ use ndarray::Array2;
 use offprint::encode::{BundleEncoder, Encoding, OpenedEncoder, assemble};
 use offprint::heads::Head;
 use offprint::model::Bundle;
-use offprint::runtime::{AdapterChoice, ProviderChoice};
 
 use crate::common::{Workplace, root, tiny_reference_bundle};
 
@@ -49,14 +48,7 @@ pub struct Graph {
 impl Graph {
     pub fn open(bundle: &Path, outputs: &[(&str, usize)]) -> Self {
         let bundle = Bundle::open(bundle).unwrap();
-        let encoder = BundleEncoder {
-            bundle,
-            ort_lib: None,
-            provider: ProviderChoice::Cpu,
-            fallback: None,
-            threads: 2,
-            adapter: AdapterChoice::default(),
-        };
+        let encoder = BundleEncoder::on_cpu(bundle, 2);
         let dim = outputs.iter().map(|(_, width)| width).sum();
         Self { opened: encoder.open_outputs(outputs).unwrap(), dim }
     }

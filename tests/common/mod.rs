@@ -191,3 +191,29 @@ fn exported(checkpoint: &Path, args: &[&str]) -> String {
     };
     KNOWN.lock().unwrap().entry(key).or_insert_with(export).clone()
 }
+
+/// The library with OpenVINO's provider, where it is set up.
+pub fn openvino_library() -> Option<PathBuf> {
+    let named = std::env::var_os("OFFPRINT_OPENVINO").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let pattern = root().join(".venv-openvino/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.*");
+    let found = named.or_else(|| glob::glob(pattern.to_str()?).ok()?.flatten().next());
+    if found.is_none() {
+        println!("skipped: ONNX Runtime with OpenVINO is not there; `make openvino-venv` fetches it");
+    }
+    found
+}
+
+/// A Python with onnx and numpy; `None`, and a line that says so, where there is none.
+pub fn oracle_python() -> Option<PathBuf> {
+    let named = std::env::var_os("OFFPRINT_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| root().join(".venv-oracle/bin/python"));
+    if std::process::Command::new(&python)
+        .args(["-c", "import onnx, numpy"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        return Some(python);
+    }
+    println!("skipped: {} has no onnx and numpy; OFFPRINT_PYTHON names a Python that has", python.display());
+    None
+}

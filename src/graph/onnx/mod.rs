@@ -227,6 +227,18 @@ impl GraphProto {
 }
 
 impl NodeProto {
+    /// A node of the standard set with one output, after which it is called.
+    pub(crate) fn new(op_type: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> Self {
+        Self {
+            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+            output: vec![output.to_owned()],
+            name: Some(output.to_owned()),
+            op_type: Some(op_type.to_owned()),
+            attribute,
+            ..Self::default()
+        }
+    }
+
     /// Whether its operator is one of the standard set.
     pub(crate) fn is_standard(&self) -> bool {
         is_standard(self.domain.as_deref())

@@ -66,7 +66,7 @@ const FIRST_ROWS: [&str; 3] = ["ints[0]", "ints[2]", "ints[1]"];
 pub fn write_calibration(options: &ExportOptions, path: &Path) -> Result<Vec<Matrix>, Error> {
     let checkpoint = Checkpoint::open(&options.checkpoint)?;
     let opened = export::adapters(&checkpoint, options)?;
-    let mut graph = export::original((&checkpoint, &opened), options)?;
+    let mut graph = export::original((&checkpoint, &opened), export::ending(&checkpoint, options)?)?;
     let matrices = matrices(&graph).map_err(|problem| export::stopped(problem, path))?;
     watch(&mut graph, &matrices);
     export::write_alone(&graph, path, (options.largest_graph, &options.checkpoint))?;
@@ -181,24 +181,14 @@ fn watch(graph: &mut Graph<'_>, matrices: &[(Matrix, Vec<String>)]) {
             for (place, input) in inputs.iter().enumerate() {
                 let part = format!("{output}/{place}");
                 let keep = vec![AttributeProto::int("keepdims", 0)];
-                graph.nodes.push(node(reduce, vec![input.clone(), axes.name.clone()], &part, keep));
+                graph.nodes.push(NodeProto::new(reduce, &[input, &axes.name], &part, keep));
                 parts.push(part);
             }
-            graph.nodes.push(node(join, parts, output, Vec::new()));
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            graph.nodes.push(NodeProto::new(join, &parts, output, Vec::new()));
             let shape = vec![Dimension::Fixed(matrix.inputs as i64)];
             graph.outputs.push(ValueInfoProto::tensor(output, ElementType::Float, shape));
         }
     }
     graph.constants.push(axes);
-}
-
-fn node(op_type: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
-    NodeProto {
-        input,
-        output: vec![output.to_owned()],
-        name: Some(output.to_owned()),
-        op_type: Some(op_type.to_owned()),
-        attribute,
-        ..NodeProto::default()
-    }
 }

@@ -310,14 +310,7 @@ impl<'a> Rewrite<'_, 'a> {
     }
 
     fn node(&mut self, op_type: &str, (inputs, output): (&[&str], &str), attribute: Vec<AttributeProto>) {
-        self.graph.nodes.push(NodeProto {
-            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-            output: vec![output.to_owned()],
-            name: Some(output.to_owned()),
-            op_type: Some(op_type.to_owned()),
-            attribute,
-            ..NodeProto::default()
-        });
+        self.graph.nodes.push(NodeProto::new(op_type, inputs, output, attribute));
     }
 
     fn float(&mut self, value: f32) -> String {
