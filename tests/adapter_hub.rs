@@ -128,7 +128,7 @@ fn a_flag_that_names_no_adapter_is_refused_before_any_download() {
         ),
         (&["--adapters", &lone], &["names a single adapter, expected two or more", "hint: `--adapter /"]),
         (&["--adapters", "a=,b=x/y"], &["`a=` in `--adapters` lacks a name or an adapter", "hint: write NAME=DIR"]),
-        (&["--adapter", "a/b/c"], &["model `a/b/c` is not of the form `organisation/name`"]),
+        (&["--adapter", "a/b/c"], &["hub id `a/b/c` is not of the form `organisation/name`"]),
         (&["--adapter", "x/y", "--adapters", "a=x/y,b=y/z"], &["cannot be used with"]),
     ] {
         run(&place, &hub, &export(more), 2).expect(parts);

@@ -1,13 +1,15 @@
 """offprint against its peers: same texts, same weights, fp32, same number of threads, same maximum length.
 
 First each peer's best batch size is searched on some of the texts. Then every repeat runs each side once, in a process
-of its own, the peers at their default batch size and at their best; the order turns around with every repeat. Peers'
+of its own, offprint on the CPU provider and, where its library is named, on OpenVINO, the peers at their default batch size
+and at their best; the order turns around with every repeat. A peer is compared with offprint's faster provider. Peers'
 seconds are those of a warmed-up encode on texts in memory; offprint's are those of the whole run, from reading the
 corpus over opening the model to the finished file. Ratios are taken within a repeat; the interval is Student's 95 % of
 their logarithms. Writes one JSON object with all raw runs, and prints the table of the README.
 
     make bench-side-by-side DATA=folder
     .venv-oracle/bin/python benches/side_by_side/run.py --data folder --limit 600 --peers fastembed,optimum
+    .venv-oracle/bin/python benches/side_by_side/run.py --data folder --model bert-base --limit 60 --openvino library
 """
 
 import argparse
@@ -19,7 +21,9 @@ from pathlib import Path
 
 import common
 
-MAX_LENGTH = 256
+# Longest input in tokens; bert-base is of that size with random weights and pools the first token's states.
+MODELS = {"minilm": 256, "bert-base": 512}
+OWN = "offprint"
 # By peer: where it is installed, which exported model it loads, and the batch size it has unless told otherwise.
 # optimum itself has no loop; 1 is the default of the pipelines that its documentation builds on.
 PEERS = {
@@ -39,6 +43,8 @@ STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_arguments(parser)
+    parser.add_argument("--model", choices=MODELS, default="minilm", help="bert-base has random weights and CLS pooling (default minilm)")
+    parser.add_argument("--openvino", type=Path, default=None, help="library of onnxruntime-openvino, to run offprint on it as well")
     parser.add_argument("--set", default="arxiv_cs_primary", help="labelled set (default arxiv_cs_primary); without --data the sample papers")
     parser.add_argument("--limit", type=int, default=600, help="texts at most; 0 = all (default 600)")
     parser.add_argument("--repeats", type=int, default=5, choices=range(2, 11), metavar="2..10")
@@ -59,9 +65,9 @@ def texts_of(arguments):
     return name, texts[: arguments.limit] if arguments.limit else texts
 
 
-def run_offprint(arguments, corpus, out, cache):
-    command = [arguments.program, "embed", "--model", common.BUNDLE, "--text-field", "text", corpus, "-o", out]
-    command += ["--threads", arguments.threads, "--json"] + (["--cache-dir", cache] if cache else ["--no-cache"])
+def run_offprint(arguments, bundle, corpus, out, *flags):
+    command = [arguments.program, "embed", "--model", bundle, "--text-field", "text", corpus, "-o", out]
+    command += ["--threads", arguments.threads, "--json", *(flags or ["--no-cache"])]
     account, wall, peak = common.run_measured(command, arguments.threads)
     return {
         "seconds": account["seconds"],
@@ -74,6 +80,14 @@ def run_offprint(arguments, corpus, out, cache):
         "cached": account["cached"],
         "rows": account["rows"],
     }
+
+
+def own_sides(arguments):
+    """Flags of offprint's runs, by the name of the side."""
+    sides = {OWN: ["--no-cache"]}
+    if arguments.openvino:
+        sides[f"{OWN} openvino"] = ["--no-cache", "--provider", "openvino", "--ort-lib", arguments.openvino]
+    return sides
 
 
 class Peers:
@@ -95,7 +109,7 @@ class Peers:
 
     def work(self, name, model, *rest):
         command = [self.python(name), Path(__file__).resolve().parent / "worker.py", "--peer", name, "--model", model]
-        command += ["--threads", self.arguments.threads, "--max-length", MAX_LENGTH]
+        command += ["--threads", self.arguments.threads, "--max-length", MODELS[self.arguments.model]]
         return common.run_measured([*command, *rest], self.arguments.threads)
 
     def encode(self, name, corpus, sizes, *rest):
@@ -115,15 +129,29 @@ class Peers:
         return best, seconds
 
 
-def interleave(arguments, peers, corpus, sides):
+def make_base(arguments, checkpoint, folder):
+    """A checkpoint of BERT-base size with CLS pooling, and its bundle."""
+    worker = [arguments.venvs / PEERS["sentence-transformers"][0] / "bin" / "python", Path(__file__).resolve().parent / "worker.py"]
+    common.run_measured([*worker, "--model", checkpoint, "--make-base", folder / "base", "--first"], arguments.threads)
+    made, bundle = folder / "base" / "model", folder / "bundle"
+    export = [arguments.program, "export", "--model", made, "-o", bundle, "--max-length", MODELS[arguments.model], "--json"]
+    common.run_measured(export, arguments.threads)
+    return made, bundle
+
+
+def interleave(arguments, bundle, peers, corpus, sides):
     """All runs by side; the order turns around with every repeat."""
-    runs = {label: [] for label in ["offprint", *sides]}
+    own = own_sides(arguments)
+    runs = {label: [] for label in [*own, *sides]}
     vectors = peers.folder / "vectors.npy"
     for repeat in range(arguments.repeats):
         # The first repeat starts with offprint, so that its vectors are there to compare with.
         for label in runs if repeat % 2 == 0 else reversed(runs):
-            if label == "offprint":
-                run = run_offprint(arguments, corpus, vectors, None)
+            if label in own:
+                out = vectors if label == OWN else peers.folder / "others.npy"
+                run = run_offprint(arguments, bundle, corpus, out, *own[label])
+                if repeat == 0 and label != OWN:
+                    run["agreement"] = peers.work(peers.names[0], "-", "--agree", out, "--compare", vectors)[0]
             else:
                 name, size = sides[label]
                 run = peers.encode(name, corpus, [size], *(["--compare", vectors] if repeat == 0 else []))
@@ -141,11 +169,11 @@ def ratio(own, other):
     return {"ratio": math.exp(center), "low": math.exp(center - half), "high": math.exp(center + half)}
 
 
-def all_hits(arguments, corpus, folder):
+def all_hits(arguments, bundle, corpus, folder):
     """Seconds to fill a cache, then of runs that find everything in it (`wall`: with the start of the process)."""
     cache, out = folder / "cache", folder / "cached.npy"
-    fill = run_offprint(arguments, corpus, out, cache)
-    hits = [run_offprint(arguments, corpus, out, cache) for _ in range(5)]
+    fill = run_offprint(arguments, bundle, corpus, out, "--cache-dir", cache)
+    hits = [run_offprint(arguments, bundle, corpus, out, "--cache-dir", cache) for _ in range(5)]
     if any(hit["cached"] != hit["rows"] for hit in hits):
         common.fail("a run after filling the cache still computed something", "look at `offprint cache stat`")
     median = statistics.median(hit["seconds"] for hit in hits)
@@ -158,18 +186,21 @@ def all_hits(arguments, corpus, folder):
 
 
 def side_summary(label, runs, texts):
-    """What the table has of one side."""
-    own = [run["seconds"] for run in runs["offprint"]]
+    """What the table has of one side; the peers' with the faster of offprint's."""
+    own = {name: [run["seconds"] for run in runs[name]] for name in runs if name.startswith(OWN)}
+    fastest = min(own, key=lambda name: statistics.median(own[name]))
     seconds = [run["seconds"] for run in runs[label]]
+    first = runs[label][0]
     found = {
         "seconds": common.summary(seconds),
         "papers_per_second": texts / statistics.median(seconds),
         "load_seconds": statistics.median(run["load_seconds"] for run in runs[label]),
         "peak_mib": max(run["peak_bytes"] for run in runs[label]) / 2**20,
     }
-    if label != "offprint":
-        first = runs[label][0]
-        found.update(offprint_is_faster_by=ratio(own, seconds), versions=first["versions"], agreement=first["agreement"])
+    if label not in own:
+        found.update(offprint_is_faster_by=ratio(own[fastest], seconds), compared_with=fastest, versions=first["versions"])
+    if "agreement" in first:
+        found.update(agreement=first["agreement"])
     return found
 
 
@@ -178,13 +209,12 @@ def table(sides):
     lines = ["| side | batch | papers/s | offprint is faster by (95 %) | peak memory | largest difference |", "|---|---|---|---|---|---|"]
     for label, side in sorted(sides.items(), key=lambda entry: entry[1]["papers_per_second"]):
         name, _, size = label.partition(" at ")
-        if label == "offprint":
-            faster, difference = "", ""
-        else:
-            by = side["offprint_is_faster_by"]
+        by = side.get("offprint_is_faster_by")
+        faster = ""
+        if by:
             clear = "" if by["low"] > 1 or by["high"] < 1 else " (not clear)"
             faster = f"{by['ratio']:.2f} × ({by['low']:.2f}–{by['high']:.2f}){clear}"
-            difference = f"{side['agreement']['max_abs_difference']:.0e}"
+        difference = f"{side['agreement']['max_abs_difference']:.0e}" if "agreement" in side else ""
         lines.append(f"| {name} | {size} | {side['papers_per_second']:.1f} | {faster} | {side['peak_mib']:,.0f} MiB | {difference} |")
     return lines
 
@@ -199,6 +229,9 @@ def main():
         folder = Path(folder)
         corpus = folder / "corpus.jsonl"
         common.write_corpus(corpus, texts)
+        bundle = common.BUNDLE
+        if arguments.model == "bert-base":
+            checkpoint, bundle = make_base(arguments, checkpoint, folder)
         peers = Peers(arguments, checkpoint, folder)
         searched = {peer: peers.best_size(peer, corpus) for peer in peers.names}
         sides = {}
@@ -207,28 +240,29 @@ def main():
             sides[f"{peer} at {default} (default)"] = (peer, default)
             if best != default:
                 sides[f"{peer} at {best} (best)"] = (peer, best)
-        runs = interleave(arguments, peers, corpus, sides)
-        cache = all_hits(arguments, corpus, folder)
+        runs = interleave(arguments, bundle, peers, corpus, sides)
+        cache = all_hits(arguments, bundle, corpus, folder)
 
     summaries = {label: side_summary(label, runs, len(texts)) for label in runs}
     result = {
-        "what": "texts to vectors, fp32: offprint and its peers",
+        "what": f"texts to vectors, fp32, {arguments.model}: offprint and its peers",
         "command": common.shown_command(),
         "machine": machine,
         "threads": arguments.threads,
-        "max_length": MAX_LENGTH,
+        "model": arguments.model,
+        "max_length": MODELS[arguments.model],
         "offprint": common.program_version(arguments.program),
         "corpus": {"name": name, "texts": len(texts), "sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest()},
         "batch_size_search": {peer: {"texts": arguments.probe, "best": best, "median_seconds": seconds} for peer, (best, seconds) in searched.items()},
         "sides": summaries,
-        "padding_share": runs["offprint"][0]["padding_share"],
-        "provider": runs["offprint"][0]["provider"],
+        "padding_share": runs[OWN][0]["padding_share"],
+        "provider": runs[OWN][0]["provider"],
         "cache": cache,
         "runs": runs,
     }
     print("\n" + "\n".join(table(summaries)))
     print(f"all cache hits: {cache['speedup']:.0f} x faster than computing")
-    common.write_result(arguments.out or common.RESULTS / f"side-by-side-{Path(name).stem}.json", result)
+    common.write_result(arguments.out or common.RESULTS / f"side-by-side-{arguments.model}-{Path(name).stem}.json", result)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import platform
 import resource
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -59,6 +60,12 @@ def sentence_encoder(model, options):
     return lambda texts, batch_size: model.encode(texts, batch_size=batch_size, show_progress_bar=False)
 
 
+def pools_first(model):
+    """Whether the model's vectors are the states of the first token; else they are the mean."""
+    stated = json.loads(Path(model, "1_Pooling", "config.json").read_text())
+    return stated.get("pooling_mode_cls_token", stated.get("pooling_mode") == "cls")
+
+
 def fastembed_encoder(model, options):
     """fastembed with the exported graph as a custom model."""
     import numpy
@@ -66,9 +73,10 @@ def fastembed_encoder(model, options):
     from fastembed.common.model_description import ModelSource, PoolingType
 
     TextEmbedding.add_custom_model(
-        model="local/minilm", pooling=PoolingType.MEAN, normalization=True, sources=ModelSource(hf="local/minilm"),
-        dim=384, model_file="onnx/model.onnx")
-    encoder = TextEmbedding("local/minilm", specific_model_path=model, threads=options.threads, cuda=False)
+        model="local/encoder", pooling=PoolingType.CLS if pools_first(model) else PoolingType.MEAN, normalization=True,
+        sources=ModelSource(hf="local/encoder"), dim=json.loads(Path(model, "config.json").read_text())["hidden_size"],
+        model_file="onnx/model.onnx")
+    encoder = TextEmbedding("local/encoder", specific_model_path=model, threads=options.threads, cuda=False)
     return lambda texts, batch_size: numpy.stack(list(encoder.embed(texts, batch_size=batch_size)))
 
 
@@ -78,7 +86,7 @@ def optimum_int8_encoder(model, options):
 
 
 def optimum_encoder(model, options, file_name="model.onnx"):
-    """optimum's ONNX Runtime model with transformers' tokenizer: mean pooling and normalization as on the model card."""
+    """optimum's ONNX Runtime model with transformers' tokenizer: pooling and normalization as on model cards."""
     import numpy
     import onnxruntime
     from optimum.onnxruntime import ORTModelForFeatureExtraction
@@ -86,6 +94,7 @@ def optimum_encoder(model, options, file_name="model.onnx"):
 
     session = onnxruntime.SessionOptions()
     session.intra_op_num_threads = options.threads
+    first = pools_first(model)
     tokenizer = AutoTokenizer.from_pretrained(model)
     encoder = ORTModelForFeatureExtraction.from_pretrained(
         model, subfolder="onnx", file_name=file_name, provider="CPUExecutionProvider", session_options=session)
@@ -97,7 +106,7 @@ def optimum_encoder(model, options, file_name="model.onnx"):
                                max_length=options.max_length, return_tensors="np")
             states = encoder(**inputs).last_hidden_state
             mask = inputs["attention_mask"][..., None].astype(numpy.float32)
-            pooled = (states * mask).sum(1) / numpy.maximum(mask.sum(1), 1e-9)
+            pooled = states[:, 0] if first else (states * mask).sum(1) / numpy.maximum(mask.sum(1), 1e-9)
             rows.append(pooled / numpy.linalg.norm(pooled, axis=1, keepdims=True))
         return numpy.concatenate(rows)
 
@@ -146,18 +155,25 @@ def quantize(peer, folder):
         export_dynamic_quantized_onnx_model(model, "avx512_vnni", folder)
 
 
-def make_base(model, folder):
-    """A checkpoint of BERT-base size with random weights (seed 0), and the tokenizer and modules of `model`."""
+def make_base(model, folder, first):
+    """A checkpoint of BERT-base size with random weights (seed 0), and the tokenizer and modules of `model`, whose files all
+    versions of sentence-transformers read; `first` pools the first token's states in the place of their mean."""
     import torch
-    from sentence_transformers import SentenceTransformer, models
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    from transformers import BertConfig, BertModel
 
+    base = Path(folder, "model")
+    shutil.copytree(model, base, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.onnx"))
     torch.manual_seed(0)
-    encoder = Path(folder, "encoder")
-    BertModel(BertConfig()).save_pretrained(encoder)
-    AutoTokenizer.from_pretrained(model).save_pretrained(encoder)
-    modules = [models.Transformer(str(encoder)), models.Pooling(768, "mean"), models.Normalize()]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(Path(folder, "model")))
+    config = BertConfig()
+    BertModel(config).save_pretrained(base)
+    pooling = base / "1_Pooling" / "config.json"
+    stated = json.loads(pooling.read_text())
+    stated |= {"pooling_mode_cls_token": first, "pooling_mode_mean_tokens": not first}
+    pooling.write_text(json.dumps(stated | {"word_embedding_dimension": config.hidden_size}))
+    # What transformers reads of lengths beside its own config.
+    sentences = base / "sentence_bert_config.json"
+    lengths = json.loads(sentences.read_text())
+    sentences.write_text(json.dumps(lengths | {"max_seq_length": config.max_position_embeddings}))
 
 
 def agreement(vectors, other):
@@ -180,6 +196,7 @@ def parse():
     parser.add_argument("--model")
     parser.add_argument("--prepare")
     parser.add_argument("--make-base", help="write a checkpoint of BERT-base size into this folder and end")
+    parser.add_argument("--first", action="store_true", help="with --make-base: pool the first token's states, not their mean")
     parser.add_argument("--agree", help="compare this .npy with that of --compare and end")
     parser.add_argument("--save", help="write the vectors of the last batch size to this .npy")
     parser.add_argument("--corpus")
@@ -194,7 +211,7 @@ def parse():
 def main():
     options = parse()
     if options.make_base:
-        make_base(options.model, options.make_base)
+        make_base(options.model, options.make_base, options.first)
         return print("{}")
     if options.agree:
         import numpy

@@ -194,12 +194,19 @@ pub fn write_graph(options: &ExportOptions, path: &Path) -> Result<(), Error> {
     write_alone(&graph, path, (options.largest_graph, &options.checkpoint))
 }
 
+/// Where [`write_graph`] puts the weights of a graph that is too large for one file.
+pub fn data_of(graph: &Path) -> PathBuf {
+    let mut name = graph.as_os_str().to_owned();
+    name.push(".data");
+    PathBuf::from(name)
+}
+
 /// A graph by itself; `largest` and the checkpoint's folder are those of [`writer`].
 pub(super) fn write_alone(graph: &Graph<'_>, path: &Path, largest: (u64, &Path)) -> Result<(), Error> {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let data_file = format!("{name}.data");
+    let data = data_of(path);
+    let data_file = data.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let writer = writer(graph, &data_file, largest)?;
-    write_data(&writer, &path.with_file_name(&data_file))?;
+    write_data(&writer, &data)?;
     let mut file = BufWriter::new(File::create(path).map_err(failed(path))?);
     writer.write_graph(&mut file).map_err(|problem| stopped(problem, path))?;
     file.into_inner().map_err(|error| failed(path)(error.into_error()))?;

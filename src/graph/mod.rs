@@ -36,7 +36,7 @@ mod writer;
 
 pub use adapter_source::AdapterSource;
 pub use error::Error;
-pub use export::{ExportOptions, MAX_GRAPH_BYTES, rewrite_manifest, write_bundle, write_graph};
+pub use export::{ExportOptions, MAX_GRAPH_BYTES, data_of, rewrite_manifest, write_bundle, write_graph};
 pub use foreign::{ImportOptions, import_onnx, write_pooling_probe};
 pub use fuse::{LinearHead, fuse, holds_f64};
 pub use inspect::{

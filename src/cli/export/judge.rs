@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use offprint::encode::calibrate::{Cosines, Judge};
 use offprint::graph::quantize::{Matrix, MatrixPlan, QuantizePlan, WeightReach};
-use offprint::graph::{ExportOptions, write_graph};
-use offprint::model::{DATA_FILE, HeadQuality};
+use offprint::graph::{ExportOptions, data_of, write_graph};
+use offprint::model::HeadQuality;
 
 use super::super::calibrate::{Answer, Ask};
 use super::super::progress::Display;
@@ -106,7 +106,7 @@ impl<'j, 'd> GraphJudge<'j, 'd> {
         let options = ExportOptions { quantize: Some(self.candidates.plan(groups)), ..self.options.clone() };
         write_graph(&options, &self.graph)?;
         let answer = self.dialog.ask(&ask(self.graph.clone()))?;
-        for file in [self.graph.clone(), self.graph.with_file_name(data_name(&self.graph))] {
+        for file in [self.graph.clone(), data_of(&self.graph)] {
             match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("could not remove `{}`", file.display()));
@@ -125,12 +125,6 @@ impl<'j, 'd> GraphJudge<'j, 'd> {
         let all = groups as f64 + POINTS_EXPECTED * together as f64 + POINTS_TIMED * timed_texts(timed) as f64;
         self.display.show((self.done / all).min(0.99), what, String::new);
     }
-}
-
-/// The file with the weights of a graph that is too large for one.
-fn data_name(graph: &Path) -> String {
-    let name = graph.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    format!("{name}{}", DATA_FILE.trim_start_matches("model.onnx"))
 }
 
 /// Texts that are run while a point is timed: both sides, and once before.
@@ -186,10 +180,5 @@ mod tests {
         assert_eq!(counts(85e6, 256), [16, 96, 12]);
         assert_eq!(counts(1e3, 30), [30, 30, 24]);
         assert_eq!(counts(0.0, 8), [8, 8, 8]);
-    }
-
-    #[test]
-    fn weights_beside_a_graph_have_its_name() {
-        assert_eq!(data_name(Path::new("a/candidate.onnx")), "candidate.onnx.data");
     }
 }

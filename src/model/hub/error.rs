@@ -13,7 +13,7 @@ pub enum Error {
     /// A name of a model or revision that can't be one.
     #[error("{what} `{name}` {problem}")]
     Name {
-        /// `model` or `revision`.
+        /// `hub id` or `revision`.
         what: &'static str,
         /// The name.
         name: String,
@@ -344,8 +344,8 @@ impl Error {
                 difference.id,
                 difference.lock.display()
             ),
-            Self::Name { what: "model", .. } => {
-                "a model is a folder, a recipe's name or a hub id such as `allenai/specter2_base`".to_owned()
+            Self::Name { what: "hub id", .. } => {
+                "name a folder that exists, a recipe, or a hub id such as `allenai/specter2_base`".to_owned()
             }
             Self::LockFormat { .. } | Self::LockSyntax { .. } => {
                 "remove the file to have it written anew; what is downloaded next is pinned then".to_owned()

@@ -25,7 +25,7 @@ impl HubId {
         } else {
             return Ok(Self(text.to_owned()));
         };
-        Err(Error::Name { what: "model", name: text.to_owned(), problem })
+        Err(Error::Name { what: "hub id", name: text.to_owned(), problem })
     }
 
     /// The name as it is written.
