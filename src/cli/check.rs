@@ -125,6 +125,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
         provider,
         fallback: args.fallback.fallback,
         threads,
+        sessions: 1,
         adapter: adapters.choice(),
     };
     let counts = thread_counts(args.threads);

@@ -83,6 +83,7 @@ impl<'a> Run<'a> {
                 provider,
                 fallback: args.fallback.fallback,
                 threads,
+                sessions: 1,
                 adapter,
             },
             options: EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() },

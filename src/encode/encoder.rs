@@ -8,8 +8,8 @@ use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, Fallback, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession,
-    check_precision, open_or_fall_back,
+    AdapterChoice, EncoderSession, Fallback, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions,
+    StubSession, check_precision, divide_threads, open_or_fall_back,
 };
 
 /// Turns a text into token ids.
@@ -72,14 +72,16 @@ pub struct BundleEncoder {
     /// Whether the CPU provider may run it in the place of that one, or in a precision that it has no kernels for; if
     /// `None`, it may not.
     pub fallback: Option<Fallback>,
-    /// Threads of the session.
+    /// Threads of all sessions together.
     pub threads: usize,
+    /// Sessions that run batches side by side, among which `threads` are divided; at least 1, at most `threads`.
+    pub sessions: usize,
     /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
     pub adapter: AdapterChoice,
 }
 
 impl BundleEncoder {
-    /// On the CPU provider with the library that is found, and nothing else said.
+    /// On the CPU provider with the library that is found, in one session, and nothing else said.
     pub fn on_cpu(bundle: Bundle, threads: usize) -> Self {
         Self {
             bundle,
@@ -87,6 +89,7 @@ impl BundleEncoder {
             provider: ProviderChoice::Cpu,
             fallback: None,
             threads,
+            sessions: 1,
             adapter: AdapterChoice::default(),
         }
     }
@@ -128,8 +131,8 @@ impl BundleEncoder {
     /// Opens the bundle for outputs of its graph, each with as many numbers a text as it must have.
     ///
     /// # Errors
-    /// A bundle whose precision is not for the provider, which is found before anything is opened; a graph or tokenizer
-    /// that cannot be opened; rows of another length.
+    /// A bundle whose precision is not for the provider or fewer threads than sessions, which is found before anything is
+    /// opened; a graph or tokenizer that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         self.open_graph(self.bundle.graph_path(), outputs)
     }
@@ -140,10 +143,28 @@ impl BundleEncoder {
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
+        let shares = divide_threads(self.threads, self.sessions)?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?.with_adapter(self.adapter);
+        let open = |threads| -> Result<EncoderSession, Error> {
+            let options = SessionOptions { graph: graph.clone(), provider: self.provider, threads };
+            let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?.with_adapter(self.adapter);
+            self.check_session(&session, outputs)?;
+            Ok(session)
+        };
+        let sessions = shares.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
+        let origin = PartOrigin {
+            provider: sessions[0].provider().to_owned(),
+            runtime_version: runtime.version().to_owned(),
+            cpu: Machine::read().cpu_summary(),
+        };
+        let sessions = sessions.into_iter().map(|session| Box::new(session) as Box<dyn RunBatch>).collect();
+        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin })
+    }
+
+    /// An error if a session is not what the manifest says of its graph.
+    fn check_session(&self, session: &EncoderSession, outputs: &[(&str, usize)]) -> Result<(), Error> {
         let adapters = self.bundle.manifest.adapters.len();
         if session.takes_adapter() != (adapters > 0) {
             let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };
@@ -155,13 +176,7 @@ impl BundleEncoder {
                 return Err(Error::unhealthy(what));
             }
         }
-        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
-        let origin = PartOrigin {
-            provider: session.provider().to_owned(),
-            runtime_version: runtime.version().to_owned(),
-            cpu: Machine::read().cpu_summary(),
-        };
-        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions: vec![Box::new(session)], origin })
+        Ok(())
     }
 }
 

@@ -141,6 +141,17 @@ pub enum Error {
         /// As asked.
         threads: usize,
     },
+    /// Threads that cannot be divided among the sessions.
+    #[error("`--sessions {sessions}` needs {sessions} threads or more, got {threads}")]
+    FewThreads {
+        /// Threads of all sessions together.
+        threads: usize,
+        /// As asked.
+        sessions: usize,
+    },
+    /// Zero sessions.
+    #[error("an encoder needs at least 1 session, got 0")]
+    NoSessions,
     /// The graph's file is not there.
     #[error("no graph at `{}`", path.display())]
     GraphMissing {
@@ -278,6 +289,9 @@ impl Error {
             Self::NotPlaced { .. } => Some("export the bundle again, or run it with `--provider cpu`".to_owned()),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
+            Self::FewThreads { threads, sessions } => {
+                Some(format!("`--threads {sessions}` or more, or at most `--sessions {threads}`"))
+            }
             Self::NotFinite { .. } => Some(
                 "look for NaN or overflow in the weights: export the bundle again from a sound checkpoint".to_owned(),
             ),

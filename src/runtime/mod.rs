@@ -6,6 +6,7 @@
 //! a row of NaN.
 
 mod adapter;
+mod cpu_plan;
 mod doctor;
 mod error;
 mod fallback;
@@ -19,6 +20,7 @@ mod session;
 mod stub;
 
 pub use adapter::AdapterChoice;
+pub use cpu_plan::divide_threads;
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
 pub use fallback::{Fallback, check_precision, open_or_fall_back};
