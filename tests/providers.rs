@@ -8,8 +8,8 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{Workplace, openvino_library, tiny_bundle};
 use offprint::encode::{
@@ -44,7 +44,8 @@ fn embed<'a>(flags: &[&'a str]) -> Vec<&'a str> {
 fn has_others(place: &Workplace) -> bool {
     let library = place.run(&["doctor", "--json"], 0).json()["library"].clone();
     let others = library["providers"].as_array().unwrap().iter();
-    let others = others.filter(|name| !["CPUExecutionProvider", "AzureExecutionProvider"].contains(&name.as_str().unwrap()));
+    let others =
+        others.filter(|name| !["CPUExecutionProvider", "AzureExecutionProvider"].contains(&name.as_str().unwrap()));
     let count = others.count();
     if count > 0 {
         println!("skipped: the library that is found has more than the CPU provider");
@@ -99,10 +100,18 @@ fn a_provider_of_another_system_says_where_it_is() {
     for (name, provider, hint) in [
         ("coreml", "CoreMLExecutionProvider", "it is on macOS alone: `pip install onnxruntime` there"),
         ("DirectML", "DmlExecutionProvider", "it is on Windows alone: `pip install onnxruntime-directml` there"),
-        ("cuda", "CUDAExecutionProvider", "`pip install 'onnxruntime-gpu[cuda,cudnn]'`, then name its library with `--ort-lib`"),
+        (
+            "cuda",
+            "CUDAExecutionProvider",
+            "`pip install 'onnxruntime-gpu[cuda,cudnn]'`, then name its library with `--ort-lib`",
+        ),
     ] {
         let said = place.run(&embed(&["--provider", name]), 2);
-        said.expect(&["error: the loaded ONNX Runtime at `", &format!("has no `{provider}`"), &format!("  hint: {hint}")]);
+        said.expect(&[
+            "error: the loaded ONNX Runtime at `",
+            &format!("has no `{provider}`"),
+            &format!("  hint: {hint}"),
+        ]);
     }
 }
 
@@ -110,7 +119,10 @@ fn a_provider_of_another_system_says_where_it_is() {
 fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
     let place = place();
     for (flags, expected) in [
-        (&["--provider", "gpu"][..], "error: execution provider `gpu` is not known, known are: auto, cpu, cuda, cuda:N"),
+        (
+            &["--provider", "gpu"][..],
+            "error: execution provider `gpu` is not known, known are: auto, cpu, cuda, cuda:N",
+        ),
         (&["--provider", "auto,cpu"], "error: `--provider auto` chooses by itself and stands alone"),
         (&["--provider", "cuda:0,1"], "error: `--provider` names a device `1` without its provider"),
         (&["--provider", "cpu:0"], "error: `cpu` has no devices to choose from, got `0`"),
@@ -121,7 +133,10 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
             &["--provider", "cuda,cpu", "--provider-option", "use_tf32=1"],
             "error: provider option `use_tf32=1` may change numbers, and `--provider` names several that may run",
         ),
-        (&["--provider", "tensorrt"], "error: the bundle computes in fp32, which `TensorrtExecutionProvider` cuts to TF32"),
+        (
+            &["--provider", "tensorrt"],
+            "error: the bundle computes in fp32, which `TensorrtExecutionProvider` cuts to TF32",
+        ),
     ] {
         // There is no such library: opening anything would say so.
         let args = embed(&[flags, &["--ort-lib", "nowhere.so"]].concat());
@@ -171,7 +186,11 @@ fn openvino_refuses_an_option_that_it_does_not_know_in_its_own_words() {
         place.run(&embed(&flags), status)
     };
     let said = run("no_such_option=1", 2);
-    said.expect(&["OpenVINOExecutionProvider` could not be started with `no_such_option=1`", "  cause: ", "no_such_option"]);
+    said.expect(&[
+        "OpenVINOExecutionProvider` could not be started with `no_such_option=1`",
+        "  cause: ",
+        "no_such_option",
+    ]);
     assert!(!place.path("x.npy").exists());
     run("num_streams=1", 0).expect(&["on OpenVINOExecutionProvider"]);
 }
@@ -185,7 +204,8 @@ fn options_that_may_change_numbers_are_cached_apart() {
         let flags = ["embed", "--model", tiny_bundle(), "papers.jsonl", "--json", "--provider", "openvino"];
         place.run(&[&flags[..], &["--ort-lib", library], options].concat(), 0)
     };
-    let counts = |said: &common::Said| (said.json()["embedded"].as_u64().unwrap(), said.json()["cached"].as_u64().unwrap());
+    let counts =
+        |said: &common::Said| (said.json()["embedded"].as_u64().unwrap(), said.json()["cached"].as_u64().unwrap());
     assert_eq!(counts(&run(&[])), (2, 0));
     assert_eq!(counts(&run(&["--provider-option", "num_streams=1"])), (0, 2));
     assert_eq!(counts(&run(&["--provider-option", "precision=FP32"])), (0, 2), "it is told so anyway");
@@ -211,13 +231,23 @@ fn what_cuda_and_tensorrt_lack_is_named_with_the_way_to_it() {
             return println!("skipped: this machine has all libraries that {name} needs, and no card");
         }
         let file = format!("libonnxruntime_providers_{name}.so` needs `lib");
-        said.expect(&[&format!("error: `{provider}` cannot be used: `"), &file, "which is not found", "  cause: lib", "  hint: "]);
+        said.expect(&[
+            &format!("error: `{provider}` cannot be used: `"),
+            &file,
+            "which is not found",
+            "  cause: lib",
+            "  hint: ",
+        ]);
         assert!(said.stderr.contains("cannot open shared object file"), "{}", said.stderr);
     }
     let said = run(&["--provider", "cuda,cpu"], 0);
-    said.expect(&["warning: `--provider cuda` could not run the bundle; CPUExecutionProvider did: `CUDAExecutionProvider`"]);
+    said.expect(&[
+        "warning: `--provider cuda` could not run the bundle; CPUExecutionProvider did: `CUDAExecutionProvider`",
+    ]);
     let said = run(&[], 0);
-    said.expect(&["on CPUExecutionProvider (auto: the provider that keeps every bit; cuda: `CUDAExecutionProvider` cannot"]);
+    said.expect(&[
+        "on CPUExecutionProvider (auto: the provider that keeps every bit; cuda: `CUDAExecutionProvider` cannot",
+    ]);
     let doctor = place.run(&["doctor", "--ort-lib", &library], 0).stdout;
     assert!(doctor.contains("  cuda cannot be used here: `CUDAExecutionProvider` cannot be used"), "{doctor}");
 }

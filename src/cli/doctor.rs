@@ -46,7 +46,8 @@ fn describe(doctor: &Doctor) -> String {
             lines.push(format!("  execution providers: {}", library.providers.join(", ")));
             lines.push(format!("  --provider may be {}", library.choices.join(", ")));
             let unusable = library.unusable.iter();
-            lines.extend(unusable.map(|passed| format!("  {} cannot be used here: {}", passed.provider, passed.reason)));
+            lines
+                .extend(unusable.map(|passed| format!("  {} cannot be used here: {}", passed.provider, passed.reason)));
         }
         None => lines.push("ONNX Runtime: not found".into()),
     }

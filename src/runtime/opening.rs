@@ -44,12 +44,11 @@ pub(super) fn open_placed(
     let session = match commit(true)? {
         Ok(session) => session,
         // Opened once more without the ban, it tells what would be left.
-        Err(refused) if refused.message().contains("fallback to CPU EP has been explicitly disabled") => {
-            commit(false)?.map_err(|_| {
+        Err(refused) if refused.message().contains("fallback to CPU EP has been explicitly disabled") => commit(false)?
+            .map_err(|_| {
                 let elsewhere = Elsewhere::Said(refused);
                 Refusal::NotPlaced { path: path(), provider, elsewhere }
-            })?
-        }
+            })?,
         Err(source) if provider == ProviderChoice::Cpu => return Err(Error::GraphUnloadable { path: path(), source }),
         Err(source) => {
             let options = options.provider.options_in_words();
@@ -81,6 +80,11 @@ fn provided(runtime: &OnnxRuntime, options: &SessionOptions, whole: bool) -> Res
         let dispatch = dispatch(provider, options.threads);
         Ok(build()?.with_execution_providers([dispatch]).map_err(ort::Error::from))
     };
+    let ends_early = |(key, value): &&(String, String)| key.contains('\0') || value.contains('\0');
+    if let Some((key, value)) = provider.options.iter().find(ends_early) {
+        let option = format!("{key}={value}").escape_default().to_string();
+        return Err(Error::ProviderOption { option, reason: "it holds a zero byte" });
+    }
     let choice = provider.choice;
     let not_started = |source| Refusal::NotStarted { provider: choice, options: provider.options_in_words(), source };
     match start()? {
@@ -121,7 +125,7 @@ fn dispatch(provider: &Provider, threads: usize) -> ExecutionProviderDispatch {
         ProviderChoice::TensorRt => told(ep::TensorRT::default(), settings).build(),
         ProviderChoice::OpenVino => told(ep::OpenVINO::default(), settings).build(),
         ProviderChoice::CoreMl => told(ep::CoreML::default(), settings).build(),
-        ProviderChoice::DirectMl => told(ep::DirectML::default(), settings).build(),
+        ProviderChoice::DirectMl => ep::DirectML::default().build(),
     };
     dispatch.error_on_failure()
 }
