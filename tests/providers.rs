@@ -211,7 +211,7 @@ fn options_that_may_change_numbers_are_cached_apart() {
     assert_eq!(counts(&run(&["--provider-option", "precision=FP32"])), (0, 2), "it is told so anyway");
     let accurate = run(&["--provider-option", "precision=ACCURACY"]);
     assert_eq!(counts(&accurate), (2, 0));
-    accurate.expect(&["the nearest one differs in numerics: precision=ACCURACY"]);
+    accurate.expect(&["the nearest one differs in numerics: none -> precision=ACCURACY"]);
     assert_eq!(counts(&run(&["--provider-option", "precision=ACCURACY"])), (0, 2));
 }
 
