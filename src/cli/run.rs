@@ -27,7 +27,7 @@ use super::signals::Stop;
 use super::{Status, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
-const WINDOW: usize = 4_096;
+pub(crate) const WINDOW: usize = 4_096;
 /// Padded tokens of a batch on the CPU provider: activations stay in the second-level cache.
 pub(crate) const CPU_BATCH_TOKENS: usize = 1_024;
 

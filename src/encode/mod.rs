@@ -21,6 +21,7 @@ mod prepare;
 mod quality;
 mod sample;
 mod science;
+mod shapes;
 mod texts;
 mod tokenizer;
 mod turns;
@@ -41,5 +42,6 @@ pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus
 pub use pooled::see_pooling;
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_texts};
+pub use shapes::{CorpusShapes, ShapeOptions, ShapeProgress, corpus_shapes};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};

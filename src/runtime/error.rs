@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::provider::ProviderChoice;
 use super::search::{LIBRARY_NAME, Tried};
+use super::tensorrt;
 
 /// An error of the runtime room.
 #[derive(Debug, thiserror::Error)]
@@ -243,6 +244,9 @@ pub enum Error {
         /// Rows of the batch.
         rows: usize,
     },
+    /// Engines for TensorRT that are not there, or a batch that they are not built for.
+    #[error(transparent)]
+    TensorRt(Box<tensorrt::Error>),
     /// A stub session fails where it was told to.
     #[error("the stub session fails at batch {batch}, as asked")]
     StubFailure {
@@ -278,11 +282,18 @@ impl Error {
             Self::NotPlaced { .. } => Some("export the bundle again, or run it with `--provider cpu`".to_owned()),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
+            Self::TensorRt(error) => error.hint(),
             Self::NotFinite { .. } => Some(
                 "look for NaN or overflow in the weights: export the bundle again from a sound checkpoint".to_owned(),
             ),
             _ => None,
         }
+    }
+}
+
+impl From<tensorrt::Error> for Error {
+    fn from(source: tensorrt::Error) -> Self {
+        Self::TensorRt(Box::new(source))
     }
 }
 

@@ -17,6 +17,7 @@ mod provider;
 mod search;
 mod session;
 mod stub;
+pub mod tensorrt;
 
 pub use adapter::AdapterChoice;
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
