@@ -9,6 +9,7 @@ pub mod calibrate;
 mod check;
 mod composition;
 mod encoder;
+mod engines;
 mod error;
 mod fill;
 mod infer;
@@ -34,6 +35,7 @@ pub use composition::Composition;
 pub use encoder::{
     BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize,
 };
+pub use engines::EngineUse;
 pub use error::{Error, SinkError};
 pub use fill::{FilledMask, Filling, fill_masks};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};

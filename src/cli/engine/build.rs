@@ -32,7 +32,7 @@ pub(super) fn run(args: &EngineArgs) -> Result<Status> {
     // one that is loaded.
     drop(encoder.open_session_with(&prepared.provider, &[])?);
     let Planned { setting, target, store, gpu, .. } = measure(args, prepared)?;
-    let mut building = store.begin((&setting, &target), (&encoder.bundle.manifest.source.name, gpu))?;
+    let mut building = store.begin((&setting, &target), (encoder.bundle.manifest.source.name.as_str(), gpu))?;
     let known = building.record().built.len();
     let mut shower = Shower::new();
     let mut open = |pairs: &[(String, String)]| -> Result<Box<dyn RunBatch>, encode::Error> {

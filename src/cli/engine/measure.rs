@@ -7,7 +7,7 @@ use offprint::encode::{CorpusShapes, ShapeOptions, TokenBudget, Tokenizer, corpu
 use offprint::model::Bundle;
 use offprint::paper::Corpus;
 use offprint::runtime::tensorrt::{
-    EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, plan_profiles, tensorrt_version,
+    EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, plan_profiles,
 };
 use offprint::runtime::{OnnxRuntime, Provider, ProviderChoice, default_threads};
 
@@ -87,8 +87,7 @@ fn target(args: &EngineArgs, gpu: Option<&Gpu>) -> Result<EngineTarget> {
         (Err(error), Some(_)) => return Err(error.into()),
         (Err(_), None) => None,
     };
-    let architecture = gpu.map(|gpu| gpu.architecture.clone());
-    Ok(EngineTarget { onnxruntime, tensorrt: tensorrt_version(), architecture })
+    Ok(EngineTarget::here(onnxruntime, gpu))
 }
 
 fn read(

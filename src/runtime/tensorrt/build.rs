@@ -47,7 +47,7 @@ pub fn build_engines<E: From<runtime::Error>>(
     open: &mut OpenSession<'_, E>,
     watch: &mut dyn FnMut(BuildStep),
 ) -> Result<(), E> {
-    let kept = |error: Error| E::from(error.into());
+    let kept = |error: Error| E::from(runtime::Error::from(error));
     while let Some(folder) = building.next_folder().map_err(kept)? {
         let setting = &building.record().setting;
         let (place, of) = (building.record().built.len(), setting.plan.profiles.len());

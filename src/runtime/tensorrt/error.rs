@@ -108,6 +108,9 @@ pub enum Error {
         /// Libraries and GPU.
         target: EngineTarget,
     },
+    /// A run that does not say which batches it makes, or of another graph than the bundle's.
+    #[error("this command has no engines for TensorRT, which would build one anew for batches of other lengths")]
+    NotForEngines,
     /// A prune that was not told what may go.
     #[error("nothing was chosen to be removed")]
     NothingSelected,
@@ -140,6 +143,7 @@ impl Error {
             Self::InUse { .. } => Some("wait for it to end".to_owned()),
             Self::NotUnicode { .. } => Some("give another `--cache-dir`".to_owned()),
             Self::NoneBuilt { .. } => Some("`offprint engine build --model BUNDLE CORPUS` builds them once".to_owned()),
+            Self::NotForEngines => Some("`--provider cuda` runs the bundle on the same GPU without engines".to_owned()),
             Self::NothingSelected => Some(
                 "name engines with `--engine`, or what may go with `--unused-for 90d`, `--keep-size 20GB` or `--unfinished`"
                     .to_owned(),

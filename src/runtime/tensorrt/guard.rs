@@ -5,6 +5,7 @@
 
 use super::error::Error;
 use super::shape::{BatchShape, ShapeProfile};
+use super::store::UsedEngine;
 use crate::runtime::{self, Batch, EmbeddingMatrix, RunBatch};
 
 /// The shapes that engines are built for.
@@ -33,6 +34,8 @@ impl ShapeGuard {
 pub struct ProfiledSessions {
     guard: ShapeGuard,
     sessions: Vec<Box<dyn RunBatch>>,
+    /// Engines that nobody may remove while the sessions live.
+    _used: Option<UsedEngine>,
 }
 
 impl ProfiledSessions {
@@ -44,7 +47,16 @@ impl ProfiledSessions {
         if sessions.len() != profiles.len() || sessions.is_empty() {
             return Err(Error::SessionCount { sessions: sessions.len(), profiles: profiles.len() });
         }
-        Ok(Self { guard: ShapeGuard::new(profiles), sessions })
+        Ok(Self { guard: ShapeGuard::new(profiles), sessions, _used: None })
+    }
+
+    /// Sessions on stored engines, in the order of their profiles; the engines stay in use while these live.
+    ///
+    /// # Errors
+    /// As [`ProfiledSessions::new`].
+    pub fn on(used: UsedEngine, sessions: Vec<Box<dyn RunBatch>>) -> Result<Self, Error> {
+        let profiles = used.record().setting.plan.profiles.clone();
+        Ok(Self { _used: Some(used), ..Self::new(profiles, sessions)? })
     }
 }
 

@@ -1,12 +1,13 @@
 //! Under which name engines are kept: an engine serves one graph with its weights, one set of profiles, one ONNX Runtime,
 //! one TensorRT and one GPU architecture, and nothing else.
 //!
-//! Pure. Rule: whoever adds what decides an engine, or changes what a value means, changes the format word.
+//! Rule: whoever adds what decides an engine, or changes what a value means, changes the format word.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::device::{Gpu, tensorrt_version};
 use super::options::shapes_of_inputs;
 use super::planner::EnginePlan;
 use crate::model::{Manifest, Precision};
@@ -102,6 +103,12 @@ pub struct EngineTarget {
 }
 
 impl EngineTarget {
+    /// This ONNX Runtime, the TensorRT that is loaded or that the system's loader finds, and this GPU.
+    pub fn here(onnxruntime: Option<String>, gpu: Option<&Gpu>) -> Self {
+        let architecture = gpu.map(|gpu| gpu.architecture.clone());
+        Self { onnxruntime, tensorrt: tensorrt_version(), architecture }
+    }
+
     /// What is not known of it, in words; empty where engines can be kept for it.
     pub fn missing(&self) -> Vec<&'static str> {
         let parts = [
