@@ -79,7 +79,14 @@ fn a_plan_is_shown_to_people_as_a_table() {
     let place = place();
     let args = ["engine", "plan", "--model", tiny_bundle(), "papers.jsonl"];
     let said = place.run(&args, 0).stdout;
-    for part in ["engines for ", " padded tokens a batch", "corpus: 300 papers, ", "tuned for", "folder: ", "every engine is told:"] {
+    for part in [
+        "engines for ",
+        " padded tokens a batch",
+        "corpus: 300 papers, ",
+        "tuned for",
+        "folder: ",
+        "every engine is told:",
+    ] {
         assert!(said.contains(part), "expected {part:?} in:\n{said}");
     }
     assert!(said.contains("    trt_timing_cache_enable=1\n"), "{said}");
@@ -119,7 +126,9 @@ fn what_no_engine_can_be_planned_for_is_refused() {
     refused(&["--max-engines", "9"], &["error: invalid value '9' for '--max-engines <N>'"]);
     refused(&["--ort-lib", "nowhere.so"], &["error: no ONNX Runtime library at `"]);
     place.write("empty.jsonl", "");
-    place.run(&["engine", "plan", "--model", tiny_bundle(), "empty.jsonl"], 2).expect(&["error: the corpus holds no rows"]);
+    place
+        .run(&["engine", "plan", "--model", tiny_bundle(), "empty.jsonl"], 2)
+        .expect(&["error: the corpus holds no rows"]);
     place.write("bad.jsonl", "{\"id\": 1, \"title\": \"fine\"}\n{\"id\": 2, \"title\": 3}\n");
     let said = place.run(&["engine", "plan", "--model", tiny_bundle(), "bad.jsonl"], 0).stdout;
     assert!(said.contains("  left out: 1 row that cannot be used\n"), "{said}");
@@ -168,8 +177,7 @@ fn fill(place: &Workplace, graph: &str, engines: usize) -> EngineSetting {
     let limits = PlanLimits { max_length: 128, batch_tokens: 4_096, batch_rows: 4_096, profiles: 8 };
     let plan = plan_profiles(&ShapeHistogram::default(), limits).unwrap();
     assert!(plan.profiles.len() >= 2);
-    let setting =
-        EngineSetting { graph: graph.repeat(16), precision: Precision::Fp16, takes_adapter: false, plan };
+    let setting = EngineSetting { graph: graph.repeat(16), precision: Precision::Fp16, takes_adapter: false, plan };
     let some = |text: &str| Some(text.to_owned());
     let target = EngineTarget { onnxruntime: some("1.31.1"), tensorrt: some("10.13.3"), architecture: some("sm90") };
     let store = EngineStore::in_cache(&place.path("cache"));
@@ -201,10 +209,15 @@ fn engines_are_listed_and_removed() {
     let complete = |at: usize| listed["engines"][at]["complete"].as_bool().unwrap();
     assert_eq!((complete(0), complete(1), listed["engines"].as_array().unwrap().len()), (true, false, 2));
 
-    place.run(&["engine", "prune"], 2).expect(&["error: nothing was chosen to be removed", "  hint: name engines with"]);
+    place
+        .run(&["engine", "prune"], 2)
+        .expect(&["error: nothing was chosen to be removed", "  hint: name engines with"]);
     place.run(&["engine", "prune", "--engine", "zz"], 2).expect(&["have a name that begins with `zz`", "engine list"]);
     let dry = place.run(&["engine", "prune", "--unfinished", "--dry-run"], 0).stdout;
-    assert!(dry.contains("would remove bbbbbbbbbbbb-") && dry.contains(" of tiny  ") && dry.contains("would go"), "{dry}");
+    assert!(
+        dry.contains("would remove bbbbbbbbbbbb-") && dry.contains(" of tiny  ") && dry.contains("would go"),
+        "{dry}"
+    );
     let went = place.run(&["engine", "prune", "--unfinished", "--json"], 0).json();
     assert_eq!((went["removed"].as_array().unwrap().len(), went["dry_run"].as_bool()), (1, Some(false)));
     assert_eq!(place.run(&["engine", "list", "--json"], 0).json()["engines"].as_array().unwrap().len(), 1);

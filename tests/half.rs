@@ -259,11 +259,15 @@ fn a_provider_that_is_missing_is_an_error_unless_fallback_lets_the_cpu_take_it()
     assert!(!place.path("x.npy").exists());
     let said = place.run(&[&embed[..], &["--fallback", "warn", "--json"]].concat(), 0);
     assert_eq!(said.json()["provider"], "CPUExecutionProvider");
-    let warning = "`--provider openvino` could not run the bundle; CPUExecutionProvider did: the loaded ONNX Runtime at `";
+    let warning =
+        "`--provider openvino` could not run the bundle; CPUExecutionProvider did: the loaded ONNX Runtime at `";
     said.expect(&[&format!("warning: {warning}")]);
     let account = said.json();
     assert!(account["warnings"][0].as_str().unwrap().starts_with(warning), "{account}");
-    assert_eq!((&account["passed_over"][0]["provider"], account["warnings"].as_array().unwrap().len()), (&"openvino".into(), 1));
+    assert_eq!(
+        (&account["passed_over"][0]["provider"], account["warnings"].as_array().unwrap().len()),
+        (&"openvino".into(), 1)
+    );
     let said = place.run(&[&embed[..], &["--fallback", "allow"]].concat(), 0);
     assert!(!said.stderr.contains("warning") && said.stderr.contains("on CPUExecutionProvider"), "{}", said.stderr);
 }

@@ -199,7 +199,9 @@ fn what_openvino_does_not_take_is_refused_and_not_run_elsewhere() {
     assert!(error.is_placement(), "{error:?}");
     assert!(error.to_string().ends_with("encoder.onnx` does not run wholly on `OpenVINOExecutionProvider`"), "{error}");
     assert!(error.hint().unwrap().contains("--provider cpu"));
-    assert!(EncoderSession::open(&runtime, &SessionOptions { provider: ProviderChoice::Cpu.into(), ..options }).is_ok());
+    assert!(
+        EncoderSession::open(&runtime, &SessionOptions { provider: ProviderChoice::Cpu.into(), ..options }).is_ok()
+    );
 }
 
 #[test]

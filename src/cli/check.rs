@@ -108,10 +108,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     }
     let provider = args.provider.list()?;
     let max_length = bundle.manifest.max_length;
-    let budget = args.max_batch_tokens.map_or_else(
-        || Ok(TokenBudget::of_provider(max_length)),
-        |tokens| TokenBudget::new(tokens, max_length),
-    )?;
+    let budget = args
+        .max_batch_tokens
+        .map_or_else(|| Ok(TokenBudget::of_provider(max_length)), |tokens| TokenBudget::new(tokens, max_length))?;
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
     }

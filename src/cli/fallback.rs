@@ -53,7 +53,9 @@ impl ProviderArgs {
         let several = asked.named().len() > 1;
         let passed_over = selection.passed_over.iter().filter(|_| several || (warn && !asked.is_auto()));
         let mut warnings: Vec<String> = passed_over
-            .map(|passed| format!("`--provider {}` could not run the bundle; {used} did: {}", passed.provider, passed.reason))
+            .map(|passed| {
+                format!("`--provider {}` could not run the bundle; {used} did: {}", passed.provider, passed.reason)
+            })
             .collect();
         if warn && precision == Precision::Fp16 && used == ProviderChoice::Cpu.resolve() {
             warnings.push(format!(

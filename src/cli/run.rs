@@ -61,10 +61,9 @@ impl<'a> Run<'a> {
         let adapters = choose(&bundle.manifest)?;
         let provider = args.provider.list()?;
         let max_length = bundle.manifest.max_length;
-        let budget = args.max_batch_tokens.map_or_else(
-            || Ok(TokenBudget::of_provider(max_length)),
-            |tokens| TokenBudget::new(tokens, max_length),
-        )?;
+        let budget = args
+            .max_batch_tokens
+            .map_or_else(|| Ok(TokenBudget::of_provider(max_length)), |tokens| TokenBudget::new(tokens, max_length))?;
         let template: Template = bundle.manifest.template.parse()?;
         let sep = bundle.manifest.sep_token.clone();
         let threads = args.threads.map_or_else(default_threads, usize::from);

@@ -4,13 +4,13 @@
 
 use std::path::PathBuf;
 
-use super::{EngineUse, Encoding, Error, Tokenizer};
+use super::{Encoding, EngineUse, Error, Tokenizer};
 use crate::cache::PartOrigin;
-use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::graph::foreign::OnnxFile;
+use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, EncoderSession, Fallback, Machine, OnnxRuntime, Provider, ProviderChoice, ProviderList, RunBatch, Selection,
-    SessionOptions, StubSession, Wanted, divide_threads, first_usable, refuse_unopened,
+    AdapterChoice, EncoderSession, Fallback, Machine, OnnxRuntime, Provider, ProviderChoice, ProviderList, RunBatch,
+    Selection, SessionOptions, StubSession, Wanted, divide_threads, first_usable, refuse_unopened,
 };
 
 /// Turns a text into token ids.

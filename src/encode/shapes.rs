@@ -110,8 +110,7 @@ pub fn corpus_shapes(
         }
         let mut lengths = Vec::with_capacity(texts.len());
         for some in texts.chunks(TEXTS_A_STEP) {
-            let borrowed: Vec<(&str, usize)> =
-                some.iter().map(|text| (text.text.as_str(), text.title_end)).collect();
+            let borrowed: Vec<(&str, usize)> = some.iter().map(|text| (text.text.as_str(), text.title_end)).collect();
             for encoding in tokenizer.encode_all(&borrowed) {
                 let encoding = encoding?;
                 shapes.truncated += u64::from(encoding.n_dropped > 0);
@@ -196,7 +195,8 @@ mod tests {
         let (several, _) = shapes(&lines, 2).unwrap();
         assert_eq!((one.batches, several.batches), (1, 3));
         assert_eq!(one.tokens, several.tokens);
-        let repeated = "{\"id\": \"a\", \"title\": \"one\"}\n{\"id\": \"b\", \"title\": \"one\"}\n{\"id\": 3, \"title\": 4}\n";
+        let repeated =
+            "{\"id\": \"a\", \"title\": \"one\"}\n{\"id\": \"b\", \"title\": \"one\"}\n{\"id\": 3, \"title\": 4}\n";
         let (found, _) = shapes(repeated, 10).unwrap();
         assert_eq!((found.rows, found.texts, found.rejected), (2, 1, 1));
     }

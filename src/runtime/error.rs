@@ -299,16 +299,16 @@ impl Error {
             Self::LibraryTooOld { needed, .. } => {
                 Some(format!("`pip install 'onnxruntime>=1.{needed}'` in that environment"))
             }
-            Self::NoSuchDevice { choice: ProviderChoice::OpenVino, .. } => {
-                Some("`--provider openvino --provider-option device_type=GPU` asks it for Intel's graphics card".to_owned())
-            }
+            Self::NoSuchDevice { choice: ProviderChoice::OpenVino, .. } => Some(
+                "`--provider openvino --provider-option device_type=GPU` asks it for Intel's graphics card".to_owned(),
+            ),
             Self::BareDevice { device, before } => {
                 let provider = before.split(':').next().unwrap_or(before);
                 Some(format!("one device runs the graph; by preference: `{before},{provider}:{device}`"))
             }
-            Self::ProviderOption { .. } => Some(
-                "`--provider-option KEY=VALUE`, or `NAME.KEY=VALUE` for one of several providers".to_owned(),
-            ),
+            Self::ProviderOption { .. } => {
+                Some("`--provider-option KEY=VALUE`, or `NAME.KEY=VALUE` for one of several providers".to_owned())
+            }
             Self::NumericsOfSeveral { .. } => {
                 Some("name one provider: vectors are cached by what may change them".to_owned())
             }

@@ -45,12 +45,11 @@ pub(super) fn open_placed(
     let session = match commit(true)? {
         Ok(session) => session,
         // Opened once more without the ban, it tells what would be left.
-        Err(refused) if refused.message().contains("fallback to CPU EP has been explicitly disabled") => {
-            commit(false)?.map_err(|_| {
+        Err(refused) if refused.message().contains("fallback to CPU EP has been explicitly disabled") => commit(false)?
+            .map_err(|_| {
                 let elsewhere = Elsewhere::Said(refused);
                 Refusal::NotPlaced { path: path(), provider, elsewhere }
-            })?
-        }
+            })?,
         Err(source) if provider == ProviderChoice::Cpu => return Err(Error::GraphUnloadable { path: path(), source }),
         Err(source) => {
             let options = options.provider.options_in_words();
@@ -103,7 +102,7 @@ fn dispatch(provider: &Provider, threads: usize) -> ExecutionProviderDispatch {
         ProviderChoice::TensorRt => told(ep::TensorRT::default(), settings).build(),
         ProviderChoice::OpenVino => told(ep::OpenVINO::default(), settings).build(),
         ProviderChoice::CoreMl => told(ep::CoreML::default(), settings).build(),
-        ProviderChoice::DirectMl => told(ep::DirectML::default(), settings).build(),
+        ProviderChoice::DirectMl => ep::DirectML::default().build(),
     };
     dispatch.error_on_failure()
 }

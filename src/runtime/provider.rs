@@ -47,8 +47,7 @@ pub enum ProviderChoice {
 
 impl ProviderChoice {
     /// Each of them, in the order in which messages list them.
-    pub const ALL: [Self; 6] =
-        [Self::Cpu, Self::Cuda, Self::TensorRt, Self::OpenVino, Self::CoreMl, Self::DirectMl];
+    pub const ALL: [Self; 6] = [Self::Cpu, Self::Cuda, Self::TensorRt, Self::OpenVino, Self::CoreMl, Self::DirectMl];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -301,7 +300,10 @@ mod tests {
     fn what_is_not_known_is_refused_with_what_is() {
         for name in ["gpu", "", "gpu:0", "auto "] {
             let error = name.parse::<Provider>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("execution provider `{name}` is not known, known are: auto, ")), "{error}");
+            assert!(
+                error.starts_with(&format!("execution provider `{name}` is not known, known are: auto, ")),
+                "{error}"
+            );
         }
         for (word, expected) in [
             ("cuda:", "`cuda` has devices 0, 1 and so on, got ``"),
@@ -325,7 +327,10 @@ mod tests {
         };
         assert_eq!(has(&[ProviderChoice::Cpu]), "auto cpu");
         assert_eq!(has(&[ProviderChoice::OpenVino, ProviderChoice::Cpu]), "auto cpu openvino");
-        assert_eq!(has(&[ProviderChoice::TensorRt, ProviderChoice::Cuda, ProviderChoice::Cpu]), "auto cpu cuda tensorrt");
+        assert_eq!(
+            has(&[ProviderChoice::TensorRt, ProviderChoice::Cuda, ProviderChoice::Cpu]),
+            "auto cpu cuda tensorrt"
+        );
     }
 
     fn provider(word: &str, options: &[(&str, &str)]) -> Provider {
@@ -353,12 +358,18 @@ mod tests {
         let told = [("use_tf32", "1"), ("gpu_mem_limit", "9"), ("sdpa_kernel", "1")];
         assert_eq!(pairs(&provider("cuda", &told).numerics()), "use_tf32=1 sdpa_kernel=1");
         assert_eq!(provider("cuda", &[("use_tf32", "0"), ("device_id", "2")]).numerics(), [], "what it is told anyway");
-        assert_eq!(pairs(&provider("openvino", &[("num_of_threads", "7"), ("precision", "FP16")]).numerics()), "precision=FP16");
+        assert_eq!(
+            pairs(&provider("openvino", &[("num_of_threads", "7"), ("precision", "FP16")]).numerics()),
+            "precision=FP16"
+        );
     }
 
     #[test]
     fn only_the_cpu_provider_is_allowed_no_difference() {
-        assert_eq!((tolerance("CPUExecutionProvider", Precision::Fp32), tolerance("stub", Precision::Fp16)), (0.0, 0.0));
+        assert_eq!(
+            (tolerance("CPUExecutionProvider", Precision::Fp32), tolerance("stub", Precision::Fp16)),
+            (0.0, 0.0)
+        );
         assert_eq!(tolerance("OpenVINOExecutionProvider", Precision::Fp16), TOLERANCE);
         assert_eq!(tolerance("CUDAExecutionProvider", Precision::Fp32), TOLERANCE);
         assert_eq!(tolerance("CUDAExecutionProvider", Precision::Fp16), HALF_TOLERANCE);

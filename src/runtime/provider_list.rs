@@ -170,7 +170,10 @@ mod tests {
         ] {
             assert_eq!(list(words, &[]).unwrap_err().to_string(), expected);
         }
-        assert_eq!(list("cuda:0,1", &[]).unwrap_err().hint().unwrap(), "one device runs the graph; by preference: `cuda:0,cuda:1`");
+        assert_eq!(
+            list("cuda:0,1", &[]).unwrap_err().hint().unwrap(),
+            "one device runs the graph; by preference: `cuda:0,cuda:1`"
+        );
         assert!(list("cuda,,cpu", &[]).unwrap_err().to_string().starts_with("execution provider `` is not known"));
         assert!(list("", &[]).is_err());
     }

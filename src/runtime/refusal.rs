@@ -107,7 +107,9 @@ pub enum Refusal {
         provider: ProviderChoice,
     },
     /// A bundle in fp32 on TensorRT, which has no option to leave TF32 alone.
-    #[error("the bundle computes in fp32, which `TensorrtExecutionProvider` cuts to TF32 (10 bits of 23) unless `NVIDIA_TF32_OVERRIDE` is 0")]
+    #[error(
+        "the bundle computes in fp32, which `TensorrtExecutionProvider` cuts to TF32 (10 bits of 23) unless `NVIDIA_TF32_OVERRIDE` is 0"
+    )]
     Tf32,
     /// TensorRT without engines for the bundle, or in a command that has no use for them.
     #[error(transparent)]
@@ -251,20 +253,27 @@ mod tests {
     #[test]
     fn a_provider_that_is_not_built_in_says_where_it_is() {
         for (provider, hint) in [
-            (ProviderChoice::Cuda, "`pip install 'onnxruntime-gpu[cuda,cudnn]'`, then name its library with `--ort-lib`"),
+            (
+                ProviderChoice::Cuda,
+                "`pip install 'onnxruntime-gpu[cuda,cudnn]'`, then name its library with `--ort-lib`",
+            ),
             (ProviderChoice::OpenVino, "`pip install onnxruntime-openvino`, then name its library with `--ort-lib`"),
             (ProviderChoice::CoreMl, "it is on macOS alone: `pip install onnxruntime` there"),
             (ProviderChoice::DirectMl, "it is on Windows alone: `pip install onnxruntime-directml` there"),
         ] {
             let refusal = Refusal::NotBuiltIn { provider, library: "/lib/x.so".into() };
-            assert_eq!(refusal.to_string(), format!("the loaded ONNX Runtime at `/lib/x.so` has no `{}`", provider.resolve()));
+            assert_eq!(
+                refusal.to_string(),
+                format!("the loaded ONNX Runtime at `/lib/x.so` has no `{}`", provider.resolve())
+            );
             assert_eq!(refusal.hint().unwrap(), hint);
         }
     }
 
     #[test]
     fn passed_over_providers_are_a_chain_of_causes_in_their_order() {
-        let passed = |provider: &str, reason: &str| PassedOver { provider: provider.to_owned(), reason: reason.to_owned() };
+        let passed =
+            |provider: &str, reason: &str| PassedOver { provider: provider.to_owned(), reason: reason.to_owned() };
         let chain = PassedOverChain::of(vec![passed("tensorrt", "no engine"), passed("cuda:1", "no card")]).unwrap();
         let refusal = Refusal::NoneUsable { asked: "tensorrt,cuda:1".to_owned(), passed_over: chain };
         assert_eq!(refusal.to_string(), "none of the providers that `--provider tensorrt,cuda:1` may take can be used");

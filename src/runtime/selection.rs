@@ -124,7 +124,9 @@ fn why(taken: ProviderChoice, passed_over: &[PassedOver], precision: Precision) 
 
 /// The error of a search that found none.
 fn none_usable(providers: &ProviderList, mut refusals: Vec<(String, Refusal)>) -> Error {
-    if refusals.len() == 1 && let Some((_, refusal)) = refusals.pop() {
+    if refusals.len() == 1
+        && let Some((_, refusal)) = refusals.pop()
+    {
         return refusal.into();
     }
     let passed_over = PassedOverChain::of(in_words(refusals)).expect("a list of providers has one or more");
@@ -132,10 +134,7 @@ fn none_usable(providers: &ProviderList, mut refusals: Vec<(String, Refusal)>) -
 }
 
 fn in_words(refusals: Vec<(String, Refusal)>) -> Vec<PassedOver> {
-    refusals
-        .into_iter()
-        .map(|(provider, refusal)| PassedOver { provider, reason: on_one_line(&refusal) })
-        .collect()
+    refusals.into_iter().map(|(provider, refusal)| PassedOver { provider, reason: on_one_line(&refusal) }).collect()
 }
 
 /// An error and its causes, without line breaks.

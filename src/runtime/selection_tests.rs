@@ -73,7 +73,10 @@ fn auto_takes_a_card_only_where_it_can_be_used_and_says_why() {
     let expected = "auto: the provider that keeps every bit; cuda: `CUDAExecutionProvider` cannot be used: there is no";
     assert!(because.starts_with(expected), "{because}");
     let (found, asked) = search("auto", (Precision::Int8, None), &[]);
-    assert_eq!((found.unwrap().1.because.unwrap().as_str(), asked), ("auto: the provider that int8 is made for", vec!["cpu".to_owned()]));
+    assert_eq!(
+        (found.unwrap().1.because.unwrap().as_str(), asked),
+        ("auto: the provider that int8 is made for", vec!["cpu".to_owned()])
+    );
     let providers = ProviderList::default();
     let wanted = Wanted { providers: &providers, precision: Precision::Fp32, fallback: None };
     let cpu_alone = ["OpenVINOExecutionProvider".to_owned(), "CPUExecutionProvider".to_owned()];
@@ -115,7 +118,9 @@ fn fp16_is_refused_on_the_cpu_provider_also_where_auto_chose_it() {
     for words in ["auto", "cpu"] {
         let refused = ["cuda"];
         assert!(can(words, None, &refused).is_err() && can(words, Some(Fallback::Error), &refused).is_err());
-        assert!(can(words, Some(Fallback::Warn), &refused).is_ok() && can(words, Some(Fallback::Allow), &refused).is_ok());
+        assert!(
+            can(words, Some(Fallback::Warn), &refused).is_ok() && can(words, Some(Fallback::Allow), &refused).is_ok()
+        );
     }
     assert!(can("openvino", None, &[]).is_ok() && can("auto", None, &[]).is_ok());
     let error = can("cpu", None, &[]).unwrap_err();

@@ -109,7 +109,8 @@ pub(super) fn complete(provider: ProviderChoice, runtime: &Path) -> Result<Vec<P
     let Some(file) = beside(runtime).or_else(|| beside(&resolved)) else {
         return Err(Refusal::NoLibrary { provider, file: runtime.with_file_name(name) });
     };
-    let mut loader = Loader { provider, folders: environment_folders(&resolved), asked: HashSet::new(), loaded: Vec::new() };
+    let mut loader =
+        Loader { provider, folders: environment_folders(&resolved), asked: HashSet::new(), loaded: Vec::new() };
     loader.load(&file)?;
     Ok(loader.loaded)
 }

@@ -85,8 +85,10 @@ fn a_library_in_the_environment_that_lacks_another_names_that_one() {
     let middle = env.library("nvidia/cudnn/lib/libofftestmiddle.so.9", &["nowhere/libcudnn_lacking.so.9"]);
     env.library(CUDA, &["nvidia/cudnn/lib/libofftestmiddle.so.9"]);
     let refusal = env.complete(ProviderChoice::Cuda).unwrap_err().to_string();
-    let expected =
-        format!("`{}` needs `libcudnn_lacking.so.9` (cuDNN 9), which is not found", middle.canonicalize().unwrap().display());
+    let expected = format!(
+        "`{}` needs `libcudnn_lacking.so.9` (cuDNN 9), which is not found",
+        middle.canonicalize().unwrap().display()
+    );
     assert!(refusal.ends_with(&expected), "{refusal}");
 }
 

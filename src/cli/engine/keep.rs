@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
-use offprint::runtime::tensorrt::{
-    EnginePruneOptions, EnginePruneReport, EngineRecord, StoredEngine, prune_engines,
-};
+use offprint::runtime::tensorrt::{EnginePruneOptions, EnginePruneReport, EngineRecord, StoredEngine, prune_engines};
 use serde::Serialize;
 
 use super::super::Status;

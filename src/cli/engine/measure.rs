@@ -6,9 +6,7 @@ use indicatif::HumanCount;
 use offprint::encode::{CorpusShapes, ShapeOptions, TokenBudget, Tokenizer, corpus_shapes};
 use offprint::model::Bundle;
 use offprint::paper::Corpus;
-use offprint::runtime::tensorrt::{
-    EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, plan_profiles,
-};
+use offprint::runtime::tensorrt::{EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, plan_profiles};
 use offprint::runtime::{OnnxRuntime, Provider, ProviderChoice, default_threads};
 
 use super::super::progress::Display;

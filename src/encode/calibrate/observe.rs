@@ -40,7 +40,8 @@ pub struct Seen {
 /// A graph or tokenizer that cannot be opened or run, and numbers that aren't finite.
 pub fn observe(bundle: &BundleEncoder, graph: &Path, watched: &[Watched], texts: &[&str]) -> Result<Vec<Seen>, Error> {
     let runtime = OnnxRuntime::load(bundle.ort_lib.as_deref())?;
-    let options = SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu.into(), threads: bundle.threads };
+    let options =
+        SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu.into(), threads: bundle.threads };
     let mut session = ProbeSession::open(&runtime, &options)?;
     let tokenizer = Tokenizer::open(&bundle.bundle.tokenizer_path(), bundle.bundle.manifest.max_length)?;
     let names = |watched: &Watched| [watched.lowest.clone(), watched.highest.clone(), watched.mean.clone()];

@@ -77,7 +77,11 @@ mod tests {
             }
         };
         let output = ValueInfoProto { name: Some(output.to_owned()), ..ValueInfoProto::default() };
-        GraphProto { node: nodes.lines().map(|line| node(line.trim())).collect(), output: vec![output], ..GraphProto::default() }
+        GraphProto {
+            node: nodes.lines().map(|line| node(line.trim())).collect(),
+            output: vec![output],
+            ..GraphProto::default()
+        }
     }
 
     fn shapes(nodes: &str, output: &str) -> Vec<String> {

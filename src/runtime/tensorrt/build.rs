@@ -152,7 +152,8 @@ mod tests {
         assert_eq!(value("trt_profile_max_shapes"), shapes);
         assert_eq!(value("trt_engine_cache_path"), building.path().join("p2").display().to_string());
         assert_eq!(value("trt_timing_cache_path"), building.timing().display().to_string());
-        let mut none = |_: &[(String, String)]| -> Result<Box<dyn RunBatch>, runtime::Error> { unreachable!("all are there") };
+        let mut none =
+            |_: &[(String, String)]| -> Result<Box<dyn RunBatch>, runtime::Error> { unreachable!("all are there") };
         build_engines(&mut building, &mut none, &mut |_| ()).unwrap();
     }
 
@@ -161,9 +162,8 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let mut building = building(cache.path(), false);
         let mut batches = Vec::new();
-        let mut open = |_: &[(String, String)]| -> Result<Box<dyn RunBatch>, runtime::Error> {
-            Ok(Box::new(StubSession::new(4)))
-        };
+        let mut open =
+            |_: &[(String, String)]| -> Result<Box<dyn RunBatch>, runtime::Error> { Ok(Box::new(StubSession::new(4))) };
         let error = build_engines(&mut building, &mut open, &mut |step| batches.push(step)).unwrap_err();
         assert!(error.to_string().starts_with("TensorRT left no engine in `"), "{error}");
         assert!(building.record().built.is_empty());

@@ -122,7 +122,10 @@ mod tests {
         for (rows, columns) in [(65, 16), (9, 17), (1, 129)] {
             let error = sessions.run(&batch(rows, columns)).unwrap_err();
             assert!(error.to_string().starts_with(&format!("a batch of {rows} × {columns} tokens lies in none")));
-            assert_eq!(error.hint().unwrap(), Error::Unplanned { shape: BatchShape::new(1, 1), profiles: vec![] }.hint().unwrap());
+            assert_eq!(
+                error.hint().unwrap(),
+                Error::Unplanned { shape: BatchShape::new(1, 1), profiles: vec![] }.hint().unwrap()
+            );
         }
         assert_eq!(met(), expected, "nothing unplanned reached a session");
         let error = sessions.run(&batch(9, 17)).unwrap_err().to_string();
@@ -134,8 +137,7 @@ mod tests {
 
     #[test]
     fn a_batch_without_rows_gives_a_matrix_without_rows() {
-        let mut sessions =
-            ProfiledSessions::new(vec![profile(1, 8, 8)], vec![Box::new(StubSession::new(3))]).unwrap();
+        let mut sessions = ProfiledSessions::new(vec![profile(1, 8, 8)], vec![Box::new(StubSession::new(3))]).unwrap();
         let got = sessions.run(&batch(0, 0)).unwrap();
         assert_eq!((got.rows, got.dim), (0, 3));
     }

@@ -133,8 +133,7 @@ impl fmt::Display for EngineTarget {
             None => format!("an unknown {}", name.trim()),
         };
         let architecture = self.architecture.clone().unwrap_or_else(|| "an unknown GPU".to_owned());
-        let [runtime, tensorrt] =
-            [known(&self.onnxruntime, "ONNX Runtime "), known(&self.tensorrt, "TensorRT ")];
+        let [runtime, tensorrt] = [known(&self.onnxruntime, "ONNX Runtime "), known(&self.tensorrt, "TensorRT ")];
         write!(out, "{runtime}, {tensorrt}, {architecture}")
     }
 }

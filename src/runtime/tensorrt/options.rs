@@ -59,11 +59,8 @@ mod tests {
 
     #[test]
     fn an_engine_is_told_its_shapes_its_folders_and_its_precision() {
-        let profile = ShapeProfile {
-            min: BatchShape::new(1, 17),
-            opt: BatchShape::new(300, 40),
-            max: BatchShape::new(963, 64),
-        };
+        let profile =
+            ShapeProfile { min: BatchShape::new(1, 17), opt: BatchShape::new(300, 40), max: BatchShape::new(963, 64) };
         let options = TrtOptions {
             profile: &profile,
             precision: Precision::Fp16,

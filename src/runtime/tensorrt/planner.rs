@@ -132,11 +132,7 @@ fn ends_of_ranges(longest: usize) -> Vec<usize> {
 type Ranges = Vec<(usize, usize)>;
 
 /// The ranges at the least distance, as few as are worth it; none where they would be too many.
-fn best_ranges(
-    lengths: &Lengths,
-    ends: &[usize],
-    (limits, allowed): (PlanLimits, usize),
-) -> Option<(f64, Ranges)> {
+fn best_ranges(lengths: &Lengths, ends: &[usize], (limits, allowed): (PlanLimits, usize)) -> Option<(f64, Ranges)> {
     let first = |place: usize| if place == 0 { 1 } else { ends[place - 1] + 1 };
     // best[place] = (distance of all lengths before that place's range, where the range before it begins)
     let mut best: Vec<Option<(f64, usize)>> = vec![None; ends.len() + 1];
@@ -148,8 +144,7 @@ fn best_ranges(
         let mut best = vec![None; ends.len() + 1];
         for (end, slot) in best.iter_mut().enumerate().skip(1) {
             for (start, known) in before.iter().enumerate().take(end) {
-                let (Some((distance, _)), true) =
-                    (known, limits.reserve(first(start), ends[end - 1]) <= allowed)
+                let (Some((distance, _)), true) = (known, limits.reserve(first(start), ends[end - 1]) <= allowed)
                 else {
                     continue;
                 };
@@ -159,9 +154,8 @@ fn best_ranges(
                 }
             }
         }
-        let worth = |(least, fewer): (f64, usize), distance: f64| {
-            least - distance >= WORTH_AN_ENGINE * (count - fewer) as f64
-        };
+        let worth =
+            |(least, fewer): (f64, usize), distance: f64| least - distance >= WORTH_AN_ENGINE * (count - fewer) as f64;
         if let Some((distance, _)) = best[ends.len()]
             && chosen.is_none_or(|fewer| worth(fewer, distance))
         {

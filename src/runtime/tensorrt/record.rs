@@ -39,10 +39,7 @@ pub struct EngineRecord {
 
 impl EngineRecord {
     /// Engines of which none is built yet.
-    pub(super) fn new(
-        (setting, target): (&EngineSetting, &EngineTarget),
-        (model, gpu): (&str, Option<Gpu>),
-    ) -> Self {
+    pub(super) fn new((setting, target): (&EngineSetting, &EngineTarget), (model, gpu): (&str, Option<Gpu>)) -> Self {
         Self {
             format: ENGINE_FORMAT,
             created_by: concat!("offprint ", env!("CARGO_PKG_VERSION")).to_owned(),

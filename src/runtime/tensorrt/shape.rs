@@ -62,11 +62,8 @@ mod tests {
 
     #[test]
     fn a_profile_contains_its_corners_and_nothing_beyond() {
-        let profile = ShapeProfile {
-            min: BatchShape::new(1, 17),
-            opt: BatchShape::new(300, 40),
-            max: BatchShape::new(963, 64),
-        };
+        let profile =
+            ShapeProfile { min: BatchShape::new(1, 17), opt: BatchShape::new(300, 40), max: BatchShape::new(963, 64) };
         for inside in [profile.min, profile.opt, profile.max, BatchShape::new(1, 64), BatchShape::new(963, 17)] {
             assert!(profile.contains(inside), "{inside}");
         }

@@ -142,12 +142,7 @@ impl EngineStore {
     ///
     /// # Errors
     /// There are none, or the system refuses.
-    pub fn find(
-        &self,
-        graph: &str,
-        target: &EngineTarget,
-        limits: &PlanLimits,
-    ) -> Result<UsedEngine, Error> {
+    pub fn find(&self, graph: &str, target: &EngineTarget, limits: &PlanLimits) -> Result<UsedEngine, Error> {
         if !target.missing().is_empty() {
             return Err(Error::UnknownTarget { missing: target.missing() });
         }
@@ -261,9 +256,8 @@ impl BuildingEngine {
 
     fn has_engine(&self, place: usize) -> bool {
         let folder = profile_folder(&self.path, place);
-        let is_engine = |file: &FoundFile| {
-            file.bytes > 0 && file.path.extension().is_some_and(|ending| ending == ENGINE_ENDING)
-        };
+        let is_engine =
+            |file: &FoundFile| file.bytes > 0 && file.path.extension().is_some_and(|ending| ending == ENGINE_ENDING);
         files(&folder).is_ok_and(|files| files.iter().any(is_engine))
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{
-    BatchShape, EnginePruneOptions, ShapeHistogram, plan_profiles, prune_engines, record::RECORD,
-};
+use super::super::{BatchShape, EnginePruneOptions, ShapeHistogram, plan_profiles, prune_engines, record::RECORD};
 use super::*;
 use crate::model::Precision;
 
@@ -69,7 +67,7 @@ fn a_build_goes_on_where_it_was_stopped() {
     drop(building);
     build(&store, &setting, (all, 100));
     let complete = &store.list().unwrap()[0];
-    assert!(complete.complete && complete.bytes > 100 * all as u64, "{complete:?}");
+    assert!(complete.complete && complete.bytes > 100 * (all as u64), "{complete:?}");
     assert!(begin(&store, &setting).next_folder().unwrap().is_none());
     // An engine that is gone is built again, and so are those behind it.
     fs::remove_dir_all(complete.path.join("p1")).unwrap();
@@ -169,7 +167,7 @@ fn a_prune_takes_what_fits_and_nothing_in_use() {
         report.removed.iter().map(|engine| engine.name[..4].to_owned()).collect::<Vec<_>>()
     };
     let dry = EnginePruneOptions { dry_run: true, ..EnginePruneOptions::default() };
-    let days = |days| Some(Duration::from_secs(days * 86_400));
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
     assert_eq!(went(EnginePruneOptions { unused_for: days(5), ..dry.clone() }), ["aaaa", "bbbb"]);
     assert_eq!(went(EnginePruneOptions { unused_for: days(5), ..dry.clone() }), ["aaaa", "bbbb"], "a look is no use");
     assert_eq!(went(EnginePruneOptions { unfinished: true, ..dry.clone() }), ["dddd"]);
