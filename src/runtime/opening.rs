@@ -39,8 +39,7 @@ pub(super) fn open_placed(
         return Err(Refusal::NotBuiltIn { provider, library: runtime.path().to_owned() }.into());
     }
     let commit = |whole| -> Result<Result<Session, ort::Error>, Error> {
-        let mut builder = provided(runtime, options, whole)?;
-        Ok(builder.commit_from_file(&options.graph))
+        Ok(provided(runtime, options, whole)?.commit_from_file(&options.graph))
     };
     let session = match commit(true)? {
         Ok(session) => session,
@@ -81,6 +80,11 @@ fn provided(runtime: &OnnxRuntime, options: &SessionOptions, whole: bool) -> Res
         let dispatch = dispatch(provider, options.threads);
         Ok(build()?.with_execution_providers([dispatch]).map_err(ort::Error::from))
     };
+    let ends_early = |(key, value): &&(String, String)| key.contains('\0') || value.contains('\0');
+    if let Some((key, value)) = provider.options.iter().find(ends_early) {
+        let option = format!("{key}={value}").escape_default().to_string();
+        return Err(Error::ProviderOption { option, reason: "it holds a zero byte" });
+    }
     let choice = provider.choice;
     let not_started = |source| Refusal::NotStarted { provider: choice, options: provider.options_in_words(), source };
     match start()? {
@@ -88,6 +92,25 @@ fn provided(runtime: &OnnxRuntime, options: &SessionOptions, whole: bool) -> Res
         Err(source) if shared_library::complete(choice, runtime.path())?.is_empty() => Err(not_started(source).into()),
         Err(_) => Ok(start()?.map_err(not_started)?),
     }
+}
+
+/// Whether a provider can be used at all, with a graph of a single node.
+///
+/// # Errors
+/// Why it can't be.
+pub(super) fn try_out(runtime: &OnnxRuntime, provider: ProviderChoice) -> Result<(), Error> {
+    /// `y = Relu(x)` for one f32, in opset 17, as a model of ONNX.
+    const ONE_NODE: &[u8] = b"\x08\x08\x3a\x33\
+        \x0a\x0c\x0a\x01x\x12\x01y\x22\x04Relu\
+        \x12\x01g\
+        \x5a\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\
+        \x62\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\
+        \x42\x02\x10\x11";
+    let path = std::path::PathBuf::from("a graph of one node");
+    let options = SessionOptions { graph: path.clone(), provider: provider.into(), threads: 1 };
+    let refused = |source| Refusal::NotOpened { path, provider, options: String::new(), source };
+    provided(runtime, &options, true)?.commit_from_memory(ONE_NODE).map_err(refused)?;
+    Ok(())
 }
 
 /// The provider with all that it is told, as ort hands it over.

@@ -92,6 +92,11 @@ impl ProviderChoice {
         matches!(self, Self::Cuda | Self::TensorRt)
     }
 
+    /// Whether it can be told anything.
+    pub(super) fn takes_options(self) -> bool {
+        !matches!(self, Self::Cpu | Self::DirectMl)
+    }
+
     /// What `--provider` may name with a library that has these providers.
     pub(super) fn served_by(providers: &[String]) -> Vec<String> {
         let has = |choice: &Self| providers.iter().any(|provider| provider == choice.resolve());

@@ -47,8 +47,8 @@ impl ProviderList {
         (!pairs.is_empty()).then(|| pairs.join(" "))
     }
 
-    /// Gives the providers their options, each `key=value` in the provider's own words: to all that are not the CPU
-    /// provider, or with `name.key=value` to the one of that name.
+    /// Gives the providers their options, each `key=value` in the provider's own words: to all that take some, or
+    /// with `name.key=value` to the one of that name.
     ///
     /// # Errors
     /// No `key=value`, nobody to take it, an address in memory, a device that was named already, or one that may change
@@ -69,7 +69,7 @@ impl ProviderList {
                 return Err(wrong("options are for a provider that `--provider` names"));
             }
             let takes = |provider: &&mut Provider| {
-                provider.choice != ProviderChoice::Cpu && of.is_none_or(|choice| choice == provider.choice)
+                provider.choice.takes_options() && of.is_none_or(|choice| choice == provider.choice)
             };
             let mut taken = false;
             for provider in self.0.iter_mut().filter(takes) {

@@ -211,6 +211,17 @@ fn in_words(nodes: &[PlacedNode]) -> String {
     words.join("; ")
 }
 
+/// An error and its causes, without line breaks.
+pub(super) fn on_one_line(error: &dyn std::error::Error) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        parts.push(error.to_string());
+        cause = error.source();
+    }
+    parts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A provider that was preferred and did not run, with the reason on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOver {
@@ -268,6 +279,12 @@ mod tests {
             );
             assert_eq!(refusal.hint().unwrap(), hint);
         }
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let lines = std::io::Error::other("first\n  second\tthird ");
+        assert_eq!(on_one_line(&lines), "first second third");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::fallback::Fallback;
 use super::placement::Placement;
 use super::provider::{Provider, ProviderChoice};
 use super::provider_list::ProviderList;
-use super::refusal::{PassedOver, PassedOverChain, Refusal};
+use super::refusal::{PassedOver, PassedOverChain, Refusal, on_one_line};
 
 /// What is asked of the providers.
 #[derive(Debug, Clone, Copy)]
@@ -135,17 +135,6 @@ fn none_usable(providers: &ProviderList, mut refusals: Vec<(String, Refusal)>) -
 
 fn in_words(refusals: Vec<(String, Refusal)>) -> Vec<PassedOver> {
     refusals.into_iter().map(|(provider, refusal)| PassedOver { provider, reason: on_one_line(&refusal) }).collect()
-}
-
-/// An error and its causes, without line breaks.
-fn on_one_line(error: &dyn std::error::Error) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        parts.push(error.to_string());
-        cause = error.source();
-    }
-    parts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// An error if a graph of that precision is not for the provider, and nobody allowed that. Opens nothing.

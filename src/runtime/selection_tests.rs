@@ -143,9 +143,3 @@ fn fp32_is_refused_on_tensorrt_while_it_would_be_cut() {
     assert!(error.hint().unwrap().starts_with("`NVIDIA_TF32_OVERRIDE=0 offprint ...`") && asked.is_empty());
     assert!(search("tensorrt", (Precision::Fp16, None), &[]).0.is_ok());
 }
-
-#[test]
-fn a_reason_is_one_line() {
-    let lines = std::io::Error::other("first\n  second\tthird ");
-    assert_eq!(on_one_line(&lines), "first second third");
-}

@@ -5,6 +5,7 @@
 //! is loaded from there. Invariant: a library is only ever loaded from beside ONNX Runtime's, from that environment, or by the
 //! system's loader.
 
+#[cfg(target_os = "linux")]
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -50,19 +51,17 @@ impl Product {
     pub(super) fn way(self) -> String {
         let pip = |package: &str| format!("`pip install {package}` in the environment of that ONNX Runtime");
         match self {
-            Self::Cuda(Some(version @ 13..)) => {
-                let packages = "nvidia-cublas nvidia-cuda-runtime nvidia-cuda-nvrtc nvidia-cufft nvidia-curand";
-                format!("{}, or CUDA {version} from NVIDIA", pip(packages))
+            Self::Cuda(_) | Self::Cudnn(_) => {
+                format!(
+                    "{}, or {self} from NVIDIA where the system's loader finds it",
+                    pip("'onnxruntime-gpu[cuda,cudnn]'")
+                )
             }
-            Self::Cuda(Some(version)) => {
-                let of = |library: &str| format!("nvidia-{library}-cu{version}");
-                let packages = ["cublas", "cuda-runtime", "cuda-nvrtc", "cufft", "curand"].map(of).join(" ");
-                format!("{}, or CUDA {version} from NVIDIA", pip(&packages))
-            }
-            Self::Cuda(None) => format!("{}, or CUDA from NVIDIA", pip("'onnxruntime-gpu[cuda,cudnn]'")),
-            Self::Cudnn(_) => format!("{}, or cuDNN from NVIDIA", pip("'onnxruntime-gpu[cuda,cudnn]'")),
             Self::TensorRt(version) => {
-                format!("{}, or TensorRT {version} from NVIDIA", pip(&format!("'tensorrt-cu13-libs=={version}.*'")))
+                format!(
+                    "{}, or {self} from NVIDIA where the system's loader finds it",
+                    pip(&format!("'tensorrt-cu13-libs=={version}.*'"))
+                )
             }
             Self::Driver => "it comes with NVIDIA's driver; without a card of NVIDIA's: `--provider cpu`".to_owned(),
             Self::OpenVino => pip("onnxruntime-openvino"),
@@ -84,6 +83,7 @@ impl fmt::Display for Product {
 }
 
 /// The file name of the library that a provider comes in; none where it is a part of ONNX Runtime's own.
+#[cfg(target_os = "linux")]
 fn file_name(provider: ProviderChoice) -> Option<&'static str> {
     match provider {
         ProviderChoice::Cuda => Some("libonnxruntime_providers_cuda.so"),
