@@ -14,6 +14,7 @@ mod corpus_args;
 mod doctor;
 mod embed;
 mod encode_args;
+mod engine;
 mod environment;
 mod error;
 mod export;
@@ -110,6 +111,8 @@ enum Command {
     Check(check::CheckArgs),
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    #[command(subcommand)]
+    Engine(engine::EngineCommand),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -158,6 +161,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Fuse(args) => fuse::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Cache(command) => cache::run(&command),
+        Command::Engine(command) => engine::run(&command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -9,6 +9,7 @@ pub mod calibrate;
 mod check;
 mod composition;
 mod encoder;
+mod engines;
 mod error;
 mod fill;
 mod infer;
@@ -21,6 +22,7 @@ mod prepare;
 mod quality;
 mod sample;
 mod science;
+mod shapes;
 mod texts;
 mod tokenizer;
 mod turns;
@@ -33,6 +35,7 @@ pub use composition::Composition;
 pub use encoder::{
     BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize,
 };
+pub use engines::EngineUse;
 pub use error::{Error, SinkError};
 pub use fill::{FilledMask, Filling, fill_masks};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
@@ -41,5 +44,6 @@ pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus
 pub use pooled::see_pooling;
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_texts};
+pub use shapes::{CorpusShapes, ShapeOptions, ShapeProgress, corpus_shapes};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};
