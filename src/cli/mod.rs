@@ -2,6 +2,7 @@
 //! report. Only this folder prints, and only it knows clap.
 
 mod adapter_args;
+mod bench;
 mod cache;
 mod cache_export;
 mod calibrate;
@@ -108,6 +109,7 @@ enum Command {
     Classify(classify::ClassifyArgs),
     Fuse(fuse::FuseArgs),
     Check(check::CheckArgs),
+    Bench(Box<bench::BenchArgs>),
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     Doctor(doctor::DoctorArgs),
@@ -119,6 +121,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     #[command(hide = true)]
     FuseCheck(fuse::FuseCheckArgs),
+    #[command(hide = true)]
+    BenchCell(bench::BenchCellArgs),
 }
 
 /// The whole command line, without what the environment says.
@@ -157,6 +161,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Cache(command) => cache::run(&command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
@@ -164,6 +169,7 @@ pub(crate) fn main() -> ExitCode {
         Command::SelfCheck(args) => self_check::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::FuseCheck(args) => fuse::run_check(&args),
+        Command::BenchCell(args) => bench::run_child(&args),
     };
     match result {
         Ok(status) => ExitCode::from(status.code()),
