@@ -25,7 +25,8 @@ fn place() -> Workplace {
 
 /// Measures quickly, into the folder `speed`.
 fn bench(place: &Workplace, more: &[&str], status: i32) -> common::Said {
-    let args = ["bench", "--model", tiny_bundle(), "papers.jsonl", "--sample", "40", "--warm-up", "0.02", "-o", "speed"];
+    let args =
+        ["bench", "--model", tiny_bundle(), "papers.jsonl", "--sample", "40", "--warm-up", "0.02", "-o", "speed"];
     place.run(&[&args[..], more].concat(), status)
 }
 
@@ -53,7 +54,10 @@ fn the_figures_of_a_grid_follow_from_its_rounds() {
     let said = bench(&place, &["--max-batch-tokens", "64,256", "--threads", "1,2", "--repeats", "2"], 0);
     said.expect(&["warning: 1 row cannot be used and was passed over", "results: speed/bench.json", "50 % confidence"]);
     let record = json(&place, "speed/bench.json");
-    assert_eq!((&record["format"], &record["texts"]["texts"], &record["texts"]["rows"]), (&1.into(), &40.into(), &60.into()));
+    assert_eq!(
+        (&record["format"], &record["texts"]["texts"], &record["texts"]["rows"]),
+        (&1.into(), &40.into(), &60.into())
+    );
     let command = record["environment"]["command"].as_str().unwrap();
     assert!(command.starts_with("offprint bench --model bundle-bench-") && !command.contains('/'), "{command}");
     assert_eq!(cells(&record).len(), 4);
@@ -62,7 +66,9 @@ fn the_figures_of_a_grid_follow_from_its_rounds() {
         let rounds = cell["rounds"].as_array().unwrap();
         let figures = &cell["figures"];
         let of_rounds = |value: &dyn Fn(&Value) -> f64| median(rounds.iter().map(value).collect());
-        let rate = |what: &'static str| move |round: &Value| float(&round["work"][what]) / float(&round["inference"]["seconds"]);
+        let rate = |what: &'static str| {
+            move |round: &Value| float(&round["work"][what]) / float(&round["inference"]["seconds"])
+        };
         let near = |name: &str, expected: f64| {
             let got = float(&figures[name]["median"]);
             assert!((got / expected - 1.0).abs() < 1e-9, "{name}: {got}, expected {expected}");
@@ -71,19 +77,24 @@ fn the_figures_of_a_grid_follow_from_its_rounds() {
         near("papers_per_second", of_rounds(&rate("texts")));
         near("useful_tokens_per_second", of_rounds(&rate("useful_tokens")));
         near("flops_per_second", of_rounds(&rate("padded_flops")));
-        near("pipeline_share", of_rounds(&|round| {
-            float(&round["inference"]["seconds"]) / float(&round["pipeline"]["seconds"])
-        }));
+        near(
+            "pipeline_share",
+            of_rounds(&|round| float(&round["inference"]["seconds"]) / float(&round["pipeline"]["seconds"])),
+        );
         let peak = record["peaks"].as_array().unwrap().iter().find(|peak| peak["threads"] == cell["threads"]).unwrap();
         near("peak_share", float(&figures["flops_per_second"]["median"]) / float(&peak["flops_per_second"]));
         let work = &rounds[0]["work"];
-        let [texts, padded, useful] = ["texts", "padded_tokens", "useful_tokens"].map(|name| work[name].as_u64().unwrap());
+        let [texts, padded, useful] =
+            ["texts", "padded_tokens", "useful_tokens"].map(|name| work[name].as_u64().unwrap());
         assert_eq!(texts, 40);
         assert_eq!(rounds[0]["latencies"].as_array().unwrap().len() as u64, work["batches"].as_u64().unwrap());
         assert!(padded >= useful && useful > 0);
         assert!((float(&figures["padding_share"]) - (padded - useful) as f64 / padded as f64).abs() < 1e-12);
         let accuracy = &cell["accuracy"];
-        assert_eq!((&accuracy["texts"], &accuracy["rows_differ"], &accuracy["cosine_min"]), (&40.into(), &0.into(), &1.0.into()));
+        assert_eq!(
+            (&accuracy["texts"], &accuracy["rows_differ"], &accuracy["cosine_min"]),
+            (&40.into(), &0.into(), &1.0.into())
+        );
         assert_eq!(cell["beside_first"]["verdict"], "no_claim", "two rounds allow no claim");
         assert_eq!(figures.get("gpu_memory"), None);
     }
@@ -231,7 +242,10 @@ fn two_measurements_are_compared_and_only_clear_losses_fail() {
     let unsure = compare(&["a.json", "unsure.json", "--fail-below", "0.95"], 0);
     assert!(unsure.stdout.contains("no claim (0.49–0.51)"), "{}", unsure.stdout);
     let found = compare(&["a.json", "b.json", "--json"], 0).json();
-    assert_eq!((&found["cells"][0]["inference"]["verdict"], &found["cells"][0]["inference"]["ratio"]), (&"higher".into(), &1.2.into()));
+    assert_eq!(
+        (&found["cells"][0]["inference"]["verdict"], &found["cells"][0]["inference"]["ratio"]),
+        (&"higher".into(), &1.2.into())
+    );
     compare(&["speed", "speed"], 0);
     // What the environment says of a run is not said of a comparison.
     let args = ["bench", "compare", "a.json", "b.json"];
@@ -277,7 +291,9 @@ fn flags_that_make_no_sense_are_refused_before_anything_runs() {
     place.run(&args, 2).expect(&["error: `--warm-up` is inf, expected seconds from 0 to 3600"]);
     place.run(&["bench", "--model", tiny_bundle(), "papers.jsonl"], 2).expect(&["--output <DIR>"]);
     place.run(&["bench"], 2).expect(&["--model"]);
-    place.run(&["bench", "--model", "nowhere", "papers.jsonl", "-o", "x"], 2).expect(&["error: model `nowhere` not found"]);
+    place
+        .run(&["bench", "--model", "nowhere", "papers.jsonl", "-o", "x"], 2)
+        .expect(&["error: model `nowhere` not found"]);
 }
 
 #[test]
@@ -286,7 +302,8 @@ fn a_run_that_is_interrupted_leaves_whole_files() {
     use std::process::Stdio;
     use std::time::{Duration, Instant};
     let place = place();
-    let args = ["bench", "--model", tiny_bundle(), "papers.jsonl", "--repeats", "100", "--warm-up", "0.1", "-o", "speed"];
+    let args =
+        ["bench", "--model", tiny_bundle(), "papers.jsonl", "--repeats", "100", "--warm-up", "0.1", "-o", "speed"];
     let child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     let has_a_round = || {
@@ -303,6 +320,9 @@ fn a_run_that_is_interrupted_leaves_whole_files() {
     let said = common::Said::new(child.wait_with_output().unwrap(), 130);
     said.expect(&["1 setting was cut short"]);
     let record = json(&place, "speed/bench.json");
-    assert_eq!((&cells(&record)[0]["state"], &cells(&record)[0]["reason"]), (&"cut_short".into(), &"the run was stopped".into()));
+    assert_eq!(
+        (&cells(&record)[0]["state"], &cells(&record)[0]["reason"]),
+        (&"cut_short".into(), &"the run was stopped".into())
+    );
     assert!(place.read("speed/report.html").contains("cut short"));
 }

@@ -48,16 +48,10 @@ mod tests {
     fn what_differs_is_counted_and_the_same_is_exactly_the_same() {
         let reference = EmbeddingMatrix { rows: 2, dim: 2, data: vec![1.0, 0.0, 0.6, 0.8] };
         let same = Accuracy::of(&reference, &reference).unwrap();
-        assert_eq!(
-            same,
-            Accuracy { texts: 2, cosine_min: 1.0, cosine_mean: 1.0, max_delta: 0.0, rows_differ: 0 }
-        );
+        assert_eq!(same, Accuracy { texts: 2, cosine_min: 1.0, cosine_mean: 1.0, max_delta: 0.0, rows_differ: 0 });
         let turned = EmbeddingMatrix { data: vec![0.0, 1.0, 0.6, 0.8], ..reference.clone() };
         let found = Accuracy::of(&turned, &reference).unwrap();
-        assert_eq!(
-            found,
-            Accuracy { texts: 2, cosine_min: 0.0, cosine_mean: 0.5, max_delta: 1.0, rows_differ: 1 }
-        );
+        assert_eq!(found, Accuracy { texts: 2, cosine_min: 0.0, cosine_mean: 0.5, max_delta: 1.0, rows_differ: 1 });
         let fewer = EmbeddingMatrix { rows: 1, dim: 2, data: vec![1.0, 0.0] };
         assert_eq!(Accuracy::of(&fewer, &reference), None);
     }

@@ -117,7 +117,10 @@ mod tests {
             [("a", NoClaim, NoClaim), ("b", Higher, Higher), ("c", NoClaim, NoClaim), ("d", Lower, Lower)]
         );
         let names = |settings: &[Setting]| settings.iter().map(|setting| setting.model.clone()).collect::<Vec<_>>();
-        assert_eq!((names(&compared.only_first), names(&compared.only_second)), (vec!["gone".into()], vec!["new".into()]));
+        assert_eq!(
+            (names(&compared.only_first), names(&compared.only_second)),
+            (vec!["gone".into()], vec!["new".into()])
+        );
         assert!(compared.differences.is_empty(), "{:?}", compared.differences);
         let slower = &compared.cells[3];
         assert!((slower.inference.unwrap().ratio - 4.025 / 5.025).abs() < 1e-9);

@@ -118,7 +118,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let tool = folder.path().join("tool");
-        std::fs::write(&tool, "#!/bin/sh\n[ \"$6\" = 3 ] || exit 1\nwhile :; do echo \"64, 70.5\"; sleep 0.01; done\n").unwrap();
+        std::fs::write(&tool, "#!/bin/sh\n[ \"$6\" = 3 ] || exit 1\nwhile :; do echo \"64, 70.5\"; sleep 0.01; done\n")
+            .unwrap();
         std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
         let meter = GpuMeter::start_tool(tool.to_str().unwrap(), 3).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));

@@ -160,13 +160,10 @@ mod tests {
     use super::*;
 
     fn grid() -> Grid {
-        let default_tokens = |provider: &str, longest: usize| if provider == "cpu" { 1_024.max(longest) } else { 16_384 };
-        let model = |name: &str, precision, max_length| GridModel {
-            name: name.into(),
-            precision,
-            default_tokens,
-            max_length,
-        };
+        let default_tokens =
+            |provider: &str, longest: usize| if provider == "cpu" { 1_024.max(longest) } else { 16_384 };
+        let model =
+            |name: &str, precision, max_length| GridModel { name: name.into(), precision, default_tokens, max_length };
         Grid {
             models: vec![model("a", Precision::Fp32, 256), model("b", Precision::Int8, 2_048)],
             providers: vec!["cpu".into(), "cuda".into()],
@@ -180,11 +177,14 @@ mod tests {
     fn every_combination_stands_in_the_grid_once() {
         let settings = grid().settings();
         let names: Vec<String> = settings.iter().map(|(place, setting)| format!("{place} {setting}")).collect();
-        assert_eq!(names[..3], [
-            "0 a (fp32), cpu, 1024 tokens, 1 × 2",
-            "0 a (fp32), cpu, 1024 tokens, 1 × 1",
-            "0 a (fp32), cuda, 16384 tokens, 1 × 2"
-        ]);
+        assert_eq!(
+            names[..3],
+            [
+                "0 a (fp32), cpu, 1024 tokens, 1 × 2",
+                "0 a (fp32), cpu, 1024 tokens, 1 × 1",
+                "0 a (fp32), cuda, 16384 tokens, 1 × 2"
+            ]
+        );
         assert_eq!(names[4], "1 b (int8), cpu, 2048 tokens, 1 × 2");
         assert_eq!(names.len(), 8);
         let batches = vec![Batching::Tokens(512), Batching::Fixed(Shape { rows: 4, tokens: 64 })];
@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_known_beforehand() {
-        let setting = |batches, sessions, threads| Setting { batches, sessions, threads, ..grid().settings()[0].1.clone() };
+        let setting =
+            |batches, sessions, threads| Setting { batches, sessions, threads, ..grid().settings()[0].1.clone() };
         let refusal = |batches, sessions, threads| setting(batches, sessions, threads).refusal(256);
         assert_eq!(refusal(Batching::Tokens(256), 1, 1), None);
         let short = refusal(Batching::Tokens(255), 1, 1).unwrap();

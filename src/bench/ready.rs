@@ -77,7 +77,8 @@ impl Ready {
         }
         let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
         let texts = plan(&lengths, budget).batches;
-        let ready = |places: &Vec<usize>| assemble(&places.iter().map(|&at| &encodings[at]).collect::<Vec<_>>(), pad_id);
+        let ready =
+            |places: &Vec<usize>| assemble(&places.iter().map(|&at| &encodings[at]).collect::<Vec<_>>(), pad_id);
         let batches: Vec<Batch> = texts.iter().map(ready).collect();
         let work = work(&batches, &lengths, law);
         Ok(Self { batches, texts, work })
@@ -173,9 +174,9 @@ pub(super) fn run_all(batches: &[&Batch], sessions: &[SharedSession]) -> Result<
         [only] => run(only.clone())?,
         several => std::thread::scope(|scope| {
             let threads: Vec<_> = several.iter().map(|session| scope.spawn(move || run(session.clone()))).collect();
-            let ended = threads.into_iter().map(|thread| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let ended = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             ended.collect::<Result<Vec<()>, Error>>()
         })
         .map(drop)?,

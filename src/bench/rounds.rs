@@ -129,11 +129,7 @@ impl Run<'_> {
     }
 
     /// Every cell that waits, once; every other round from the last one to the first.
-    fn round(
-        &mut self,
-        number: usize,
-        references: &[Option<EmbeddingMatrix>],
-    ) -> Result<Result<(), Stopped>, Error> {
+    fn round(&mut self, number: usize, references: &[Option<EmbeddingMatrix>]) -> Result<Result<(), Stopped>, Error> {
         let mut order: Vec<usize> = (0..self.record.cells.len()).collect();
         if number % 2 == 1 {
             order.reverse();
@@ -170,12 +166,7 @@ impl Run<'_> {
         }
     }
 
-    fn take(
-        &mut self,
-        at: usize,
-        answer: Answer,
-        compared: Option<(&EmbeddingMatrix, PathBuf)>,
-    ) -> Result<(), Error> {
+    fn take(&mut self, at: usize, answer: Answer, compared: Option<(&EmbeddingMatrix, PathBuf)>) -> Result<(), Error> {
         let Answer::Cell(round) = answer else {
             self.record.cells[at].fail("its process answered another question".to_owned());
             return Ok(());
@@ -193,7 +184,8 @@ impl Run<'_> {
 
     /// The peak of each provider and number of threads that some cell was run with.
     fn peaks(&mut self) -> Result<Result<(), Stopped>, Error> {
-        let jobs: Vec<PeakJob> = self.record.cells.iter().zip(&self.plan.cells).filter_map(|cell| self.peak_job(cell)).collect();
+        let jobs: Vec<PeakJob> =
+            self.record.cells.iter().zip(&self.plan.cells).filter_map(|cell| self.peak_job(cell)).collect();
         let mut seen: Vec<PeakJob> = Vec::new();
         for job in jobs {
             if seen.contains(&job) {

@@ -111,8 +111,7 @@ fn cells_take_turns_and_peaks_come_after_the_first_round() {
     assert!(record.cells.iter().all(|cell| cell.state == State::Done && cell.rounds.len() == 3));
     let shares: Vec<f64> = record.run().map(|(_, figures)| figures.peak_share.unwrap().median).collect();
     assert_eq!(shares, [0.5; 3]);
-    let accuracies: Vec<usize> =
-        record.cells.iter().map(|cell| cell.accuracy.as_ref().unwrap().rows_differ).collect();
+    let accuracies: Vec<usize> = record.cells.iter().map(|cell| cell.accuracy.as_ref().unwrap().rows_differ).collect();
     assert_eq!(accuracies, [0, 1, 1]);
     assert!(!folder.path().join("vectors").exists());
     assert!(fake.kept.is_sorted_by(|(_, a), (_, b)| a <= b), "{:?}", fake.kept);

@@ -76,7 +76,12 @@ impl GemmChain {
             ..GraphProto::default()
         };
         let opset = OperatorSetIdProto { domain: None, version: Some(OPSET) };
-        ModelProto { ir_version: Some(IR_VERSION), graph: Some(graph), opset_import: vec![opset], ..ModelProto::default() }
+        ModelProto {
+            ir_version: Some(IR_VERSION),
+            graph: Some(graph),
+            opset_import: vec![opset],
+            ..ModelProto::default()
+        }
     }
 
     /// Pseudo-random numbers of variance 1 / size, the same in every file.

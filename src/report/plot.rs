@@ -185,8 +185,8 @@ struct Scale {
 
 impl Scale {
     fn of(axis: &Axis, values: impl Iterator<Item = f64>, places: [f64; 2]) -> Self {
-        let (least, most) = values
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most): (f64, f64), v| (least.min(v), most.max(v)));
+        let (least, most) =
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most): (f64, f64), v| (least.min(v), most.max(v)));
         let logarithmic = axis.logarithmic;
         let (least, most) = match (least.is_finite(), logarithmic) {
             (false, _) => (0.0, 1.0),
@@ -219,7 +219,8 @@ impl Scale {
     fn round_numbers(&self) -> Vec<f64> {
         let [low, high] = self.ends;
         if self.logarithmic {
-            let decades = (low / std::f64::consts::LN_10).floor() as i32..=(high / std::f64::consts::LN_10).ceil() as i32;
+            let decades =
+                (low / std::f64::consts::LN_10).floor() as i32..=(high / std::f64::consts::LN_10).ceil() as i32;
             let steps: &[f64] = if decades.clone().count() > 4 { &[1.0] } else { &[1.0, 2.0, 5.0] };
             let numbers = decades.flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
             return numbers.filter(|number| (low..=high).contains(&number.ln())).collect();

@@ -117,9 +117,11 @@ impl Libraries {
         Ok(libraries)
     }
 
-    /// The library of a provider, where one was named.
+    /// The library of a provider, where one was named: for it with its device, for it, or for all.
     pub(super) fn of(&self, provider: &str) -> Option<PathBuf> {
-        self.by_provider.get(provider).or(self.other.as_ref()).cloned()
+        let name = provider.split(':').next().unwrap_or(provider);
+        let own = [provider, name].into_iter().find_map(|name| self.by_provider.get(name));
+        own.or(self.other.as_ref()).cloned()
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) fn report(record: &Record) -> Report {
     let mut report = Report::new("Throughput");
     let run: Vec<(&CellRecord, &Figures)> = record.run().collect();
     report.push(Section::note("What may be said", &verdict(record, &run)));
-    let papers = |(cell, figures): &(&CellRecord, &Figures)| (cell.setting.to_string(), figures.papers_per_second.median);
+    let papers =
+        |(cell, figures): &(&CellRecord, &Figures)| (cell.setting.to_string(), figures.papers_per_second.median);
     if !run.is_empty() {
         report.push(Section::bars("Papers a second by setting", run.iter().map(papers)));
     }
@@ -88,7 +89,8 @@ fn by_threads(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     let threads = |cell: &CellRecord| Some(cell.setting.threads as f64);
     let name = |cell: &CellRecord| {
         let setting = &cell.setting;
-        let sessions = if setting.sessions == 1 { "1 session".to_owned() } else { format!("{} sessions", setting.sessions) };
+        let sessions =
+            if setting.sessions == 1 { "1 session".to_owned() } else { format!("{} sessions", setting.sessions) };
         format!("{} ({}), {}, {}, {sessions}", setting.model, setting.precision, setting.provider, setting.batches)
     };
     let axes = [Axis::linear("threads"), Axis::linear("papers a second")];
@@ -134,8 +136,18 @@ fn latencies(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
 
 fn speed(run: &[(&CellRecord, &Figures)]) -> Section {
     let columns = [
-        "setting", "papers/s", "low", "high", "pipeline papers/s", "it keeps", "useful tokens/s", "padding", "GFLOP/s",
-        "of peak", "cosine, least", "rows that differ",
+        "setting",
+        "papers/s",
+        "low",
+        "high",
+        "pipeline papers/s",
+        "it keeps",
+        "useful tokens/s",
+        "padding",
+        "GFLOP/s",
+        "of peak",
+        "cosine, least",
+        "rows that differ",
     ];
     let row = |(cell, figures): &(&CellRecord, &Figures)| {
         let median = |interval: Option<Interval>, scale: f64| Cell::from(interval.map(|one| one.median * scale));
@@ -160,7 +172,15 @@ fn speed(run: &[(&CellRecord, &Figures)]) -> Section {
 
 fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
     let columns = [
-        "setting", "p50 ms", "p90 ms", "p99 ms", "open s", "first open s", "first batch s", "cores busy", "peak MiB",
+        "setting",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "open s",
+        "first open s",
+        "first batch s",
+        "cores busy",
+        "peak MiB",
         "tokenizer papers/s",
     ];
     let row = |(cell, figures): &(&CellRecord, &Figures)| {
@@ -209,7 +229,8 @@ fn not_run(record: &Record) -> Option<Section> {
 
 fn how(record: &Record) -> Vec<(String, Cell)> {
     let peak = |peak: &offprint::bench::Peak| {
-        let name = format!("peak on {}, {} threads, {}", peak.provider, peak.threads, if peak.half { "fp16" } else { "fp32" });
+        let name =
+            format!("peak on {}, {} threads, {}", peak.provider, peak.threads, if peak.half { "fp16" } else { "fp32" });
         (name, Cell::from(format!("{:.1} GFLOP/s at {} × {}", peak.flops_per_second / 1e9, peak.size, peak.size)))
     };
     let done = record.cells.iter().filter(|cell| cell.state == State::Done).count();

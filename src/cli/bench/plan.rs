@@ -6,9 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use indicatif::HumanBytes;
-use offprint::bench::{
-    BENCH_FORMAT, CellPlan, CellRecord, Record, ReferenceJob, RunPlan, TextsRecord, write_texts,
-};
+use offprint::bench::{BENCH_FORMAT, CellPlan, CellRecord, Record, ReferenceJob, RunPlan, TextsRecord, write_texts};
 use offprint::encode::{RowAdapters, sample_texts};
 use offprint::graph::foreign::OnnxFile;
 use offprint::graph::{CostLaw, InspectOptions, inspect};

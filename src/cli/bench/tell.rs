@@ -16,7 +16,16 @@ pub(super) fn table_of(record: &Record) -> String {
     if let Some((first, figures)) = run.first() {
         let between = confidence_in_words(&figures.papers_per_second);
         let header = [
-            "setting", "papers/s", &between, "beside the first", "pipeline", "p50 ms", "p99 ms", "GFLOP/s", "of peak", "MiB",
+            "setting",
+            "papers/s",
+            &between,
+            "beside the first",
+            "pipeline",
+            "p50 ms",
+            "p99 ms",
+            "GFLOP/s",
+            "of peak",
+            "MiB",
             "cosine",
         ];
         let row = |(cell, figures): &(&CellRecord, &Figures)| row(cell, figures, cell.setting == first.setting);
@@ -31,7 +40,8 @@ pub(super) fn table_of(record: &Record) -> String {
 }
 
 fn row(cell: &CellRecord, figures: &Figures, is_first: bool) -> Vec<String> {
-    let median = |interval: Option<Interval>, scale: f64| dash(interval.map(|interval| number(interval.median * scale)));
+    let median =
+        |interval: Option<Interval>, scale: f64| dash(interval.map(|interval| number(interval.median * scale)));
     let papers = figures.papers_per_second;
     vec![
         cell.setting.to_string(),
@@ -139,7 +149,10 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_a_cosine_below_one_never_reads_as_one() {
-        assert_eq!([0.0, 0.001, 0.456, 9.99, 45.67, 1234.5].map(number), ["0.00", "1.0e-3", "0.46", "9.99", "45.7", "1234"]);
+        assert_eq!(
+            [0.0, 0.001, 0.456, 9.99, 45.67, 1234.5].map(number),
+            ["0.00", "1.0e-3", "0.46", "9.99", "45.7", "1234"]
+        );
         assert_eq!([1.0, 0.999_999_99, 0.996_4].map(cosine), ["1", "0.9999999…", "0.9964000"]);
         assert_eq!((percent(0.9567), dash(None)), ("95.7 %".to_owned(), "–".to_owned()));
     }
