@@ -22,7 +22,9 @@ use crate::encode::{
 use crate::graph::CostLaw;
 use crate::model::Bundle;
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
-use crate::runtime::{AdapterChoice, Batch, Fallback, ProviderChoice, memory_in_use, work_seconds};
+use crate::runtime::{
+    AdapterChoice, Batch, Fallback, Placement, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds,
+};
 
 /// Texts that are tokenized before the first batch runs.
 const FIRST_TEXTS: usize = 64;
@@ -42,6 +44,8 @@ pub struct CellJob {
     pub bundle: PathBuf,
     /// The ONNX Runtime library, where one was named.
     pub ort_lib: Option<PathBuf>,
+    /// What the provider is told, `key=value` each; nothing on the CPU provider.
+    pub provider_options: Vec<String>,
     /// The texts, a JSON object with `id` and `text` a line.
     pub texts: PathBuf,
     /// What a text costs, where the graph tells.
@@ -59,6 +63,8 @@ pub struct CellJob {
 pub struct Round {
     /// ONNX Runtime's name of the provider that ran the graph.
     pub provider: String,
+    /// The nodes of the graph by provider.
+    pub nodes: Placement,
     /// Version of ONNX Runtime.
     pub runtime_version: String,
     /// What one pass computes.
@@ -113,9 +119,9 @@ pub fn run_cell(job: &CellJob) -> Result<Round, Error> {
     let max_length = bundle.manifest.max_length;
     let encoder = encoder(bundle, job)?;
     let round = measure(&encoder, max_length, job)?;
-    let asked = encoder.provider.resolve();
-    if round.provider != asked {
-        return Err(Error::OtherProvider { asked: asked.to_owned(), got: round.provider });
+    let asked: Provider = job.setting.provider.parse()?;
+    if round.provider != asked.choice.resolve() {
+        return Err(Error::OtherProvider { asked: asked.choice.resolve().to_owned(), got: round.provider });
     }
     Ok(round)
 }
@@ -123,12 +129,17 @@ pub fn run_cell(job: &CellJob) -> Result<Round, Error> {
 /// The encoder of a job. Of several adapters all texts take the first: they cost the same. fp16 may be measured on the
 /// CPU provider, too; nothing else falls back.
 fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
-    let provider: ProviderChoice = job.setting.provider.parse()?;
+    let provider: Provider = job.setting.provider.parse()?;
     let several = !bundle.manifest.adapters.is_empty();
-    let on_cpu = provider.resolve() == ProviderChoice::Cpu.resolve();
+    let on_cpu = provider.choice == ProviderChoice::Cpu;
+    let of_another = |option: &&String| {
+        let name = option.split_once('.').and_then(|(name, _)| name.parse::<ProviderChoice>().ok());
+        on_cpu || name.is_some_and(|name| name != provider.choice)
+    };
+    let options: Vec<String> = job.provider_options.iter().filter(|option| !of_another(option)).cloned().collect();
     Ok(BundleEncoder {
         ort_lib: job.ort_lib.clone(),
-        provider,
+        provider: ProviderList::from(provider).with_options(&options)?,
         fallback: on_cpu.then_some(Fallback::Allow),
         sessions: job.setting.sessions,
         adapter: if several { AdapterChoice::Fixed(0) } else { AdapterChoice::default() },
@@ -168,6 +179,7 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
     }
     Ok(Round {
         provider: machine.origin.provider.clone(),
+        nodes: machine.selection.placement.clone(),
         runtime_version: machine.origin.runtime_version.clone(),
         work: ready.work,
         open_seconds,
@@ -260,6 +272,7 @@ mod tests {
             setting,
             bundle: folder.to_owned(),
             ort_lib: None,
+            provider_options: Vec::new(),
             texts: path,
             law: None,
             warm_up: 0.01,

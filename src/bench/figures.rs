@@ -125,6 +125,7 @@ pub(super) mod tests {
         let timing = |seconds| Timing { seconds, cpu_seconds: 1.5 * seconds };
         Round {
             provider: "CPUExecutionProvider".into(),
+            nodes: crate::runtime::Placement::default(),
             runtime_version: "1.31.1".into(),
             work: Work {
                 texts: 100,

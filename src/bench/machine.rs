@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Error;
 use crate::cache::PartOrigin;
 use crate::encode::{self, Encoding, OpenEncoder, OpenedEncoder, Tokenize};
-use crate::runtime::{self, Batch, EmbeddingMatrix, RunBatch};
+use crate::runtime::{self, Batch, EmbeddingMatrix, RunBatch, Selection};
 
 /// A session that several owners take turns with.
 #[derive(Clone)]
@@ -42,18 +42,20 @@ pub(super) struct Machine {
     tokenizer: Arc<dyn Tokenize>,
     pub sessions: Vec<SharedSession>,
     pub origin: PartOrigin,
+    pub selection: Selection,
     dim: usize,
 }
 
 impl Machine {
     /// Opens the encoder.
     pub(super) fn open(encoder: &dyn OpenEncoder) -> Result<Self, Error> {
-        let OpenedEncoder { tokenizer, sessions, origin } = encoder.open()?;
+        let OpenedEncoder { tokenizer, sessions, origin, selection } = encoder.open()?;
         let shared = |session| SharedSession(Arc::new(Mutex::new(session)));
         Ok(Self {
             tokenizer: Arc::from(tokenizer),
             sessions: sessions.into_iter().map(shared).collect(),
             origin,
+            selection,
             dim: encoder.dim(),
         })
     }
@@ -82,6 +84,7 @@ impl OpenEncoder for Machine {
             tokenizer: Box::new(SharedTokenizer(Arc::clone(&self.tokenizer))),
             sessions: self.sessions.iter().map(session).collect(),
             origin: self.origin.clone(),
+            selection: self.selection.clone(),
         })
     }
 }

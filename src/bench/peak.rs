@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::graph::GemmChain;
-use crate::runtime::{GemmSession, OnnxRuntime, ProviderChoice, SessionOptions};
+use crate::runtime::{GemmSession, OnnxRuntime, Provider, ProviderChoice, SessionOptions};
 
 /// Sizes that are tried on a processor, and on a device that starts its kernels one by one.
 const SIZES: [&[usize]; 2] = [&[512, 1_024, 1_536], &[4_096, 8_192]];
@@ -60,7 +60,7 @@ pub struct Peak {
 /// # Errors
 /// A library or provider that is not there, or a run that failed.
 pub fn run_peak(job: &PeakJob) -> Result<Peak, Error> {
-    let provider: ProviderChoice = job.provider.parse()?;
+    let provider: Provider = job.provider.parse()?;
     let runtime = OnnxRuntime::load(job.ort_lib.as_deref())?;
     let mut peak = Peak {
         provider: job.provider.clone(),
@@ -71,11 +71,12 @@ pub fn run_peak(job: &PeakJob) -> Result<Peak, Error> {
         flops_per_second: 0.0,
         runs: 0,
     };
-    for &size in SIZES[usize::from(!on_processor(provider))] {
+    for &size in SIZES[usize::from(!on_processor(provider.choice))] {
         let chain = GemmChain { size, depth: DEPTH, half: job.half };
         let graph = job.folder.join("gemm.onnx");
         chain.write(&graph)?;
-        let mut session = GemmSession::open(&runtime, &SessionOptions { graph, provider, threads: job.threads })?;
+        let mut session =
+            GemmSession::open(&runtime, &SessionOptions { graph, provider: provider.clone(), threads: job.threads })?;
         // The first run makes what later ones use again.
         session.run()?;
         let (fastest, runs) = fastest(job.seconds.min(SECONDS), &mut || session.run())?;
@@ -90,7 +91,7 @@ pub fn run_peak(job: &PeakJob) -> Result<Peak, Error> {
 
 /// Whether a provider computes on the processor.
 pub(super) fn on_processor(provider: ProviderChoice) -> bool {
-    matches!(provider, ProviderChoice::Auto | ProviderChoice::Cpu | ProviderChoice::OpenVino)
+    matches!(provider, ProviderChoice::Cpu | ProviderChoice::OpenVino)
 }
 
 /// Seconds of the fastest run, and how many there were.

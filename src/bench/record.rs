@@ -15,7 +15,7 @@ use super::peak::{Peak, on_processor};
 use super::statistics::{Interval, Ratio};
 use crate::durable;
 use crate::model::Precision;
-use crate::runtime::ProviderChoice;
+use crate::runtime::Provider;
 
 /// Version of `bench.json`. Raised when a reader of the old form would misread the new one.
 pub const BENCH_FORMAT: u32 = 1;
@@ -124,8 +124,8 @@ impl CellRecord {
 
     /// Whether the peak of a cell like this is to be measured in fp16.
     pub fn wants_half(&self) -> bool {
-        let choice: Result<ProviderChoice, _> = self.setting.provider.parse();
-        self.setting.precision == Precision::Fp16 && choice.is_ok_and(|choice| !on_processor(choice))
+        let provider: Result<Provider, _> = self.setting.provider.parse();
+        self.setting.precision == Precision::Fp16 && provider.is_ok_and(|provider| !on_processor(provider.choice))
     }
 }
 
@@ -213,7 +213,7 @@ impl Record {
 }
 
 /// The columns before the intervals.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "model",
     "precision",
     "provider",
@@ -225,6 +225,7 @@ const COLUMNS: [&str; 21] = [
     "reason",
     "rounds",
     "onnxruntime",
+    "nodes",
     "texts",
     "batches",
     "padded_tokens",
@@ -285,6 +286,7 @@ fn row(cell: &CellRecord) -> Vec<String> {
         text(cell.reason.as_ref()),
         cell.rounds.len().to_string(),
         text(first.map(|round| &round.runtime_version)),
+        text(first.map(|round| &round.nodes)),
         text(work.map(|work| work.texts)),
         text(work.map(|work| work.batches)),
         text(work.map(|work| work.padded_tokens)),

@@ -23,6 +23,8 @@ pub struct CellPlan {
     pub max_length: usize,
     /// The ONNX Runtime library, where one was named.
     pub ort_lib: Option<PathBuf>,
+    /// What the provider is told, `key=value` each.
+    pub provider_options: Vec<String>,
     /// The texts, as the bundle renders them.
     pub texts: PathBuf,
     /// What a text costs, where the graph tells.
@@ -158,6 +160,7 @@ impl Run<'_> {
             setting: self.record.cells[at].setting.clone(),
             bundle: planned.bundle.clone(),
             ort_lib: planned.ort_lib.clone(),
+            provider_options: planned.provider_options.clone(),
             texts: planned.texts.clone(),
             law: planned.law.clone(),
             warm_up: self.record.warm_up,

@@ -85,6 +85,7 @@ fn plan(folder: &std::path::Path, cells: usize) -> RunPlan {
         bundle: folder.to_owned(),
         max_length: 256,
         ort_lib: None,
+        provider_options: Vec::new(),
         texts: folder.join("texts"),
         law: Some(law),
         reference: Some(0),

@@ -6,7 +6,8 @@ use ort::value::TensorRef;
 
 use super::error::Error;
 use super::library::OnnxRuntime;
-use super::session::{SessionOptions, check_finite, open_session};
+use super::opening::open_session;
+use super::session::{SessionOptions, check_finite};
 
 /// A chain of products ready to run.
 #[derive(Debug)]

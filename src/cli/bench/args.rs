@@ -8,11 +8,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use offprint::bench::{Batching, Grid, GridModel, REPEATS_FOR_CLAIMS, Shape};
 use offprint::model::Bundle;
-use offprint::runtime::{ProviderChoice, default_threads};
+use offprint::runtime::{Provider, ProviderList, default_threads};
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::hub::HubArgs;
-use super::super::run::CPU_BATCH_TOKENS;
 use super::super::{places, user_error};
 
 #[derive(Debug, Args)]
@@ -34,6 +33,10 @@ pub(crate) struct GridArgs {
     /// for; `offprint doctor` shows where]
     #[arg(long, value_name = "[PROVIDER=]FILE")]
     pub ort_lib: Vec<String>,
+
+    /// What providers other than cpu are told, in their own words; for one of several `cuda.key=value`; may be repeated
+    #[arg(long, value_name = "[PROVIDER.]KEY=VALUE")]
+    pub provider_option: Vec<String>,
 
     /// Padded tokens of a batch [default: what `offprint embed` takes]
     #[arg(long, alias = "batch-tokens", value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
@@ -125,11 +128,12 @@ impl Libraries {
     }
 }
 
-/// A provider by its short name; `auto` is the provider that it stands for.
+/// A provider by its short name, with its device where one is named.
 pub(super) fn name_of(provider: &str) -> Result<String> {
-    let choice: ProviderChoice = provider.parse()?;
-    let is_cpu = choice.resolve() == ProviderChoice::Cpu.resolve();
-    Ok(if is_cpu { ProviderChoice::Cpu } else { choice }.to_string())
+    if provider == "auto" {
+        return Err(user_error("`auto` is no single provider", "name those that are to be measured: cpu,cuda"));
+    }
+    Ok(provider.parse::<Provider>()?.to_string())
 }
 
 impl GridArgs {
@@ -162,8 +166,9 @@ impl GridArgs {
 }
 
 /// Padded tokens of a batch where nothing is said.
-fn default_tokens(_: &str, max_length: usize) -> usize {
-    CPU_BATCH_TOKENS.max(max_length)
+fn default_tokens(provider: &str, max_length: usize) -> usize {
+    let list = provider.parse::<Provider>().map(ProviderList::from).unwrap_or_default();
+    list.batch_tokens().max(max_length)
 }
 
 impl RunArgs {
@@ -207,7 +212,7 @@ mod tests {
         assert_eq!(libraries.of("openvino"), Some("/a/x.so".into()));
         assert_eq!(libraries.of("cpu"), Some("/b/y=z.so".into()), "a path may have an equals sign");
         assert_eq!(Libraries::default().of("cpu"), None);
-        let error = parse(&["cpu=/a", "auto=/b"]).unwrap_err().to_string();
+        let error = parse(&["cpu=/a", "CPUExecutionProvider=/b"]).unwrap_err().to_string();
         assert_eq!(error, "`--ort-lib cpu=...` is given twice");
         assert_eq!(parse(&["/a", "/b"]).unwrap_err().to_string(), "`--ort-lib` without a provider is given twice");
     }

@@ -27,6 +27,7 @@ pub(super) fn report(record: &Record) -> Report {
         report.push(speed(&run));
         report.push(cost(&run));
         report.sections.extend(cards(&run));
+        report.push(placement(&run));
     }
     report.sections.extend(not_run(record));
     report.push(Section::facts("How it was measured", how(record)));
@@ -213,6 +214,15 @@ fn cards(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     let rows: Vec<Vec<Cell>> = told.map(row).collect();
     let columns = ["setting", "MiB in use on the card", "watts"];
     (!rows.is_empty()).then(|| Section::table("Graphics cards", &columns, rows))
+}
+
+/// Which nodes of each graph ran where.
+fn placement(run: &[(&CellRecord, &Figures)]) -> Section {
+    let row = |(cell, _): &(&CellRecord, &Figures)| {
+        let nodes = cell.rounds.first().map(|round| round.nodes.to_string());
+        vec![cell.setting.to_string(), tell::dash(nodes.filter(|nodes| !nodes.is_empty()))]
+    };
+    Section::table("Nodes of the graph", &["setting", "nodes by provider"], run.iter().map(row).collect())
 }
 
 fn not_run(record: &Record) -> Option<Section> {

@@ -42,6 +42,7 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Prepared> {
         bundle: bundles[*place].dir.clone(),
         max_length: bundles[*place].manifest.max_length,
         ort_lib: libraries.of(&setting.provider),
+        provider_options: args.grid.provider_option.clone(),
         texts: texts.files[texts.of_bundle[*place]].clone(),
         law: laws[*place].clone(),
         reference: references.of_bundle[*place],
