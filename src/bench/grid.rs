@@ -78,8 +78,16 @@ pub struct Setting {
 impl fmt::Display for Setting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { model, precision, provider, batches, sessions, threads } = self;
-        write!(out, "{model} ({precision}), {provider}, {batches}, {sessions} × {threads}")
+        write!(out, "{model} {precision}, {provider}, {batches}, {threads} thread{}", plural(*threads))?;
+        if *sessions > 1 {
+            write!(out, " in {sessions} sessions")?;
+        }
+        Ok(())
     }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 impl Setting {
@@ -180,17 +188,17 @@ mod tests {
         assert_eq!(
             names[..3],
             [
-                "0 a (fp32), cpu, 1024 tokens, 1 × 2",
-                "0 a (fp32), cpu, 1024 tokens, 1 × 1",
-                "0 a (fp32), cuda, 16384 tokens, 1 × 2"
+                "0 a fp32, cpu, 1024 tokens, 2 threads",
+                "0 a fp32, cpu, 1024 tokens, 1 thread",
+                "0 a fp32, cuda, 16384 tokens, 2 threads"
             ]
         );
-        assert_eq!(names[4], "1 b (int8), cpu, 2048 tokens, 1 × 2");
+        assert_eq!(names[4], "1 b int8, cpu, 2048 tokens, 2 threads");
         assert_eq!(names.len(), 8);
         let batches = vec![Batching::Tokens(512), Batching::Fixed(Shape { rows: 4, tokens: 64 })];
         let several = Grid { batches, sessions: vec![1, 2], ..grid() }.settings();
         assert_eq!(several.len(), 2 * 2 * 2 * 2 * 2);
-        assert_eq!(several[7].1.to_string(), "a (fp32), cpu, 4x64 fixed, 2 × 1");
+        assert_eq!(several[7].1.to_string(), "a fp32, cpu, 4x64 fixed, 1 thread in 2 sessions");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use offprint::bench::{Batching, CellRecord, Figures, Interval, Record, State, Verdict, percentile};
 use offprint::report::{Axis, Cell, Point, Report, Section, Series};
 
+use super::super::say::counted;
 use super::tell;
 
 /// Settings whose latencies are drawn, at most: more lines can't be told apart.
@@ -63,9 +64,10 @@ fn verdict(record: &Record, run: &[(&CellRecord, &Figures)]) -> String {
         };
         lines.push(format!("{}: {word}{}", cell.setting, tell::ratio(beside)));
     }
+    lines.push(String::new());
     let plain = |note: String| note.trim_start_matches("warning: ").trim_start_matches("note: ").to_owned();
     lines.extend(tell::notes(record).into_iter().map(plain));
-    lines.join("\n")
+    lines.join("\n").trim_end().to_owned()
 }
 
 /// Papers a second by the budget of a batch, where there are several.
@@ -76,10 +78,9 @@ fn by_tokens(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     };
     let name = |cell: &CellRecord| {
         let setting = &cell.setting;
-        format!(
-            "{} ({}), {}, {} × {}",
-            setting.model, setting.precision, setting.provider, setting.sessions, setting.threads
-        )
+        let sessions = if setting.sessions == 1 { String::new() } else { format!(" in {} sessions", setting.sessions) };
+        let threads = counted(setting.threads as u64, "thread");
+        format!("{} {}, {}, {threads}{sessions}", setting.model, setting.precision, setting.provider)
     };
     let axes = [Axis::logarithmic("padded tokens of a batch"), Axis::linear("papers a second")];
     scaling("Papers a second by provider and batch", axes, (run, &tokens, &name))
@@ -90,9 +91,8 @@ fn by_threads(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     let threads = |cell: &CellRecord| Some(cell.setting.threads as f64);
     let name = |cell: &CellRecord| {
         let setting = &cell.setting;
-        let sessions =
-            if setting.sessions == 1 { "1 session".to_owned() } else { format!("{} sessions", setting.sessions) };
-        format!("{} ({}), {}, {}, {sessions}", setting.model, setting.precision, setting.provider, setting.batches)
+        let sessions = counted(setting.sessions as u64, "session");
+        format!("{} {}, {}, {}, {sessions}", setting.model, setting.precision, setting.provider, setting.batches)
     };
     let axes = [Axis::linear("threads"), Axis::linear("papers a second")];
     scaling("Papers a second by threads", axes, (run, &threads, &name))

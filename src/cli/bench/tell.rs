@@ -31,12 +31,26 @@ pub(super) fn table_of(record: &Record) -> String {
         let row = |(cell, figures): &(&CellRecord, &Figures)| row(cell, figures, cell.setting == first.setting);
         lines.push(table::layout(&header, &run.iter().map(row).collect::<Vec<_>>(), WIDEST));
     }
+    lines.extend(reasons(record));
+    lines.join("\n").trim_end().to_owned()
+}
+
+/// Why settings were not run to their end: a line for each reason, with the settings that share it.
+fn reasons(record: &Record) -> Vec<String> {
+    let mut reasons: Vec<(State, &String, Vec<String>)> = Vec::new();
     for cell in &record.cells {
-        if let Some(reason) = &cell.reason {
-            lines.push(format!("{}: {}: {reason}", cell.setting, cell.state.name()));
+        let Some(reason) = &cell.reason else { continue };
+        match reasons.iter_mut().find(|(state, known, _)| (*state, *known) == (cell.state, reason)) {
+            Some((.., settings)) => settings.push(cell.setting.to_string()),
+            None => reasons.push((cell.state, reason, vec![cell.setting.to_string()])),
         }
     }
-    lines.join("\n").trim_end().to_owned()
+    let line = |(state, reason, settings): (State, &String, Vec<String>)| match &settings[..] {
+        [setting] => format!("{setting}: {}: {reason}", state.name()),
+        [first, ..] => format!("{first} and {} more: {}: {reason}", settings.len() - 1, state.name()),
+        [] => String::new(),
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 fn row(cell: &CellRecord, figures: &Figures, is_first: bool) -> Vec<String> {
@@ -77,6 +91,9 @@ pub(super) fn ratio(ratio: &Ratio) -> String {
 pub(super) fn confidence_in_words(interval: &Interval) -> String {
     if interval.confidence >= CONFIDENCE {
         return "95 % interval".to_owned();
+    }
+    if interval.confidence == 0.0 {
+        return "one round".to_owned();
     }
     format!("range ({:.0} %)", interval.confidence * 100.0)
 }
@@ -125,7 +142,7 @@ pub(super) fn cosine(value: f64) -> String {
         return "1".to_owned();
     }
     let text = format!("{value:.7}");
-    if text.starts_with('1') { "0.9999999…".to_owned() } else { text }
+    if text.starts_with('1') { ">0.9999999".to_owned() } else { text }
 }
 
 /// What was not measured.
@@ -145,6 +162,7 @@ mod tests {
         let interval = |confidence| Interval { median: 1.0, low: 1.0, high: 1.0, confidence };
         assert_eq!(confidence_in_words(&interval(0.96875)), "95 % interval");
         assert_eq!(confidence_in_words(&interval(0.9375)), "range (94 %)");
+        assert_eq!(confidence_in_words(&interval(0.0)), "one round");
     }
 
     #[test]
@@ -153,7 +171,7 @@ mod tests {
             [0.0, 0.001, 0.456, 9.99, 45.67, 1234.5].map(number),
             ["0.00", "1.0e-3", "0.46", "9.99", "45.7", "1234"]
         );
-        assert_eq!([1.0, 0.999_999_99, 0.996_4].map(cosine), ["1", "0.9999999…", "0.9964000"]);
+        assert_eq!([1.0, 0.999_999_99, 0.996_4].map(cosine), ["1", ">0.9999999", "0.9964000"]);
         assert_eq!((percent(0.9567), dash(None)), ("95.7 %".to_owned(), "–".to_owned()));
     }
 }
