@@ -14,7 +14,7 @@ use crate::cli::command_line;
 /// Names the variable that the child shall look at.
 const ASKED: &str = "TEST_OFFPRINT_TWIN";
 /// Values tried one after the other until a flag takes one.
-const VALUES: [&str; 19] = [
+const VALUES: [&str; 20] = [
     "scirepeval",
     "none",
     "1",
@@ -34,6 +34,7 @@ const VALUES: [&str; 19] = [
     "2030-01-01",
     "warn",
     "fast",
+    "8x128",
 ];
 
 /// Every command that does something, with the words that lead to it.

@@ -1,7 +1,7 @@
 //! How an error looks: `error: what failed`, one `cause:` line per link, at most one `hint:` line, all on stderr.
 
 use super::say::remark;
-use offprint::{cache, encode, evaluate, graph, heads, model, output, paper, report, runtime};
+use offprint::{bench, cache, encode, evaluate, graph, heads, model, output, paper, report, runtime};
 
 /// An error that only the command line knows about, with its way out.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,8 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         heads::Error,
         evaluate::Error,
         output::Error,
-        report::Error
+        report::Error,
+        bench::Error
     );
     error.downcast_ref::<UserError>().map(|error| error.hint.clone())
 }

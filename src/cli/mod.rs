@@ -2,6 +2,7 @@
 //! report. Only this folder prints, and only it knows clap.
 
 mod adapter_args;
+mod bench;
 mod cache;
 mod cache_export;
 mod calibrate;
@@ -109,6 +110,7 @@ enum Command {
     Classify(classify::ClassifyArgs),
     Fuse(fuse::FuseArgs),
     Check(check::CheckArgs),
+    Bench(Box<bench::BenchArgs>),
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     #[command(subcommand)]
@@ -122,6 +124,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     #[command(hide = true)]
     FuseCheck(fuse::FuseCheckArgs),
+    #[command(hide = true)]
+    BenchCell(bench::BenchCellArgs),
 }
 
 /// The whole command line, without what the environment says.
@@ -160,6 +164,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Cache(command) => cache::run(&command),
         Command::Engine(command) => engine::run(&command),
         Command::Doctor(args) => doctor::run(&args),
@@ -168,6 +173,7 @@ pub(crate) fn main() -> ExitCode {
         Command::SelfCheck(args) => self_check::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::FuseCheck(args) => fuse::run_check(&args),
+        Command::BenchCell(args) => bench::run_child(&args),
     };
     match result {
         Ok(status) => ExitCode::from(status.code()),

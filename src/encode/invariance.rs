@@ -295,7 +295,7 @@ fn widened(batch: &Batch, columns: usize, pad_id: u32) -> Batch {
 }
 
 /// Texts whose vectors differ in a bit, and the largest difference of a component.
-pub(super) fn differences(reference: &EmbeddingMatrix, vectors: &EmbeddingMatrix) -> (Vec<usize>, f64) {
+pub(crate) fn differences(reference: &EmbeddingMatrix, vectors: &EmbeddingMatrix) -> (Vec<usize>, f64) {
     let differ = |row: &usize| {
         let (one, other) = (reference.row(*row), vectors.row(*row));
         one.iter().zip(other).any(|(a, b)| a.to_bits() != b.to_bits())
@@ -325,7 +325,7 @@ fn compare(
 }
 
 /// Of vectors that are not both without length; at most 1.
-pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
     let norms = (dot(a, a) * dot(b, b)).sqrt();
     if norms > 0.0 { (dot(a, b) / norms).min(1.0) } else { 0.0 }

@@ -42,6 +42,7 @@ pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, T
 pub use nearest::{NearWord, NearestWords, nearest_words};
 pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
 pub use pooled::see_pooling;
+pub(crate) use invariance::{cosine, differences};
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_texts};
 pub use shapes::{CorpusShapes, ShapeOptions, ShapeProgress, corpus_shapes};

@@ -18,6 +18,7 @@ mod feed_forward;
 pub mod foreign;
 mod fuse;
 mod fused_head;
+mod gemm;
 mod half;
 mod head;
 mod inspect;
@@ -39,6 +40,7 @@ pub use error::Error;
 pub use export::{ExportOptions, MAX_GRAPH_BYTES, data_of, rewrite_manifest, write_bundle, write_graph};
 pub use foreign::{ImportOptions, import_onnx, write_pooling_probe};
 pub use fuse::{LinearHead, fuse, holds_f64};
+pub use gemm::GemmChain;
 pub use inspect::{
     CheckpointInspection, Cost, CostAt, CostLaw, Cut, InspectOptions, Inspection, Layer, NodeLine, NotCounted,
     OperatorCount, Port, TensorGroup, TypeShare, WordTable, inspect, inspect_checkpoint,

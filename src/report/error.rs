@@ -52,6 +52,22 @@ pub enum Error {
         /// Number of columns, or of labels.
         expected: usize,
     },
+    /// A number in a plot that has no place on its axis.
+    #[error(
+        "report section `{section}` has {value} on the axis `{axis}` in series `{series}`, expected a finite number{more}"
+    )]
+    Plot {
+        /// Name of the section.
+        section: String,
+        /// Name of the series.
+        series: String,
+        /// Name of the axis.
+        axis: String,
+        /// The number.
+        value: f64,
+        /// What else the axis asks for.
+        more: &'static str,
+    },
     /// A value could not be turned into JSON.
     #[error("a report could not be turned into JSON")]
     Serialize(#[source] serde_json::Error),

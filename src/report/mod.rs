@@ -7,6 +7,7 @@
 mod error;
 mod ordered;
 mod page;
+mod plot;
 mod section;
 
 use std::fs;
@@ -15,6 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
+pub use plot::{Axis, Point, Series};
 pub use section::{Bar, Body, Cell, Section};
 
 use crate::durable;

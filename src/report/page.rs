@@ -6,6 +6,7 @@ use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::error::Error;
+use super::plot::{self, PlotView};
 use super::section::{Bar, Body, Cell, Section};
 use super::{JSON_FILE, Report};
 
@@ -39,6 +40,7 @@ enum BodyView<'a> {
     Table { columns: Vec<Column<'a>>, rows: Vec<Vec<Shown>> },
     Confusion { labels: &'a [String], rows: Vec<MatrixRow<'a>> },
     Bars { bars: Vec<BarView<'a>> },
+    Plot { plot: PlotView<'a> },
     Note { text: &'a str },
 }
 
@@ -118,6 +120,7 @@ fn body(body: &Body) -> BodyView<'_> {
             BodyView::Confusion { labels, rows: rows.collect() }
         }
         Body::Bars { bars } => bar_list(bars),
+        Body::Plot { x, y, series } => BodyView::Plot { plot: plot::view([x, y], series) },
         Body::Note { text } => BodyView::Note { text },
     }
 }

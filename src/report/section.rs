@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::ordered;
+use super::plot::{Axis, Series};
 
 /// One value. In JSON it is `null`, a number or a string.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +100,15 @@ pub enum Body {
         /// In reading order.
         bars: Vec<Bar>,
     },
+    /// Numbers against numbers.
+    Plot {
+        /// The lower axis.
+        x: Axis,
+        /// The left axis.
+        y: Axis,
+        /// In the order of the legend.
+        series: Vec<Series>,
+    },
     /// A paragraph of plain text.
     Note {
         /// Shown as it is.
@@ -147,6 +157,11 @@ impl Section {
         Self::new(title, Body::Bars { bars })
     }
 
+    /// Numbers against numbers: the lower axis, the left one, and what is drawn between them.
+    pub fn plot(title: &str, [x, y]: [Axis; 2], series: Vec<Series>) -> Self {
+        Self::new(title, Body::Plot { x, y, series })
+    }
+
     /// A paragraph.
     pub fn note(title: &str, text: &str) -> Self {
         Self::new(title, Body::Note { text: text.to_owned() })
@@ -158,7 +173,8 @@ impl Section {
         Self { name, title: title.to_owned(), body }
     }
 
-    /// Refuses tables and matrices whose rows differ in length, and matrices that are not square.
+    /// Refuses tables and matrices whose rows differ in length, matrices that are not square, and plots with numbers that
+    /// have no place on an axis.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.body {
             Body::Table { columns, rows } => self.same_length("table", rows, columns.len()),
@@ -166,6 +182,7 @@ impl Section {
                 Err(self.shape("matrix rows".to_owned(), counts.len(), labels.len()))
             }
             Body::Confusion { labels, counts } => self.same_length("matrix", counts, labels.len()),
+            Body::Plot { x, y, series } => series.iter().try_for_each(|series| self.fits([x, y], series)),
             Body::Facts { .. } | Body::Bars { .. } | Body::Note { .. } => Ok(()),
         }
     }
@@ -173,6 +190,21 @@ impl Section {
     fn same_length<T>(&self, what: &str, rows: &[Vec<T>], expected: usize) -> Result<(), Error> {
         match rows.iter().position(|row| row.len() != expected) {
             Some(at) => Err(self.shape(format!("values in {what} row {}", at + 1), rows[at].len(), expected)),
+            None => Ok(()),
+        }
+    }
+
+    fn fits(&self, [x, y]: [&Axis; 2], series: &Series) -> Result<(), Error> {
+        let across = series.points.iter().map(|point| (x, point.x));
+        let up = series.points.iter().flat_map(|point| point.heights().map(|height| (y, height)));
+        match across.chain(up).find(|(axis, value)| !axis.holds(*value)) {
+            Some((axis, value)) => Err(Error::Plot {
+                section: self.name.clone(),
+                series: series.name.clone(),
+                axis: axis.name.clone(),
+                value,
+                more: if axis.logarithmic { " above 0" } else { "" },
+            }),
             None => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::onnx::{Dimension, ElementType, GraphProto, ModelProto, NodeProto};
 use super::products::{self, Counted, Flops};
@@ -42,7 +42,7 @@ pub struct CostAt {
 
 /// A text of n tokens costs `linear_per_token · n + linear_per_text + attention_per_pair · n² + attention_per_token · n +
 /// attention_per_text`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostLaw {
     /// Products with weights that every token passes.
     pub linear_per_token: u64,
@@ -57,6 +57,16 @@ pub struct CostLaw {
 }
 
 impl CostLaw {
+    /// The cost of a text of `length` tokens.
+    pub fn flops(&self, length: u64) -> u64 {
+        let parts = [
+            self.linear_per_text.saturating_add(self.attention_per_text),
+            self.linear_per_token.saturating_add(self.attention_per_token).saturating_mul(length),
+            self.attention_per_pair.saturating_mul(length).saturating_mul(length),
+        ];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// Whether it gives the cost at that length.
     fn holds(&self, at: &CostAt) -> bool {
         let n = u128::from(at.length.unwrap_or_default());

@@ -1,0 +1,242 @@
+//! From flags to a run: bundles, texts on the disk, an empty record and the jobs behind its cells. Measures nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use indicatif::HumanBytes;
+use offprint::bench::{BENCH_FORMAT, CellPlan, CellRecord, Record, ReferenceJob, RunPlan, TextsRecord, write_texts};
+use offprint::encode::{RowAdapters, sample_texts};
+use offprint::graph::foreign::OnnxFile;
+use offprint::graph::{CostLaw, InspectOptions, inspect};
+use offprint::model::{Bundle, Precision};
+use offprint::paper::Template;
+use offprint::runtime::{Machine, default_threads};
+
+use super::super::corpus_args::names_of;
+use super::super::say::{counted_that, remark};
+use super::super::user_error;
+use super::args::{Libraries, RunArgs};
+
+/// A run that can begin.
+pub(super) struct Prepared {
+    pub record: Record,
+    pub plan: RunPlan,
+    /// Holds what goes between processes; removed at the end.
+    _scratch: tempfile::TempDir,
+}
+
+/// Opens bundles and corpus and lays out the run.
+pub(super) fn prepare(args: &RunArgs) -> Result<Prepared> {
+    let libraries = Libraries::parse(&args.grid.ort_lib)?;
+    let warm_up = args.warm_up()?;
+    let bundles = args.grid.bundles(args.cache_dir.as_deref(), &libraries)?;
+    let settings = args.grid.grid(&bundles)?.settings();
+    let bundles = bundles.bundles;
+    let scratch = tempfile::tempdir().context("could not make a folder for what goes between processes")?;
+    let texts = Texts::write(args, &bundles, scratch.path())?;
+    let laws: Vec<Option<CostLaw>> = bundles.iter().map(law).collect::<Result<_>>()?;
+    let references = References::of(&bundles, &texts, (&libraries, scratch.path()));
+    let cell = |(place, setting): &(usize, offprint::bench::Setting)| CellPlan {
+        bundle: bundles[*place].dir.clone(),
+        max_length: bundles[*place].manifest.max_length,
+        ort_lib: libraries.of(&setting.provider),
+        provider_options: args.grid.provider_option.clone(),
+        texts: texts.files[texts.of_bundle[*place]].clone(),
+        law: laws[*place].clone(),
+        reference: references.of_bundle[*place],
+    };
+    let plan = RunPlan {
+        cells: settings.iter().map(cell).collect(),
+        references: references.jobs,
+        scratch: scratch.path().to_owned(),
+    };
+    let record = Record {
+        format: BENCH_FORMAT,
+        environment: environment(),
+        texts: texts.record,
+        repeats: args.repeats.into(),
+        warm_up,
+        peaks: Vec::new(),
+        notes: Vec::new(),
+        cells: settings.into_iter().map(|(_, setting)| CellRecord::new(setting)).collect(),
+    };
+    Ok(Prepared { record, plan, _scratch: scratch })
+}
+
+/// What a text costs by the structure of the bundle's graph; none where some of it could not be counted.
+fn law(bundle: &Bundle) -> Result<Option<CostLaw>> {
+    let file = OnnxFile::open(&bundle.graph_path())?;
+    let cost = inspect(&file, &InspectOptions::default()).cost;
+    Ok(cost.law.filter(|_| cost.not_counted.is_empty()))
+}
+
+/// The sample of the corpus, once for each way in which bundles render papers.
+struct Texts {
+    files: Vec<PathBuf>,
+    /// Which of the files each bundle reads.
+    of_bundle: Vec<usize>,
+    record: TextsRecord,
+}
+
+impl Texts {
+    fn write(args: &RunArgs, bundles: &[Bundle], scratch: &Path) -> Result<Self> {
+        let mut ways: Vec<(&str, &str)> = Vec::new();
+        let mut of_bundle = Vec::new();
+        for bundle in bundles {
+            let way = (&*bundle.manifest.template, &*bundle.manifest.sep_token);
+            let known = ways.iter().position(|known| *known == way);
+            of_bundle.push(known.unwrap_or(ways.len()));
+            if known.is_none() {
+                ways.push(way);
+            }
+        }
+        if ways.len() > 1 && args.corpus.corpus.iter().any(|input| input == "-") {
+            let what = "standard input can be read once, and these bundles render papers in several ways";
+            return Err(user_error(what, "name a file, or measure the bundles one by one"));
+        }
+        let mut record = TextsRecord { corpus: names_of(&args.corpus.corpus), texts: 0, rows: 0, hashes: Vec::new() };
+        let mut files = Vec::new();
+        for (number, (template, sep)) in ways.into_iter().enumerate() {
+            let corpus = args.corpus.open(None, &[])?;
+            let template: Template = template.parse()?;
+            let sample = sample_texts(&corpus, (&template, sep), &RowAdapters::default(), args.sample as usize)?;
+            if sample.rejected > 0 && number == 0 {
+                let verbs = ("cannot be used and was passed over", "cannot be used and were passed over");
+                remark(&format!("warning: {}", counted_that(sample.rejected, "row", verbs)));
+            }
+            let file = scratch.join(format!("texts-{number}.jsonl"));
+            write_texts(&file, &sample.texts)?;
+            let bytes = std::fs::read(&file).with_context(|| format!("could not read `{}`", file.display()))?;
+            record.hashes.push(blake3::hash(&bytes).to_hex().to_string());
+            (record.texts, record.rows) = (sample.texts.len(), sample.rows);
+            files.push(file);
+        }
+        Ok(Self { files, of_bundle, record })
+    }
+}
+
+/// The fp32 bundles whose vectors others are compared with.
+struct References {
+    jobs: Vec<ReferenceJob>,
+    /// Which of them each bundle is compared with.
+    of_bundle: Vec<Option<usize>>,
+}
+
+impl References {
+    /// For each bundle the first fp32 one that computes the same function of the same texts.
+    fn of(bundles: &[Bundle], texts: &Texts, (libraries, scratch): (&Libraries, &Path)) -> Self {
+        let mut chosen: Vec<usize> = Vec::new();
+        let mut of_bundle = Vec::new();
+        for (place, bundle) in bundles.iter().enumerate() {
+            let serves = |other: &usize| {
+                bundles[*other].manifest.precision == Precision::Fp32
+                    && texts.of_bundle[*other] == texts.of_bundle[place]
+                    && bundles[*other].identity() == bundle.identity()
+            };
+            of_bundle.push((0..bundles.len()).find(serves).map(|other| {
+                chosen.iter().position(|&known| known == other).unwrap_or_else(|| {
+                    chosen.push(other);
+                    chosen.len() - 1
+                })
+            }));
+        }
+        let job = |&place: &usize| ReferenceJob {
+            bundle: bundles[place].dir.clone(),
+            ort_lib: libraries.of("cpu"),
+            texts: texts.files[texts.of_bundle[place]].clone(),
+            threads: default_threads(),
+            vectors: scratch.join(format!("reference-{place}")),
+        };
+        Self { jobs: chosen.iter().map(job).collect(), of_bundle }
+    }
+}
+
+/// What figures hold for. No folder of this machine is in it.
+fn environment() -> BTreeMap<String, String> {
+    let machine = Machine::read();
+    let mut facts = vec![
+        ("offprint", env!("CARGO_PKG_VERSION").to_owned()),
+        ("command", command()),
+        ("processor", machine.cpu_summary()),
+        ("cores", machine.logical_cores.to_string()),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+    ];
+    facts.extend(machine.core_quota.map(|quota| ("core quota", quota.to_string())));
+    facts.extend(machine.memory.map(|bytes| ("memory", HumanBytes(bytes).to_string())));
+    facts.extend(machine.memory_limit.map(|bytes| ("memory limit", HumanBytes(bytes).to_string())));
+    let load = std::fs::read_to_string("/proc/loadavg").ok();
+    let load = load.and_then(|text| text.split(' ').next().map(str::to_owned));
+    facts.extend(load.map(|load| ("load at start", load)));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    facts.extend(now.ok().map(|now| ("started", utc(now.as_secs()))));
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The command line without folders: of each path the last part.
+fn command() -> String {
+    let words = std::env::args().skip(1).map(|word| without_folders(&word));
+    std::iter::once("offprint".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn without_folders(word: &str) -> String {
+    let part = |part: &str| part.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
+    let after_equals = |item: &str| item.split('=').map(part).collect::<Vec<_>>().join("=");
+    word.split(',').map(after_equals).collect::<Vec<_>>().join(",")
+}
+
+/// Seconds since 1970 as `2026-11-21 17:42 UTC`, by the proleptic Gregorian calendar.
+fn utc(seconds: u64) -> String {
+    let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
+    let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let mut year = 1970;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02} {:02}:{:02} UTC", days + 1, rest / 3_600, rest / 60 % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let dates = [0, 951_782_399, 951_782_400, 1_767_225_599, 1_795_283_000].map(utc);
+        let expected = [
+            "1970-01-01 00:00 UTC",
+            "2000-02-28 23:59 UTC",
+            "2000-02-29 00:00 UTC",
+            "2025-12-31 23:59 UTC",
+            "2026-11-21 17:43 UTC",
+        ];
+        assert_eq!(dates, expected);
+    }
+
+    #[test]
+    fn a_command_is_told_without_folders() {
+        assert_eq!(without_folders("/home/me/minilm/,../b,c"), "minilm,b,c");
+        assert_eq!(without_folders("openvino=/opt/x/lib.so"), "openvino=lib.so");
+        assert_eq!(without_folders("--ort-lib=/a/b.so"), "--ort-lib=b.so");
+        assert_eq!(without_folders("8x128"), "8x128");
+    }
+
+    #[test]
+    fn the_environment_names_the_machine_and_the_program() {
+        let facts = environment();
+        for name in ["offprint", "command", "processor", "cores", "system", "started"] {
+            assert!(!facts[name].is_empty(), "{name}");
+        }
+    }
+}
