@@ -14,7 +14,10 @@ const BATCH_COST: u64 = 16;
 
 /// The most that a batch may cost: length of its longest text × texts, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenBudget(usize);
+pub struct TokenBudget {
+    tokens: usize,
+    max_length: usize,
+}
 
 impl TokenBudget {
     /// A budget of `tokens`, for texts of at most `max_length` tokens.
@@ -25,12 +28,22 @@ impl TokenBudget {
         if tokens < max_length {
             return Err(Error::BudgetTooSmall { budget: tokens, max_length });
         }
-        Ok(Self(tokens))
+        Ok(Self { tokens, max_length })
     }
 
     /// The budget in padded tokens.
     pub fn tokens(self) -> usize {
-        self.0
+        self.tokens
+    }
+
+    /// The same for batches of half as many tokens, but no fewer than a text of max length has.
+    pub(super) fn halved(self) -> Self {
+        self.lowered(self.tokens / 2)
+    }
+
+    /// The same for batches of at most so many tokens, but no fewer than a text of max length has.
+    pub(super) fn lowered(self, tokens: usize) -> Self {
+        Self { tokens: tokens.min(self.tokens).max(self.max_length), ..self }
     }
 }
 
@@ -141,6 +154,14 @@ mod tests {
             "raise `--max-batch-tokens` to 512 or more, or export the bundle with a shorter `--max-length`"
         );
         assert_eq!(TokenBudget::new(512, 512).unwrap().tokens(), 512);
+    }
+
+    #[test]
+    fn a_halved_budget_still_holds_a_text_of_max_length() {
+        let budget = TokenBudget::new(1_200, 512).unwrap();
+        assert_eq!(budget.halved(), TokenBudget::new(600, 512).unwrap());
+        assert_eq!(budget.halved().halved(), TokenBudget::new(512, 512).unwrap());
+        assert_eq!(budget.halved().lowered(900), budget.halved());
     }
 
     #[test]

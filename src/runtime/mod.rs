@@ -6,6 +6,7 @@
 //! a row of NaN.
 
 mod adapter;
+mod blame;
 mod doctor;
 mod error;
 mod fallback;
@@ -29,7 +30,7 @@ pub use probe::ProbeSession;
 pub use provider::{ProviderChoice, tolerance};
 pub use search::{Place, Tried};
 pub use session::{EncoderSession, SessionOptions, adds_exactly};
-pub use stub::StubSession;
+pub use stub::{StubFault, StubSession};
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.
 #[derive(Debug, Clone, PartialEq, Eq)]
