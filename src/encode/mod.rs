@@ -20,6 +20,7 @@ mod pipeline;
 mod pooled;
 mod prepare;
 mod quality;
+mod rescue;
 mod sample;
 mod science;
 mod shapes;
