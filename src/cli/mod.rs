@@ -35,6 +35,7 @@ mod run;
 mod say;
 mod self_check;
 mod signals;
+mod speed;
 mod table;
 mod train;
 mod units;

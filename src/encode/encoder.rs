@@ -8,8 +8,8 @@ use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, EncoderSession, Fallback, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions,
-    StubSession, check_precision, divide_threads, open_or_fall_back,
+    AdapterChoice, CpuSettings, EncoderSession, Fallback, Machine, MemoryPreset, OnnxRuntime, ProviderChoice, RunBatch,
+    SessionOptions, StubSession, check_precision, divide_threads, open_or_fall_back,
 };
 
 /// Turns a text into token ids.
@@ -76,6 +76,10 @@ pub struct BundleEncoder {
     pub threads: usize,
     /// Sessions that run batches side by side, among which `threads` are divided; at least 1, at most `threads`.
     pub sessions: usize,
+    /// The cores of each NUMA node, among which the sessions are spread if there are as many; empty: they run anywhere.
+    pub nodes: Vec<Vec<usize>>,
+    /// What a session on the CPU provider keeps between two batches.
+    pub memory: MemoryPreset,
     /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
     pub adapter: AdapterChoice,
 }
@@ -90,6 +94,8 @@ impl BundleEncoder {
             fallback: None,
             threads,
             sessions: 1,
+            nodes: Vec::new(),
+            memory: MemoryPreset::default(),
             adapter: AdapterChoice::default(),
         }
     }
@@ -142,25 +148,52 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+        let mut opened = self.open_each(graph, outputs, &[self.sessions])?;
+        Ok(opened.pop().expect("there is one for each number of sessions, of which there is one"))
+    }
+
+    /// Opens the bundle for its vectors, once for each of these numbers of sessions in the place of its own; all of them
+    /// share their weights.
+    ///
+    /// # Errors
+    /// As [`BundleEncoder::open_outputs`].
+    pub fn open_for_each(&self, counts: &[usize]) -> Result<Vec<OpenedEncoder>, Error> {
+        self.open_each(self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
+    }
+
+    fn open_each(
+        &self,
+        graph: PathBuf,
+        outputs: &[(&str, usize)],
+        counts: &[usize],
+    ) -> Result<Vec<OpenedEncoder>, Error> {
         check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
-        let shares = divide_threads(self.threads, self.sessions)?;
+        let divided = counts.iter().map(|&sessions| divide_threads(self.threads, sessions));
+        let divided = divided.collect::<Result<Vec<_>, _>>()?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let open = |threads| -> Result<EncoderSession, Error> {
-            let options = SessionOptions { graph: graph.clone(), provider: self.provider, threads };
-            let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?.with_adapter(self.adapter);
+        let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
+        let open = |(threads, cpu): (usize, &CpuSettings)| -> Result<EncoderSession, Error> {
+            let options = SessionOptions { threads, ..options.clone() };
+            let session = open_or_fall_back(&runtime, &options, &names, (self.fallback, cpu))?;
+            let session = session.with_adapter(self.adapter);
             self.check_session(&session, outputs)?;
             Ok(session)
         };
-        let sessions = shares.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
-        let origin = PartOrigin {
-            provider: sessions[0].provider().to_owned(),
-            runtime_version: runtime.version().to_owned(),
-            cpu: Machine::read().cpu_summary(),
-        };
-        let sessions = sessions.into_iter().map(|session| Box::new(session) as Box<dyn RunBatch>).collect();
-        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin })
+        let places = Places::new(self, &options, counts)?;
+        let opened = divided.into_iter().map(|shares| {
+            let cpus = places.of(shares.len());
+            let sessions = shares.into_iter().zip(cpus).map(&open).collect::<Result<Vec<_>, _>>()?;
+            let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
+            let origin = PartOrigin {
+                provider: sessions[0].provider().to_owned(),
+                runtime_version: runtime.version().to_owned(),
+                cpu: Machine::read().cpu_summary(),
+            };
+            let sessions = sessions.into_iter().map(|session| Box::new(session) as Box<dyn RunBatch>).collect();
+            Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin })
+        });
+        opened.collect()
     }
 
     /// An error if a session is not what the manifest says of its graph.
@@ -178,6 +211,40 @@ impl BundleEncoder {
         }
         Ok(())
     }
+}
+
+/// What sessions on the CPU provider have besides, by where they run. Weights are shared among those that run anywhere, and
+/// among those of one NUMA node: near its cores, they are read faster than far away.
+struct Places {
+    anywhere: CpuSettings,
+    nodes: Vec<CpuSettings>,
+}
+
+impl Places {
+    /// For as many sessions together as `counts` says, each number of them opened once.
+    fn new(encoder: &BundleEncoder, options: &SessionOptions, counts: &[usize]) -> Result<Self, Error> {
+        let (spread, free): (Vec<usize>, Vec<usize>) =
+            counts.iter().copied().partition(|&sessions| spreads(sessions, encoder.nodes.len()));
+        let anywhere = CpuSettings::side_by_side(options, free.iter().sum(), encoder.memory)?;
+        let on_node = |(node, cores): (usize, &Vec<usize>)| -> Result<CpuSettings, Error> {
+            let here = spread.iter().map(|sessions| (sessions - node).div_ceil(encoder.nodes.len())).sum();
+            let settings = CpuSettings::side_by_side(options, here, encoder.memory)?;
+            Ok(CpuSettings { cores: cores.clone(), ..settings })
+        };
+        let nodes = encoder.nodes.iter().enumerate().map(on_node).collect::<Result<_, _>>()?;
+        Ok(Self { anywhere, nodes })
+    }
+
+    /// The settings of so many sessions, one after the other.
+    fn of(&self, sessions: usize) -> impl Iterator<Item = &CpuSettings> {
+        let spread = spreads(sessions, self.nodes.len());
+        (0..sessions).map(move |session| if spread { &self.nodes[session % self.nodes.len()] } else { &self.anywhere })
+    }
+}
+
+/// Whether sessions are spread over NUMA nodes: not where a node would get none.
+fn spreads(sessions: usize, nodes: usize) -> bool {
+    nodes > 1 && sessions >= nodes
 }
 
 /// Heads in a bundle's own graph: a text's row holds the answers of all of them, one number for each label, in their

@@ -23,6 +23,7 @@ mod sample;
 mod science;
 mod texts;
 mod tokenizer;
+mod tune;
 mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
@@ -43,3 +44,6 @@ pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_texts};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};
+pub use tune::{
+    Measured, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned, tune, tuned_before,
+};

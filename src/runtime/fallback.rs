@@ -10,6 +10,7 @@ use super::error::Error;
 use super::library::OnnxRuntime;
 use super::provider::{self, ProviderChoice};
 use super::session::{EncoderSession, SessionOptions};
+use super::shared_weights::CpuSettings;
 
 /// What `--fallback` says. Without it a named provider takes the run or is an error; `auto` takes what there is, but no
 /// bundle on a provider that its precision is not for.
@@ -84,12 +85,12 @@ pub fn open_or_fall_back(
     runtime: &OnnxRuntime,
     options: &SessionOptions,
     outputs: &[&str],
-    fallback: Option<Fallback>,
+    (fallback, cpu): (Option<Fallback>, &CpuSettings),
 ) -> Result<EncoderSession, Error> {
-    match EncoderSession::open_outputs(runtime, options, outputs) {
+    match EncoderSession::open_with(runtime, options, outputs, cpu) {
         Err(Error::ProviderMissing { .. } | Error::NotPlaced { .. }) if Fallback::permits(fallback) => {
             let options = SessionOptions { provider: ProviderChoice::Cpu, ..options.clone() };
-            EncoderSession::open_outputs(runtime, &options, outputs)
+            EncoderSession::open_with(runtime, &options, outputs, cpu)
         }
         opened => opened,
     }

@@ -13,10 +13,13 @@ mod fallback;
 mod library;
 mod machine;
 mod masked_lm;
+mod memory;
+mod numa;
 mod probe;
 mod provider;
 mod search;
 mod session;
+mod shared_weights;
 mod stub;
 
 pub use adapter::AdapterChoice;
@@ -27,10 +30,13 @@ pub use fallback::{Fallback, check_precision, open_or_fall_back};
 pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use, work_seconds};
 pub use masked_lm::MaskedLmSession;
+pub use memory::MemoryPreset;
+pub use numa::{default_sessions, numa_nodes};
 pub use probe::ProbeSession;
 pub use provider::{ProviderChoice, tolerance};
 pub use search::{Place, Tried};
 pub use session::{EncoderSession, SessionOptions, adds_exactly};
+pub use shared_weights::{CpuSettings, SharedWeights};
 pub use stub::StubSession;
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.

@@ -15,7 +15,9 @@ use crate::model::{ADAPTER, ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING};
 use super::adapter::{self, AdapterChoice};
 use super::error::Error;
 use super::library::OnnxRuntime;
+use super::numa::{affinities, stay_on};
 use super::provider::ProviderChoice;
+use super::shared_weights::CpuSettings;
 use super::{Batch, EmbeddingMatrix, RunBatch};
 
 /// What a session is opened with.
@@ -33,6 +35,8 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct EncoderSession {
     session: Session,
+    /// What it has besides; declared behind the session, which reads the weights in it, so that they outlive it.
+    cpu: CpuSettings,
     provider: &'static str,
     outputs: Vec<Output>,
     takes_adapter: bool,
@@ -62,7 +66,20 @@ impl EncoderSession {
     /// # Errors
     /// As [`EncoderSession::open`], with each of `outputs` in the place of `sentence_embedding`.
     pub fn open_outputs(runtime: &OnnxRuntime, options: &SessionOptions, outputs: &[&str]) -> Result<Self, Error> {
-        let session = open_session(runtime, options)?;
+        Self::open_with(runtime, options, outputs, &CpuSettings::default())
+    }
+
+    /// The same, with settings for the CPU provider.
+    ///
+    /// # Errors
+    /// As [`EncoderSession::open_outputs`].
+    pub fn open_with(
+        runtime: &OnnxRuntime,
+        options: &SessionOptions,
+        outputs: &[&str],
+        cpu: &CpuSettings,
+    ) -> Result<Self, Error> {
+        let session = open_session_with(runtime, options, cpu)?;
         let takes_adapter = check_inputs(&session, &options.graph)?;
         let output = |name: &&str| {
             let dim = row_length(&session, &options.graph, name)?;
@@ -70,7 +87,8 @@ impl EncoderSession {
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
         let provider = options.provider.resolve();
-        Ok(Self { session, provider, outputs, takes_adapter, adapter: AdapterChoice::ByRow })
+        let (cpu, adapter) = (cpu.clone(), AdapterChoice::ByRow);
+        Ok(Self { session, cpu, provider, outputs, takes_adapter, adapter })
     }
 
     /// Says which of the graph's several adapters texts go through.
@@ -102,6 +120,10 @@ impl EncoderSession {
 
 /// A session for a graph, whatever its inputs and outputs.
 pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Session, Error> {
+    open_session_with(runtime, options, &CpuSettings::default())
+}
+
+fn open_session_with(runtime: &OnnxRuntime, options: &SessionOptions, cpu: &CpuSettings) -> Result<Session, Error> {
     if options.threads == 0 {
         return Err(Error::Threads { threads: options.threads });
     }
@@ -113,7 +135,7 @@ pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> R
         return Err(Error::ProviderMissing { provider, library: runtime.path().to_owned() });
     }
     let unloadable = |source| refusal(options, source);
-    let mut builder = settings(runtime, options).map_err(unloadable)?;
+    let mut builder = settings(runtime, options, cpu).map_err(unloadable)?;
     builder.commit_from_file(&options.graph).map_err(unloadable)
 }
 
@@ -127,17 +149,17 @@ pub fn adds_exactly() -> bool {
 
 /// The settings of every session, each for a reason:
 /// * sequential execution, one operator at a time with all threads: an encoder's graph has no branches worth more;
-/// * no memory pattern: it keeps a plan for each shape that it meets, and here nearly every batch has its own, so that
-///   memory would grow with the run;
-/// * the arena is kept: blocks are used again without new page faults, which costs large batches a tenth of their
-///   time. Its size is set by the largest batch, and that one comes first;
+/// * no memory pattern, unless `--memory fast` asks for it: it keeps a plan for each shape that it meets, and here
+///   nearly every batch has its own, so that memory would grow with the run;
+/// * the arena is kept, unless `--memory low` gives it up: blocks are used again without new page faults, which costs
+///   large batches a tenth of their time. Its size is set by the largest batch, and that one comes first;
 /// * idle threads sleep instead of spinning: they would take the cores from the tokenizer, which works beside them;
 /// * products of u8 with i8 are precise on processors without VNNI, which would otherwise add two of them in 16 bits and
 ///   cut what does not fit; elsewhere the precise way would give the same bits in one and a half times the time;
 /// * denormal numbers are left as they are: flushing them would change bits;
 /// * another provider than the CPU's must take the whole graph: what falls back would run there silently. The CPU
 ///   provider needs no such ban; ONNX Runtime refuses the two together.
-fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
+fn settings(runtime: &OnnxRuntime, options: &SessionOptions, cpu: &CpuSettings) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_inter_threads(1)?
@@ -147,8 +169,19 @@ fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBu
         .with_intra_op_spinning(false)?;
     let builder = if adds_exactly() { builder } else { builder.with_precise_qmm()? };
     let builder = match options.provider {
-        ProviderChoice::Auto | ProviderChoice::Cpu => builder
-            .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build().error_on_failure()])?,
+        ProviderChoice::Auto | ProviderChoice::Cpu => {
+            let provider = ep::CPU::default().with_arena_allocator(cpu.memory.keeps_arena());
+            let builder = builder.with_memory_pattern(cpu.memory.plans_shapes())?;
+            let builder = builder.with_execution_providers([provider.build().error_on_failure()])?;
+            let builder = match affinities(&cpu.cores, options.threads) {
+                Some(cores) => builder.with_config_entry("session.intra_op_thread_affinities", cores)?,
+                None => builder,
+            };
+            match &cpu.weights {
+                Some(weights) => weights.give(builder)?,
+                None => builder,
+            }
+        }
         ProviderChoice::OpenVino => {
             // Named, because processors with bf16 units are otherwise free to use them.
             let provider = ep::OpenVINO::default().with_device_type("CPU").with_precision("FP32");
@@ -211,6 +244,7 @@ fn describe(outlets: &[Outlet]) -> Vec<String> {
 impl RunBatch for EncoderSession {
     fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, Error> {
         batch.check()?;
+        stay_on(&self.cpu.cores);
         let Batch { rows, columns, .. } = *batch;
         let dim = self.dim();
         if rows == 0 {
