@@ -82,7 +82,7 @@ fn settings_are_stated_where_something_was_chosen() {
     let place = Workplace::new();
     corpus(&place, 1);
     let run = |flags: &[&str]| {
-        let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl", "--no-cache", "--threads", "2"];
+        let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "x.npy", "--threads", "2"];
         args.extend(flags);
         place.run(&args, 0)
     };
@@ -102,7 +102,7 @@ fn what_was_tuned_is_used_until_something_else_is_said() {
     let place = Workplace::new();
     corpus(&place, 4);
     let run = |flags: &[&str]| {
-        let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl", "--no-cache", "--json"];
+        let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "x.npy", "--json"];
         args.extend(flags);
         place.run(&args, 0)
     };
