@@ -118,14 +118,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
     Stop::on_signals()?.end_at_once();
     let (source, texts) = texts(args, &bundle, &adapters)?;
     let encoder = |threads| BundleEncoder {
-        bundle: bundle.clone(),
         ort_lib: args.ort_lib.clone(),
         provider: provider.clone(),
         fallback: args.provider.fallback,
-        threads,
-        sessions: 1,
         adapter: adapters.choice(),
-        engines: None,
+        ..BundleEncoder::on_cpu(bundle.clone(), threads)
     };
     let counts = thread_counts(args.threads);
     rayon::ThreadPoolBuilder::new().num_threads(counts[0]).build_global().context("could not start the threads")?;

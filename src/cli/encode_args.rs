@@ -7,6 +7,7 @@ use clap::Args;
 use super::adapter_args::AdapterArgs;
 use super::fallback::ProviderArgs;
 use super::hub::HubArgs;
+use super::speed::SpeedArgs;
 
 /// Seconds after which computed embeddings are safe, where the user says nothing.
 pub(crate) const PART_SECONDS: u64 = 15;
@@ -41,6 +42,9 @@ pub(crate) struct EncodeArgs {
     /// the cgroup quota allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+
+    #[command(flatten)]
+    pub speed: SpeedArgs,
 
     /// Folder of the embedding cache [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Cache")]

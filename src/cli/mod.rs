@@ -37,6 +37,7 @@ mod run;
 mod say;
 mod self_check;
 mod signals;
+mod speed;
 mod table;
 mod train;
 mod units;

@@ -35,6 +35,11 @@ pub(crate) fn embeddings_dir(cache_dir: &Path) -> PathBuf {
     cache_dir.join(EMBEDDINGS)
 }
 
+/// Where a cache of that folder keeps what `--tune` found: beside its embeddings.
+pub(crate) fn tune_dir(cache_dir: &Path) -> PathBuf {
+    durable::parent(&embeddings_dir(cache_dir)).join("tune")
+}
+
 /// The bundle that `--model` names: a folder, else a recipe or hub id, whose bundle is made once in the cache folder.
 pub(crate) fn bundle(
     model: &str,

@@ -15,7 +15,7 @@ use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, Measur
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
 use offprint::runtime::tensorrt::EngineStore;
-use offprint::runtime::{Machine, ProviderChoice, default_threads};
+use offprint::runtime::{Machine, ProviderChoice, default_threads, numa_nodes};
 use serde::Serialize;
 
 use super::adapter_args::Adapters;
@@ -25,6 +25,7 @@ use super::fallback::{Ran, chosen, distance};
 use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
+use super::speed::{Settled, Unsettled};
 use super::{Status, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
@@ -39,6 +40,7 @@ pub(crate) struct Run<'a> {
     adapters: Adapters,
     caches: Vec<EmbeddingCache>,
     options: EncodeOptions,
+    settled: Settled,
     rejects: PathBuf,
     stop: Stop,
 }
@@ -77,29 +79,28 @@ impl<'a> Run<'a> {
         if let Some(folder) = &args.report {
             std::fs::create_dir_all(folder).with_context(|| format!("could not create `{}`", folder.display()))?;
         }
-        let adapter = adapters.choice();
-        Ok(Self {
-            args,
-            encoder: BundleEncoder {
-                bundle,
-                ort_lib: args.ort_lib.clone(),
-                provider,
-                fallback: args.provider.fallback,
-                threads,
-                sessions: 1,
-                adapter,
-                engines: places::cache_dir(args.cache_dir.as_deref()).ok().map(|cache_dir| EngineUse {
-                    store: EngineStore::in_cache(&cache_dir),
-                    batch_tokens: budget.on(ProviderChoice::TensorRt).tokens(),
-                    batch_rows: WINDOW,
-                }),
-            },
-            options: EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() },
-            adapters,
-            caches: Vec::new(),
-            rejects,
-            stop: Stop::on_signals()?,
-        })
+        let mut encoder = BundleEncoder {
+            ort_lib: args.ort_lib.clone(),
+            provider,
+            fallback: args.provider.fallback,
+            memory: args.speed.memory,
+            nodes: numa_nodes(),
+            adapter: adapters.choice(),
+            engines: places::cache_dir(args.cache_dir.as_deref()).ok().map(|cache_dir| EngineUse {
+                store: EngineStore::in_cache(&cache_dir),
+                batch_tokens: budget.on(ProviderChoice::TensorRt).tokens(),
+                batch_rows: WINDOW,
+            }),
+            ..BundleEncoder::on_cpu(bundle, threads)
+        };
+        let mut options = EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() };
+        let stop = Stop::on_signals()?;
+        let settled = Unsettled { args, corpus, encoder: &encoder, options: &options, stop: &stop }.settle()?;
+        encoder.sessions = settled.setting.sessions;
+        if settled.decides_budget() {
+            options.budget = TokenBudget::new(settled.setting.batch_tokens, max_length)?;
+        }
+        Ok(Self { args, encoder, adapters, caches: Vec::new(), options, settled, rejects, stop })
     }
 
     /// Opens the cache of the bundle's vectors, or one for each adapter that rows may choose, unless the user wants none.
@@ -227,7 +228,7 @@ impl<'a> Run<'a> {
             ));
         }
         if self.args.json {
-            say(&serde_json::to_string(&Printed { account, quality: self.measured() })?)?;
+            say(&serde_json::to_string(&Printed { account, settings: &self.settled, quality: self.measured() })?)?;
         } else {
             remark(&self.describe(account));
         }
@@ -254,6 +255,7 @@ impl<'a> Run<'a> {
             lines.push(format!("  interrupted: {kept}"));
         }
         let facts = account_facts(account).into_iter().chain(distance(&self.bundle().manifest));
+        let facts = facts.chain(self.settled.fact());
         lines.extend(facts.map(|(name, value)| format!("  {name}: {value}")));
         lines.join("\n")
     }
@@ -288,6 +290,7 @@ impl<'a> Run<'a> {
         }
         report.push_environment("processor", Machine::read().cpu_summary());
         report.push_environment("threads", self.encoder.threads);
+        report.push_environment("settings", self.settled.words());
         report.write(folder)?;
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
@@ -299,6 +302,7 @@ impl<'a> Run<'a> {
 struct Printed<'a> {
     #[serde(flatten)]
     account: &'a Account,
+    settings: &'a Settled,
     /// What was measured at export of a bundle that is not fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     quality: Option<&'a MeasuredQuality>,

@@ -2,15 +2,17 @@
 //! that finds all in the cache opens neither. [`OpenEncoder`] is the seam: the pipeline, the cache and the crash
 //! tests run with [`StubEncoder`], which needs no model and no ONNX Runtime.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
+use super::side_by_side::Opener;
 use super::{Encoding, EngineUse, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::graph::foreign::OnnxFile;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, EncoderSession, Fallback, Machine, OnnxRuntime, Provider, ProviderChoice, ProviderList, RunBatch,
-    Selection, SessionOptions, StubSession, Wanted, divide_threads, first_usable, refuse_unopened,
+    AdapterChoice, CpuSettings, EncoderSession, Fallback, MemoryPreset, OnnxRuntime, ProviderChoice, ProviderList,
+    RunBatch, Selection, SessionOptions, StubSession, Wanted, divide_threads, refuse_unopened,
 };
 
 /// Turns a text into token ids.
@@ -79,6 +81,10 @@ pub struct BundleEncoder {
     pub threads: usize,
     /// Sessions that run batches side by side, among which `threads` are divided; at least 1, at most `threads`.
     pub sessions: usize,
+    /// The cores of each NUMA node, among which the sessions are spread if there are as many; empty: they run anywhere.
+    pub nodes: Vec<Vec<usize>>,
+    /// What a session on the CPU provider keeps between two batches.
+    pub memory: MemoryPreset,
     /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
     pub adapter: AdapterChoice,
     /// Where engines for TensorRT are, and which batches they have to take; without it the bundle does not run there.
@@ -95,6 +101,8 @@ impl BundleEncoder {
             fallback: None,
             threads,
             sessions: 1,
+            nodes: Vec::new(),
+            memory: MemoryPreset::default(),
             adapter: AdapterChoice::default(),
             engines: None,
         }
@@ -148,33 +156,33 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+        let mut opened = self.open_each(graph, outputs, &[self.sessions])?;
+        Ok(opened.pop().expect("there is one for each number of sessions, of which there is one"))
+    }
+
+    /// Opens the bundle for its vectors, once for each of these numbers of sessions in the place of its own; on the CPU
+    /// provider all of them share their weights.
+    ///
+    /// # Errors
+    /// As [`BundleEncoder::open_outputs`].
+    pub fn open_for_each(&self, counts: &[usize]) -> Result<Vec<OpenedEncoder>, Error> {
+        self.open_each(self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
+    }
+
+    fn open_each(
+        &self,
+        graph: PathBuf,
+        outputs: &[(&str, usize)],
+        counts: &[usize],
+    ) -> Result<Vec<OpenedEncoder>, Error> {
         let wanted =
             Wanted { providers: &self.provider, precision: self.bundle.manifest.precision, fallback: self.fallback };
         refuse_unopened(wanted)?;
-        let shares = divide_threads(self.threads, self.sessions)?;
+        let divided = counts.iter().map(|&sessions| divide_threads(self.threads, sessions));
+        let divided = divided.collect::<Result<Vec<_>, _>>()?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let open = |provider: &Provider, threads| {
-            let options = SessionOptions { graph: graph.clone(), provider: provider.clone(), threads };
-            self.open_runner(&runtime, &options, &names)
-        };
-        let (first, mut selection) = first_usable(wanted, &runtime.providers(), |provider| open(provider, shares[0]))?;
-        selection.placement = first.session().placement().clone();
-        let mut runners = vec![first];
-        for &threads in &shares[1..] {
-            runners.extend(selection.provider.as_ref().map(|provider| open(provider, threads)).transpose()?);
-        }
-        for runner in &runners {
-            self.check_session(runner.session(), outputs)?;
-        }
-        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
-        let origin = PartOrigin {
-            provider: runners[0].session().provider().to_owned(),
-            runtime_version: runtime.version().to_owned(),
-            cpu: Machine::read().cpu_summary(),
-        };
-        let sessions = runners.into_iter().map(|runner| runner.boxed(self.adapter)).collect::<Result<_, _>>()?;
-        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin, selection })
+        let opener = Opener { encoder: self, runtime, graph, outputs, counts, places: OnceCell::new() };
+        divided.into_iter().map(|shares| opener.open(wanted, &shares)).collect()
     }
 
     /// A session on one provider. The graph of another program may compute shapes, which providers leave to the processor; our
@@ -182,15 +190,15 @@ impl BundleEncoder {
     pub(super) fn open_session(
         &self,
         runtime: &OnnxRuntime,
-        options: &SessionOptions,
+        (options, cpu): (&SessionOptions, &CpuSettings),
         names: &[&str],
     ) -> Result<EncoderSession, crate::runtime::Error> {
-        match EncoderSession::open_outputs(runtime, options, names) {
+        match EncoderSession::open_with(runtime, options, names, (cpu, &|_| false)) {
             Err(error) if !self.bundle.manifest.batch_invariant && error.is_placement() => {
                 // A graph that can't be read again is refused for what was found first.
                 let Ok(file) = OnnxFile::open(&options.graph) else { return Err(error) };
                 let shapes = file.nodes_that_feed_shapes();
-                EncoderSession::open_partly(runtime, options, names, &|node| shapes.contains(&node.name))
+                EncoderSession::open_with(runtime, options, names, (cpu, &|node| shapes.contains(&node.name)))
             }
             opened => opened,
         }

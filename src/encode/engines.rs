@@ -9,7 +9,7 @@ use crate::runtime::tensorrt::{
     self, EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, ProfiledSessions, TrtOptions, UsedEngine,
 };
 use crate::runtime::{
-    self, AdapterChoice, EncoderSession, OnnxRuntime, Provider, ProviderChoice, Refusal, RunBatch, SessionOptions,
+    self, AdapterChoice, CpuSettings, EncoderSession, OnnxRuntime, Provider, ProviderChoice, Refusal, RunBatch, SessionOptions,
     Wanted, refuse_unopened,
 };
 
@@ -58,11 +58,11 @@ impl BundleEncoder {
     pub(super) fn open_runner(
         &self,
         runtime: &OnnxRuntime,
-        options: &SessionOptions,
+        (options, cpu): (&SessionOptions, &CpuSettings),
         names: &[&str],
     ) -> Result<Runner, runtime::Error> {
         if options.provider.choice != ProviderChoice::TensorRt {
-            return Ok(Runner::One(self.open_session(runtime, options, names)?));
+            return Ok(Runner::One(self.open_session(runtime, (options, cpu), names)?));
         }
         let used = self.find_engines(runtime, options, names)?;
         let setting = &used.record().setting;
@@ -76,7 +76,7 @@ impl BundleEncoder {
                 timing: used.timing(),
             };
             let provider = with_pairs(&options.provider, &told.pairs());
-            sessions.push(self.open_session(runtime, &SessionOptions { provider, ..options.clone() }, names)?);
+            sessions.push(self.open_session(runtime, (&SessionOptions { provider, ..options.clone() }, cpu), names)?);
         }
         Ok(Runner::Engines(used, sessions))
     }
@@ -96,7 +96,7 @@ impl BundleEncoder {
         let provider = options.provider.choice.resolve();
         if !target.missing().is_empty() || !runtime.providers().iter().any(|built_in| built_in == provider) {
             // Its own refusal says what is missing. If there is none, what it loads can be asked afterwards.
-            self.open_session(runtime, options, names)?;
+            self.open_session(runtime, (options, &CpuSettings::default()), names)?;
             target = here();
         }
         let refused = |error: tensorrt::Error| runtime::Error::from(Refusal::Engines(Box::new(error)));
@@ -127,7 +127,7 @@ impl BundleEncoder {
             provider: with_pairs(provider, pairs),
             threads: self.threads,
         };
-        let session = self.open_session(&runtime, &options, &[SENTENCE_EMBEDDING])?;
+        let session = self.open_session(&runtime, (&options, &CpuSettings::default()), &[SENTENCE_EMBEDDING])?;
         self.check_session(&session, &[(SENTENCE_EMBEDDING, self.bundle.manifest.dim)])?;
         Ok(session)
     }

@@ -24,8 +24,10 @@ mod rescue;
 mod sample;
 mod science;
 mod shapes;
+mod side_by_side;
 mod texts;
 mod tokenizer;
+mod tune;
 mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
@@ -49,3 +51,6 @@ pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_te
 pub use shapes::{CorpusShapes, ShapeOptions, ShapeProgress, corpus_shapes};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};
+pub use tune::{
+    Measured, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned, tune, tuned_before,
+};

@@ -32,6 +32,7 @@ mod relative;
 mod rotary;
 #[cfg(test)]
 mod shape_free;
+mod weights;
 mod window;
 mod writer;
 
@@ -46,3 +47,5 @@ pub use inspect::{
     OperatorCount, Port, TensorGroup, TypeShare, WordTable, inspect, inspect_checkpoint,
 };
 pub use masked_lm::write_masked_lm;
+pub(crate) use onnx::ElementType;
+pub(crate) use weights::{LargeWeight, large_weights};

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use crate::graph;
+
 use super::provider::ProviderChoice;
 use super::refusal::Refusal;
 use super::search::{LIBRARY_NAME, Tried};
@@ -168,6 +170,30 @@ pub enum Error {
     /// Zero sessions.
     #[error("an encoder needs at least 1 session, got 0")]
     NoSessions,
+    /// A word that `--memory` does not know.
+    #[error("unknown memory preset `{word}`, known are: {known}")]
+    UnknownMemory {
+        /// As typed.
+        word: String,
+        /// The words that are accepted.
+        known: String,
+    },
+    /// A graph whose weights cannot be told apart.
+    #[error("the weights of the graph cannot be shared among sessions")]
+    WeightsUnreadable {
+        /// What was wrong with the file.
+        #[source]
+        source: Box<graph::Error>,
+    },
+    /// No room for weights that sessions share.
+    #[error("no temporary file could be written in `{}` for weights that sessions share", folder.display())]
+    WeightsUnplaced {
+        /// Where temporary files lie.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The graph's file is not there.
     #[error("no graph at `{}`", path.display())]
     GraphMissing {
@@ -330,6 +356,10 @@ impl Error {
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
             Self::TensorRt(error) => error.hint(),
+            Self::WeightsUnreadable { .. } => Some("`--sessions 1` shares nothing".to_owned()),
+            Self::WeightsUnplaced { .. } => {
+                Some("name a folder with room by the environment variable TMPDIR, or `--sessions 1`".to_owned())
+            }
             Self::FewThreads { threads, sessions } => {
                 Some(format!("`--threads {sessions}` or more, or at most `--sessions {threads}`"))
             }

@@ -107,7 +107,7 @@ fn cores_allowed(root: &Path) -> Option<usize> {
 }
 
 /// A list such as `0-3,8` as pairs of first and last.
-fn ranges(list: &str) -> Vec<(usize, usize)> {
+pub(super) fn ranges(list: &str) -> Vec<(usize, usize)> {
     let parts = list.trim().split(',').filter_map(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some((first.parse().ok()?, last.parse().ok()?))
@@ -208,12 +208,12 @@ fn version_1_mount(mount: &Path, names: &str, controller: &str) -> PathBuf {
     if joint.is_dir() { joint } else { mount.join(controller) }
 }
 
-fn text(root: &Path, file: &str) -> String {
+pub(super) fn text(root: &Path, file: &str) -> String {
     std::fs::read_to_string(root.join(file)).unwrap_or_default()
 }
 
 /// The value of the first line `name: value`.
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
     lines.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
 }

@@ -15,6 +15,8 @@ mod gemm;
 mod library;
 mod machine;
 mod masked_lm;
+mod memory;
+mod numa;
 mod opening;
 mod placement;
 mod probe;
@@ -25,6 +27,7 @@ mod search;
 mod selection;
 mod session;
 mod shared_library;
+mod shared_weights;
 mod stub;
 pub mod tensorrt;
 
@@ -37,6 +40,8 @@ pub use gemm::GemmSession;
 pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use, work_seconds};
 pub use masked_lm::MaskedLmSession;
+pub use memory::MemoryPreset;
+pub use numa::{default_sessions, numa_nodes};
 pub use placement::{PlacedNode, Placement};
 pub use probe::ProbeSession;
 pub use provider::{Provider, ProviderChoice, tolerance};
@@ -45,6 +50,7 @@ pub use refusal::{Elsewhere, PassedOver, PassedOverChain, Refusal};
 pub use search::{Place, Tried};
 pub use selection::{Selection, Wanted, first_usable, refuse_unopened};
 pub use session::{EncoderSession, SessionOptions, adds_exactly};
+pub use shared_weights::{CpuSettings, SharedWeights};
 pub use stub::{StubFault, StubSession};
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.

@@ -9,15 +9,17 @@ use ort::session::builder::SessionBuilder;
 
 use super::error::Error;
 use super::library::OnnxRuntime;
+use super::memory::MemoryPreset;
 use super::placement::{self, PlacedNode, Placement};
 use super::provider::{Provider, ProviderChoice};
 use super::refusal::{Elsewhere, Refusal};
 use super::session::{SessionOptions, settings};
+use super::shared_weights::CpuSettings;
 use super::shared_library;
 
 /// A session for a graph, whatever its inputs and outputs, that runs wholly on the provider.
 pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Session, Error> {
-    Ok(open_placed(runtime, options, &|_| false)?.0)
+    Ok(open_placed(runtime, options, &CpuSettings::default(), &|_| false)?.0)
 }
 
 /// A session for a graph, and where its nodes run: on the provider, but for those of which `may_stay` says that the CPU
@@ -25,6 +27,7 @@ pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> R
 pub(super) fn open_placed(
     runtime: &OnnxRuntime,
     options: &SessionOptions,
+    cpu: &CpuSettings,
     may_stay: &dyn Fn(&PlacedNode) -> bool,
 ) -> Result<(Session, Placement), Error> {
     let provider = options.provider.choice;
@@ -39,7 +42,7 @@ pub(super) fn open_placed(
         return Err(Refusal::NotBuiltIn { provider, library: runtime.path().to_owned() }.into());
     }
     let commit = |whole| -> Result<Result<Session, ort::Error>, Error> {
-        Ok(provided(runtime, options, whole)?.commit_from_file(&options.graph))
+        Ok(provided(runtime, (options, cpu), whole)?.commit_from_file(&options.graph))
     };
     let session = match commit(true)? {
         Ok(session) => session,
@@ -68,16 +71,20 @@ pub(super) fn open_placed(
 /// falls back would run there silently. The CPU provider needs no such ban; ONNX Runtime refuses the two together.
 ///
 /// What the provider's own library lacks and lies in the environment of ONNX Runtime's is loaded from there.
-fn provided(runtime: &OnnxRuntime, options: &SessionOptions, whole: bool) -> Result<SessionBuilder, Error> {
+fn provided(
+    runtime: &OnnxRuntime,
+    (options, cpu): (&SessionOptions, &CpuSettings),
+    whole: bool,
+) -> Result<SessionBuilder, Error> {
     let provider = &options.provider;
     let unloadable = |source| Error::GraphUnloadable { path: options.graph.clone(), source };
     let build = || -> Result<SessionBuilder, Error> {
-        let builder = settings(runtime, options).map_err(unloadable)?;
+        let builder = settings(runtime, options, cpu).map_err(unloadable)?;
         let whole = whole && provider.choice != ProviderChoice::Cpu;
         Ok(if whole { builder.with_disable_cpu_fallback().map_err(|error| unloadable(error.into()))? } else { builder })
     };
     let start = || -> Result<Result<SessionBuilder, ort::Error>, Error> {
-        let dispatch = dispatch(provider, options.threads);
+        let dispatch = dispatch(provider, options.threads, cpu.memory);
         Ok(build()?.with_execution_providers([dispatch]).map_err(ort::Error::from))
     };
     let ends_early = |(key, value): &&(String, String)| key.contains('\0') || value.contains('\0');
@@ -109,18 +116,18 @@ pub(super) fn try_out(runtime: &OnnxRuntime, provider: ProviderChoice) -> Result
     let path = std::path::PathBuf::from("a graph of one node");
     let options = SessionOptions { graph: path.clone(), provider: provider.into(), threads: 1 };
     let refused = |source| Refusal::NotOpened { path, provider, options: String::new(), source };
-    provided(runtime, &options, true)?.commit_from_memory(ONE_NODE).map_err(refused)?;
+    provided(runtime, (&options, &CpuSettings::default()), true)?.commit_from_memory(ONE_NODE).map_err(refused)?;
     Ok(())
 }
 
 /// The provider with all that it is told, as ort hands it over.
-fn dispatch(provider: &Provider, threads: usize) -> ExecutionProviderDispatch {
+fn dispatch(provider: &Provider, threads: usize, memory: MemoryPreset) -> ExecutionProviderDispatch {
     fn told<P: ArbitrarilyConfigurableExecutionProvider>(to: P, settings: Vec<(String, String)>) -> P {
         settings.into_iter().fold(to, |to, (key, value)| to.with_arbitrary_config(key, value))
     }
     let settings = provider.settings(threads);
     let dispatch = match provider.choice {
-        ProviderChoice::Cpu => ep::CPU::default().with_arena_allocator(true).build(),
+        ProviderChoice::Cpu => ep::CPU::default().with_arena_allocator(memory.keeps_arena()).build(),
         ProviderChoice::Cuda => told(ep::CUDA::default(), settings).build(),
         ProviderChoice::TensorRt => told(ep::TensorRT::default(), settings).build(),
         ProviderChoice::OpenVino => told(ep::OpenVINO::default(), settings).build(),

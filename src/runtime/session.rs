@@ -14,9 +14,11 @@ use crate::model::{ADAPTER, ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING};
 use super::adapter::{self, AdapterChoice};
 use super::error::Error;
 use super::library::OnnxRuntime;
+use super::numa::{affinities, stay_on};
 use super::opening::open_placed;
 use super::placement::{PlacedNode, Placement, RECORD};
 use super::provider::Provider;
+use super::shared_weights::CpuSettings;
 use super::{Batch, EmbeddingMatrix, RunBatch};
 
 /// What a session is opened with.
@@ -34,6 +36,8 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct EncoderSession {
     session: Session,
+    /// What it has besides; declared behind the session, which reads the weights in it, so that they outlive it.
+    cpu: CpuSettings,
     provider: Provider,
     placement: Placement,
     outputs: Vec<Output>,
@@ -64,29 +68,29 @@ impl EncoderSession {
     /// # Errors
     /// As [`EncoderSession::open`], with each of `outputs` in the place of `sentence_embedding`.
     pub fn open_outputs(runtime: &OnnxRuntime, options: &SessionOptions, outputs: &[&str]) -> Result<Self, Error> {
-        Self::open_partly(runtime, options, outputs, &|_| false)
+        Self::open_with(runtime, options, outputs, (&CpuSettings::default(), &|_| false))
     }
 
-    /// The same for a graph of which the CPU provider may keep the nodes of which `may_stay` says so, such as those that only
-    /// compute shapes; [`EncoderSession::placement`] says how many it kept.
+    /// The same with settings for the CPU provider, and for a graph of which the CPU provider may keep the nodes of which
+    /// `may_stay` says so, such as those that only compute shapes; [`EncoderSession::placement`] says how many it kept.
     ///
     /// # Errors
     /// As [`EncoderSession::open_outputs`].
-    pub fn open_partly(
+    pub fn open_with(
         runtime: &OnnxRuntime,
         options: &SessionOptions,
         outputs: &[&str],
-        may_stay: &dyn Fn(&PlacedNode) -> bool,
+        (cpu, may_stay): (&CpuSettings, &dyn Fn(&PlacedNode) -> bool),
     ) -> Result<Self, Error> {
-        let (session, placement) = open_placed(runtime, options, may_stay)?;
+        let (session, placement) = open_placed(runtime, options, cpu, may_stay)?;
         let takes_adapter = check_inputs(&session, &options.graph)?;
         let output = |name: &&str| {
             let dim = row_length(&session, &options.graph, name)?;
             Ok(Output { name: (*name).to_owned(), dim })
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
-        let provider = options.provider.clone();
-        Ok(Self { session, provider, placement, outputs, takes_adapter, adapter: AdapterChoice::ByRow })
+        let (cpu, provider) = (cpu.clone(), options.provider.clone());
+        Ok(Self { session, cpu, provider, placement, outputs, takes_adapter, adapter: AdapterChoice::ByRow })
     }
 
     /// Says which of the graph's several adapters texts go through.
@@ -131,25 +135,38 @@ pub fn adds_exactly() -> bool {
 
 /// The settings of every session, each for a reason:
 /// * sequential execution, one operator at a time with all threads: an encoder's graph has no branches worth more;
-/// * no memory pattern: it keeps a plan for each shape that it meets, and here nearly every batch has its own, so that
-///   memory would grow with the run;
-/// * the arena is kept: blocks are used again without new page faults, which costs large batches a tenth of their
-///   time. Its size is set by the largest batch, and that one comes first;
+/// * no memory pattern, unless `--memory fast` asks for it: it keeps a plan for each shape that it meets, and here
+///   nearly every batch has its own, so that memory would grow with the run;
+/// * the arena is kept, unless `--memory low` gives it up: blocks are used again without new page faults, which costs
+///   large batches a tenth of their time. Its size is set by the largest batch, and that one comes first;
 /// * idle threads sleep instead of spinning: they would take the cores from the tokenizer, which works beside them;
 /// * products of u8 with i8 are precise on processors without VNNI, which would otherwise add two of them in 16 bits and
 ///   cut what does not fit; elsewhere the precise way would give the same bits in one and a half times the time;
 /// * denormal numbers are left as they are: flushing them would change bits;
-/// * what runs where is put on record.
-pub(super) fn settings(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
+/// * what runs where is put on record;
+/// * what else a session on the CPU provider has is the caller's choice.
+pub(super) fn settings(
+    runtime: &OnnxRuntime,
+    options: &SessionOptions,
+    cpu: &CpuSettings,
+) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_memory_pattern(false)?
+        .with_memory_pattern(cpu.memory.plans_shapes())?
         .with_intra_op_spinning(false)?
         .with_config_entry(RECORD.0, RECORD.1)?;
-    if adds_exactly() { Ok(builder) } else { Ok(builder.with_precise_qmm()?) }
+    let builder = if adds_exactly() { builder } else { builder.with_precise_qmm()? };
+    let builder = match affinities(&cpu.cores, options.threads) {
+        Some(cores) => builder.with_config_entry("session.intra_op_thread_affinities", cores)?,
+        None => builder,
+    };
+    match &cpu.weights {
+        Some(weights) => weights.give(builder),
+        None => Ok(builder),
+    }
 }
 
 /// Whether an adapter is among the inputs; an error where they are not those of an encoder.
@@ -195,6 +212,7 @@ fn describe(outlets: &[Outlet]) -> Vec<String> {
 impl RunBatch for EncoderSession {
     fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, Error> {
         batch.check()?;
+        stay_on(&self.cpu.cores);
         let Batch { rows, columns, .. } = *batch;
         let dim = self.dim();
         if rows == 0 {

@@ -1,0 +1,197 @@
+//! How fast a run is, and nothing else of it: the flags for sessions, memory and `--tune`, and what comes of them. What
+//! a measurement found is kept in the cache folder and used until a flag says otherwise. Invariant: no flag here changes
+//! a bit of any vector.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use offprint::encode::{
+    BundleEncoder, EncodeOptions, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned,
+    tune, tuned_before,
+};
+use offprint::paper::Corpus;
+use offprint::runtime::{Machine, MemoryPreset, OnnxRuntime, default_sessions, divide_threads};
+use serde::Serialize;
+
+use super::encode_args::EncodeArgs;
+use super::progress::Display;
+use super::say::remark;
+use super::signals::Stop;
+use super::{places, user_error};
+
+/// Rows whose texts are measured with.
+const TEXTS: usize = 512;
+
+/// Flags of every command that fills batches.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SpeedArgs {
+    /// Sessions that run batches side by side; the threads are divided among them, weights are shared [default: 1, or one
+    /// for each NUMA node of the machine]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub sessions: Option<u16>,
+
+    /// What a session on the CPU provider keeps between two batches: low (nothing), balanced (the memory of its largest
+    /// batch) or fast (also a plan for each shape of a batch, which pays where shapes come again). Vectors are the same
+    #[arg(long, value_name = "PRESET", default_value_t = MemoryPreset::default())]
+    pub memory: MemoryPreset,
+
+    /// Measure which number of sessions and which budget of a batch are fastest here, on the first rows of the corpus,
+    /// for about so many seconds [25 without a number], and use that in this and every later run with the same bundle,
+    /// processor, threads and ONNX Runtime
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "25",
+        value_parser = clap::value_parser!(u16).range(1..=3_600),
+        conflicts_with_all = ["sessions", "max_batch_tokens"]
+    )]
+    pub tune: Option<u16>,
+}
+
+/// How a run computes, as `--json` and the report page state it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Settled {
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Threads of all sessions together.
+    pub threads: usize,
+    memory: String,
+    /// Whether a measurement chose the setting.
+    tuned: bool,
+}
+
+impl Settled {
+    /// Whether the budget of a batch was measured, and does not follow the flags or the provider.
+    pub(crate) fn decides_budget(&self) -> bool {
+        self.tuned
+    }
+
+    /// What the account says of it: nothing, where nothing was chosen.
+    pub(crate) fn fact(&self) -> Option<(String, String)> {
+        let balanced = self.memory == MemoryPreset::default().name();
+        let name = match self.tuned {
+            true => "tuned",
+            false if self.setting.sessions > 1 || !balanced => "settings",
+            false => return None,
+        };
+        Some((name.to_owned(), self.words()))
+    }
+
+    /// In words.
+    pub(crate) fn words(&self) -> String {
+        let memory = if self.memory == MemoryPreset::default().name() {
+            String::new()
+        } else {
+            format!(", memory {}", self.memory)
+        };
+        format!("{}{memory}", words(self.setting, self.threads))
+    }
+}
+
+fn words(setting: Setting, threads: usize) -> String {
+    setting.describe(threads).unwrap_or_else(|error| error.to_string())
+}
+
+/// What is known of a run before it is settled how it computes.
+pub(crate) struct Unsettled<'a> {
+    pub args: &'a EncodeArgs,
+    pub corpus: &'a Corpus,
+    pub encoder: &'a BundleEncoder,
+    pub options: &'a EncodeOptions,
+    pub stop: &'a Stop,
+}
+
+impl Unsettled<'_> {
+    /// Settles it: by the flags, else by a measurement now or one that was kept, else by the defaults.
+    pub(crate) fn settle(&self) -> Result<Settled> {
+        let (flags, threads) = (&self.args.speed, self.encoder.threads);
+        let sessions = flags.sessions.map_or_else(|| default_sessions(threads, self.encoder.nodes.len()), usize::from);
+        divide_threads(threads, sessions)?;
+        let default = Setting { sessions, batch_tokens: self.options.budget.tokens() };
+        let tuned = if let Some(seconds) = flags.tune {
+            self.measure(default, seconds)?
+        } else if flags.sessions.is_none() && self.args.max_batch_tokens.is_none() {
+            self.kept()
+        } else {
+            None
+        };
+        let setting = tuned.as_ref().map_or(default, |tuned| tuned.setting);
+        Ok(Settled { setting, threads, memory: flags.memory.to_string(), tuned: tuned.is_some() })
+    }
+
+    /// Measures and keeps what was found; `None` if a signal stopped it.
+    fn measure(&self, default: Setting, seconds: u16) -> Result<Option<Tuned>> {
+        if self.corpus.total_bytes() == 0 {
+            let what = "`--tune` reads the first rows twice, and a pipe can be read once";
+            return Err(user_error(what, "tune with a file of such papers: later runs use what was found"));
+        }
+        let texts = (&self.options.template, self.options.sep.as_str());
+        let texts = first_texts(self.corpus, texts, &self.options.adapters, TEXTS)?;
+        remark(&format!("tuning for about {seconds} s"));
+        let threads = self.encoder.threads;
+        let mut display = Display::new();
+        let job = TuneJob {
+            open: &|counts: &[usize]| self.encoder.open_for_each(counts),
+            texts: &texts,
+            default,
+            threads,
+            max_length: self.encoder.bundle.manifest.max_length,
+            seconds: seconds.into(),
+            stop: self.stop.flag(),
+        };
+        let mut show = |step: TuneStep| {
+            display.show(step.share, &words(step.setting, threads), || format!("{} settings, ", step.settings));
+        };
+        let Some(tuned) = tune(&job, &mut show)? else { return Ok(None) };
+        drop(display);
+        if let Err(error) = keep_tuned(&self.folder()?, &self.key()?, &tuned) {
+            remark(&format!("warning: what was tuned holds for this run only: {error}"));
+        }
+        let settings = tuned.measured.len();
+        remark(&if tuned.setting == default {
+            format!("tuned: none of {settings} settings is clearly faster than the default")
+        } else {
+            let times = tuned.times_as_fast;
+            format!("tuned: {}: {times:.2} times as fast as {}", words(tuned.setting, threads), words(default, threads))
+        });
+        Ok(Some(tuned))
+    }
+
+    /// What an earlier run kept, if it still fits this one.
+    fn kept(&self) -> Option<Tuned> {
+        let folder = self.folder().ok()?;
+        // Only then is the library looked for, which an all-cached run never opens.
+        if !tuned_before(&folder, &self.encoder.fingerprint().hash()) {
+            return None;
+        }
+        let max_length = self.encoder.bundle.manifest.max_length;
+        match kept_tuned(&folder, &self.key().ok()?) {
+            Ok(kept) => kept.filter(|tuned| tuned.setting.batch_tokens >= max_length),
+            Err(error) => {
+                remark(&format!("warning: what was tuned is not used: {error}; `--tune` writes it anew"));
+                None
+            }
+        }
+    }
+
+    fn folder(&self) -> Result<PathBuf> {
+        Ok(places::tune_dir(&places::cache_dir(self.args.cache_dir.as_deref())?))
+    }
+
+    fn key(&self) -> Result<TuneKey> {
+        let (_, runtime_version, _) = OnnxRuntime::find(self.encoder.ort_lib.as_deref())?;
+        let machine = Machine::read();
+        Ok(TuneKey {
+            fingerprint: self.encoder.fingerprint().hash(),
+            provider: self.encoder.provider.to_string(),
+            cpu: machine.cpu_summary(),
+            threads: self.encoder.threads,
+            core_quota: machine.core_quota,
+            memory: self.args.speed.memory.to_string(),
+            runtime_version,
+        })
+    }
+}

@@ -1,0 +1,251 @@
+//! Runs texts of a corpus in several settings, each setting with the same texts, and lets [`race`] say which is fastest.
+//! Writes nothing and keeps no vector.
+//!
+//! Invariant: every setting is given the same texts in a round, tokenized before the clock starts.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::choice::{Tuned, race};
+use super::{Setting, candidates};
+use crate::encode::{Encoding, Error, OpenedEncoder, RowAdapters, TextSample, TokenBudget, assemble, plan};
+use crate::paper::{Corpus, Row, Template};
+use crate::runtime::{Batch, RunBatch};
+
+/// Rounds that the time is meant for, if no setting is left out.
+const ROUNDS: f64 = 4.0;
+/// A turn has work for so many batches of the default at least, ...
+const LEAST_BATCHES: usize = 4;
+/// ... for so many batches of each session, so that settings with more than that are not tried, ...
+const BATCHES_A_SESSION: usize = 2;
+/// ... and for this many tokens at most.
+const MOST_TOKENS: usize = 1 << 20;
+
+/// What is to be measured.
+pub struct TuneJob<'a> {
+    /// Opens the encoder once for each of these numbers of sessions.
+    pub open: &'a dyn Fn(&[usize]) -> Result<Vec<OpenedEncoder>, Error>,
+    /// Texts like those of the runs to come; they are used again where they are few.
+    pub texts: &'a TextSample,
+    /// What is run where nothing is tuned.
+    pub default: Setting,
+    /// Threads of all sessions together.
+    pub threads: usize,
+    /// The longest input in tokens.
+    pub max_length: usize,
+    /// Seconds to measure for, about: three rounds are run whatever they take, and opening sessions is not counted.
+    pub seconds: f64,
+    /// Raised by a signal.
+    pub stop: &'a AtomicBool,
+}
+
+/// How far a measurement is.
+#[derive(Debug, Clone, Copy)]
+pub struct TuneStep {
+    /// The setting that was just measured.
+    pub setting: Setting,
+    /// Settings in the race when it began.
+    pub settings: usize,
+    /// Share of the time that has gone by, 0 to 1.
+    pub share: f64,
+}
+
+/// The texts of the first rows that can be embedded, `most` at most, in their order.
+///
+/// # Errors
+/// A corpus that cannot be read so far, or that has no such row.
+pub fn first_texts(
+    corpus: &Corpus,
+    (template, sep): (&Template, &str),
+    adapters: &RowAdapters,
+    most: usize,
+) -> Result<TextSample, Error> {
+    let (mut texts, mut places, mut rejected) = (Vec::new(), Vec::new(), 0);
+    for row in corpus.rows() {
+        if texts.len() == most {
+            break;
+        }
+        let Row::Paper(paper) = row? else {
+            rejected += 1;
+            continue;
+        };
+        let Ok(place) = adapters.place_of(&paper) else {
+            rejected += 1;
+            continue;
+        };
+        texts.push(template.render(&paper.text, sep).text);
+        places.push(place);
+    }
+    if texts.is_empty() {
+        return Err(Error::EmptyCorpus { files: corpus.files().len() });
+    }
+    let rows = texts.len() as u64;
+    Ok(TextSample { texts, adapters: adapters.of_rows(places.into_iter()), rows, rejected })
+}
+
+/// Finds the fastest setting; `None` if it was stopped.
+///
+/// # Errors
+/// An encoder that cannot be opened or run; a text that cannot be tokenized.
+pub fn tune(job: &TuneJob<'_>, watch: &mut dyn FnMut(TuneStep)) -> Result<Option<Tuned>, Error> {
+    let settings = candidates(job.default, job.threads, job.max_length);
+    let mut bench = Bench::open(job, &settings)?;
+    let settings = match bench.prepare(job, settings)? {
+        Some(settings) => settings,
+        None => return Ok(None),
+    };
+    let started = Instant::now();
+    let mut speed_of = |setting: Setting| match bench.speed(setting, job.stop) {
+        Ok(Some(speed)) => {
+            let share = (started.elapsed().as_secs_f64() / job.seconds).min(1.0);
+            watch(TuneStep { setting, settings: settings.len(), share });
+            ControlFlow::Continue(speed)
+        }
+        Ok(None) => ControlFlow::Break(None),
+        Err(error) => ControlFlow::Break(Some(error)),
+    };
+    match race(&settings, (job.seconds, &mut || started.elapsed().as_secs_f64()), &mut speed_of) {
+        ControlFlow::Continue(tuned) => Ok(Some(tuned)),
+        ControlFlow::Break(None) => Ok(None),
+        ControlFlow::Break(Some(error)) => Err(error),
+    }
+}
+
+/// A batch, and how many of its tokens belong to texts.
+type Work = (Batch, u64);
+
+/// Opened sessions and what they run.
+struct Bench {
+    /// By the number of sessions.
+    opened: BTreeMap<usize, Vec<Box<dyn RunBatch>>>,
+    encodings: Vec<Encoding>,
+    adapters: Vec<i64>,
+    pad_id: u32,
+    /// The same texts as batches, by their budget.
+    work: BTreeMap<usize, Vec<Work>>,
+}
+
+impl Bench {
+    fn open(job: &TuneJob<'_>, settings: &[Setting]) -> Result<Self, Error> {
+        let mut counts: Vec<usize> = settings.iter().map(|setting| setting.sessions).collect();
+        counts.sort_unstable();
+        counts.dedup();
+        let encoders = (job.open)(&counts)?;
+        let first = encoders.first().expect("there is the number of sessions of the default at least");
+        let pad_id = first.tokenizer.pad_id();
+        let texts: Vec<(&str, usize)> = job.texts.texts.iter().map(|text| (text.as_str(), 0)).collect();
+        let encodings = first.tokenizer.encode_all(&texts).into_iter().collect::<Result<_, _>>()?;
+        let opened = counts.into_iter().zip(encoders.into_iter().map(|encoder| encoder.sessions)).collect();
+        let adapters = job.texts.adapters.clone();
+        Ok(Self { opened, encodings, adapters, pad_id, work: BTreeMap::new() })
+    }
+
+    /// Lays out as much work as fits the time, warms the sessions up, and gives the settings that this work is enough
+    /// for; `None` if it was stopped.
+    fn prepare(&mut self, job: &TuneJob<'_>, settings: Vec<Setting>) -> Result<Option<Vec<Setting>>, Error> {
+        let default = job.default;
+        let least = LEAST_BATCHES * default.batch_tokens;
+        self.lay(least, default.batch_tokens, job.max_length)?;
+        // The first pass is slower: memory is touched and kernels are chosen.
+        let mut speed = 0.0;
+        for _ in 0..2 {
+            let Some(measured) = self.speed(default, job.stop)? else { return Ok(None) };
+            speed = measured;
+        }
+        let fits_the_time = speed * job.seconds / (settings.len() as f64 * ROUNDS);
+        let tokens = (fits_the_time as usize).clamp(least, MOST_TOKENS.max(least));
+        let enough = |setting: &Setting| setting.sessions * setting.batch_tokens * BATCHES_A_SESSION <= tokens;
+        let settings: Vec<Setting> =
+            settings.into_iter().filter(|setting| *setting == default || enough(setting)).collect();
+        self.work.clear();
+        for setting in &settings {
+            self.lay(tokens, setting.batch_tokens, job.max_length)?;
+        }
+        Ok(self.warm_up(&settings, job.stop)?.then_some(settings))
+    }
+
+    /// Lays out texts, from the first on and around, until they have so many tokens.
+    fn lay(&mut self, tokens: usize, budget: usize, max_length: usize) -> Result<(), Error> {
+        if self.work.contains_key(&budget) {
+            return Ok(());
+        }
+        let mut places = Vec::new();
+        let mut sum = 0;
+        for place in (0..self.encodings.len()).cycle() {
+            if sum >= tokens {
+                break;
+            }
+            places.push(place);
+            sum += self.encodings[place].ids.len().max(1);
+        }
+        let lengths: Vec<usize> = places.iter().map(|&place| self.encodings[place].ids.len()).collect();
+        let planned = plan(&lengths, TokenBudget::new(budget, max_length)?);
+        let assembled = planned.batches.iter().map(|batch| {
+            let rows: Vec<&Encoding> = batch.iter().map(|&row| &self.encodings[places[row]]).collect();
+            let mut input = assemble(&rows, self.pad_id);
+            if !self.adapters.is_empty() {
+                input.adapters = batch.iter().map(|&row| self.adapters[places[row]]).collect();
+            }
+            (input, rows.iter().map(|row| row.ids.len() as u64).sum())
+        });
+        self.work.insert(budget, assembled.collect());
+        Ok(())
+    }
+
+    /// Lets each session run its largest batch, which sets the size of what it keeps. Whether it came to the end.
+    fn warm_up(&mut self, settings: &[Setting], stop: &AtomicBool) -> Result<bool, Error> {
+        for (&count, sessions) in &mut self.opened {
+            let largest = settings.iter().filter(|setting| setting.sessions == count).max();
+            let batch = largest.and_then(|setting| self.work[&setting.batch_tokens].first());
+            let Some((batch, _)) = batch else { continue };
+            for session in sessions {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(false);
+                }
+                session.run(batch)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tokens of texts per second; `None` if it was stopped.
+    fn speed(&mut self, setting: Setting, stop: &AtomicBool) -> Result<Option<f64>, Error> {
+        let sessions = self.opened.get_mut(&setting.sessions).expect("each number of sessions was opened");
+        let speed = pass(sessions, &self.work[&setting.batch_tokens], stop)?;
+        Ok((!stop.load(Ordering::Relaxed)).then_some(speed))
+    }
+}
+
+/// Runs all batches on all sessions side by side. A session's speed ends with its last batch: what it waits for the
+/// others then has no part in a run, whose windows have many times as many batches.
+fn pass(sessions: &mut [Box<dyn RunBatch>], work: &[Work], stop: &AtomicBool) -> Result<f64, Error> {
+    let next = AtomicUsize::new(0);
+    let started = Instant::now();
+    let run = |session: &mut dyn RunBatch| -> Result<f64, Error> {
+        let mut tokens = 0;
+        while let Some((batch, own)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            session.run(batch)?;
+            tokens += own;
+        }
+        Ok(tokens as f64 / started.elapsed().as_secs_f64().max(f64::MIN_POSITIVE))
+    };
+    if let [only] = sessions {
+        return run(only.as_mut());
+    }
+    std::thread::scope(|scope| {
+        let run = &run;
+        let threads: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(move || run(session.as_mut()))).collect();
+        let ended =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.sum()
+    })
+}
+
+#[cfg(test)]
+#[path = "measure_tests.rs"]
+mod tests;
