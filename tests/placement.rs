@@ -16,7 +16,9 @@ use common::{Workplace, minilm_bundle, openvino_library, root, tiny_bundle};
 use ndarray::Array2;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
-use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, PlacedNode, ProviderChoice, RunBatch, SessionOptions};
+use offprint::runtime::{
+    Batch, CpuSettings, EncoderSession, OnnxRuntime, PlacedNode, ProviderChoice, RunBatch, SessionOptions,
+};
 
 /// Of a row's norm.
 const TOLERANCE: f64 = 1e-5;
@@ -213,7 +215,7 @@ fn what_may_stay_with_the_cpu_is_counted_and_what_is_left_is_named() {
     let graph = root().join("tests/data/tiny-graph/encoder.onnx");
     let options = SessionOptions { graph, provider: ProviderChoice::OpenVino.into(), threads: 1 };
     let open = |may_stay: &dyn Fn(&PlacedNode) -> bool| {
-        EncoderSession::open_partly(&runtime, &options, &[SENTENCE_EMBEDDING], may_stay)
+        EncoderSession::open_with(&runtime, &options, &[SENTENCE_EMBEDDING], (&CpuSettings::default(), may_stay))
     };
     let seen = RefCell::new(Vec::new());
     let mut mixed = open(&|node| {

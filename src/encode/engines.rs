@@ -9,8 +9,8 @@ use crate::runtime::tensorrt::{
     self, EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, ProfiledSessions, TrtOptions, UsedEngine,
 };
 use crate::runtime::{
-    self, AdapterChoice, CpuSettings, EncoderSession, OnnxRuntime, Provider, ProviderChoice, Refusal, RunBatch, SessionOptions,
-    Wanted, refuse_unopened,
+    self, AdapterChoice, CpuSettings, EncoderSession, OnnxRuntime, Provider, ProviderChoice, Refusal, RunBatch,
+    SessionOptions, Wanted, refuse_unopened,
 };
 
 /// Where engines are, and what they have to take.

@@ -5,8 +5,8 @@
 //! that fails at everything ends the run instead of rejecting a corpus.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::adapters::RowKey;
 use super::prepare::{WINDOWS_UNDER_WAY, Window};

@@ -54,8 +54,7 @@ impl Opener<'_> {
         (number, shares): (usize, &[usize]),
     ) -> Result<Runner, crate::runtime::Error> {
         let names: Vec<&str> = self.outputs.iter().map(|(name, _)| *name).collect();
-        let options =
-            SessionOptions { graph: self.graph.clone(), provider: provider.clone(), threads: shares[number] };
+        let options = SessionOptions { graph: self.graph.clone(), provider: provider.clone(), threads: shares[number] };
         if provider.choice != ProviderChoice::Cpu {
             return self.encoder.open_runner(&self.runtime, (&options, &CpuSettings::default()), &names);
         }
@@ -103,4 +102,3 @@ impl Places {
 fn spreads(sessions: usize, nodes: usize) -> bool {
     nodes > 1 && sessions >= nodes
 }
-

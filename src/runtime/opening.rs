@@ -14,8 +14,8 @@ use super::placement::{self, PlacedNode, Placement};
 use super::provider::{Provider, ProviderChoice};
 use super::refusal::{Elsewhere, Refusal};
 use super::session::{SessionOptions, settings};
-use super::shared_weights::CpuSettings;
 use super::shared_library;
+use super::shared_weights::CpuSettings;
 
 /// A session for a graph, whatever its inputs and outputs, that runs wholly on the provider.
 pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Session, Error> {
