@@ -3,7 +3,7 @@
 //! tests run with [`StubEncoder`], which needs no model and no ONNX Runtime.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::side_by_side::Opener;
 use super::{Encoding, EngineUse, Error, Tokenizer};
@@ -148,14 +148,14 @@ impl BundleEncoder {
     /// A bundle whose precision is not for the provider or fewer threads than sessions, which is found before anything is
     /// opened; a graph or tokenizer that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        self.open_graph(self.bundle.graph_path(), outputs)
+        self.open_graph(&self.bundle.graph_path(), outputs)
     }
 
     /// Opens another graph in the place of the bundle's, likewise.
     ///
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
-    pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+    pub fn open_graph(&self, graph: &Path, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         let mut opened = self.open_each(graph, outputs, &[self.sessions])?;
         Ok(opened.pop().expect("there is one for each number of sessions, of which there is one"))
     }
@@ -166,12 +166,12 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_for_each(&self, counts: &[usize]) -> Result<Vec<OpenedEncoder>, Error> {
-        self.open_each(self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
+        self.open_each(&self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
     }
 
     fn open_each(
         &self,
-        graph: PathBuf,
+        graph: &Path,
         outputs: &[(&str, usize)],
         counts: &[usize],
     ) -> Result<Vec<OpenedEncoder>, Error> {

@@ -2,7 +2,7 @@
 //! and NUMA nodes. Invariant: all sessions of one encoder run on one provider.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::encoder::{BundleEncoder, OpenedEncoder};
 use super::engines::Runner;
@@ -16,7 +16,7 @@ use crate::runtime::{
 pub(super) struct Opener<'a> {
     pub encoder: &'a BundleEncoder,
     pub runtime: OnnxRuntime,
-    pub graph: PathBuf,
+    pub graph: &'a Path,
     pub outputs: &'a [(&'a str, usize)],
     pub counts: &'a [usize],
     /// Made when the first session is opened on the CPU provider.
@@ -54,14 +54,14 @@ impl Opener<'_> {
         (number, shares): (usize, &[usize]),
     ) -> Result<Runner, crate::runtime::Error> {
         let names: Vec<&str> = self.outputs.iter().map(|(name, _)| *name).collect();
-        let options = SessionOptions { graph: self.graph.clone(), provider: provider.clone(), threads: shares[number] };
+        let options = SessionOptions { graph: self.graph.to_owned(), provider: provider.clone(), threads: shares[number] };
         if provider.choice != ProviderChoice::Cpu {
             return self.encoder.open_runner(&self.runtime, (&options, &CpuSettings::default()), &names);
         }
         let places = match self.places.get() {
             Some(places) => places,
             None => {
-                let made = Places::new(self.encoder, &self.graph, self.counts)?;
+                let made = Places::new(self.encoder, self.graph, self.counts)?;
                 self.places.get_or_init(|| made)
             }
         };
