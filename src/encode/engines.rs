@@ -29,7 +29,7 @@ pub(super) enum Runner {
     /// A session for all shapes.
     One(EncoderSession),
     /// A session for each profile of these engines; at least one.
-    Engines(UsedEngine, Vec<EncoderSession>),
+    Engines(Box<UsedEngine>, Vec<EncoderSession>),
 }
 
 impl Runner {
@@ -47,7 +47,7 @@ impl Runner {
         Ok(match self {
             Self::One(session) => boxed(session),
             Self::Engines(used, sessions) => {
-                Box::new(ProfiledSessions::on(used, sessions.into_iter().map(boxed).collect())?)
+                Box::new(ProfiledSessions::on(*used, sessions.into_iter().map(boxed).collect())?)
             }
         })
     }
@@ -78,7 +78,7 @@ impl BundleEncoder {
             let provider = with_pairs(&options.provider, &told.pairs());
             sessions.push(self.open_session(runtime, (&SessionOptions { provider, ..options.clone() }, cpu), names)?);
         }
-        Ok(Runner::Engines(used, sessions))
+        Ok(Runner::Engines(Box::new(used), sessions))
     }
 
     /// Engines for every batch of the run.

@@ -27,6 +27,9 @@ const WORTH_AN_ENGINE: f64 = 0.05;
 /// The longest input that profiles are planned for, in tokens: far beyond what encoders read.
 const LONGEST: usize = 1 << 20;
 
+/// Share of the work below which a range says nothing of how full batches are.
+const LITTLE_WORK: f64 = 0.01;
+
 /// Places for a cut in each octave.
 const CUTS_AN_OCTAVE: usize = 8;
 
@@ -103,16 +106,30 @@ pub fn plan_profiles(histogram: &ShapeHistogram, limits: PlanLimits) -> Result<E
     let profile = |&(first, last): &(usize, usize)| {
         let length = lengths.tuned(first, last);
         let most = limits.rows_at(length);
-        let rows = histogram.mean_rows(length).map_or(most, |rows| rows.clamp(1, most));
+        let rows = (fill(histogram, (first, last), &limits) * most as f64).round() as usize;
         ShapeProfile {
             min: BatchShape::new(1, first),
-            opt: BatchShape::new(rows, length),
+            opt: BatchShape::new(rows.clamp(1, most), length),
             max: BatchShape::new(limits.rows_at(first), last),
         }
     };
     let profiles: Vec<ShapeProfile> = ranges.iter().map(profile).collect();
     let largest = profiles.iter().map(|profile| profile.max.tokens()).max().unwrap_or(0);
     Ok(EnginePlan { limits, profiles, distance, reserve: largest as f64 / limits.batch_tokens as f64 })
+}
+
+/// How full the batches of a range are, 0 to 1, on average over their tokens. Where there is hardly any work they are taken
+/// for full: a handful of texts says nothing of other corpora.
+fn fill(histogram: &ShapeHistogram, (first, last): (usize, usize), limits: &PlanLimits) -> f64 {
+    let tokens = histogram.tokens_between(first, last);
+    if tokens == 0 || (tokens as f64) < LITTLE_WORK * histogram.tokens() as f64 {
+        return 1.0;
+    }
+    let full = |length: usize| {
+        let rows = histogram.mean_rows(length).unwrap_or(0);
+        histogram.tokens_at(length) as f64 * (rows as f64 / limits.rows_at(length) as f64).min(1.0)
+    };
+    (first..=last).map(full).sum::<f64>() / tokens as f64
 }
 
 /// The last lengths that a range may have: multiples of 8 from 64 on, the longest input among them.

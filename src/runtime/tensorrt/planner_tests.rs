@@ -54,10 +54,19 @@ fn engines_are_tuned_for_what_the_corpus_makes() {
 
 #[test]
 fn batches_that_are_not_full_tune_for_as_many_texts_as_they_have() {
+    let limits = limits(128, 1_200);
+    let of = |histogram: &ShapeHistogram, length: usize| {
+        let plan = plan_profiles(histogram, limits).unwrap();
+        let fits = |profile: &&ShapeProfile| profile.contains(BatchShape::new(1, length));
+        plan.profiles.iter().find(fits).unwrap().opt
+    };
     let mut histogram = ShapeHistogram::default();
     [3, 4, 5].into_iter().for_each(|rows| histogram.add(BatchShape::new(rows, 100)));
-    let plan = plan_profiles(&histogram, limits(128, 16_384)).unwrap();
-    assert!(plan.profiles.iter().any(|profile| profile.opt == BatchShape::new(4, 100)), "{plan:?}");
+    assert_eq!(of(&histogram, 100), BatchShape::new(4, 100));
+    // One short text among very many long ones: its engine is for full batches all the same.
+    (0..1_000).for_each(|_| histogram.add(BatchShape::new(4, 100)));
+    histogram.add(BatchShape::new(1, 10));
+    assert_eq!((of(&histogram, 100).rows, of(&histogram, 10)), (4, BatchShape::new(120, 10)));
 }
 
 #[test]
