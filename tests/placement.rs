@@ -8,6 +8,7 @@ mod common;
 #[path = "common/fused.rs"]
 mod fused;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use common::{Workplace, minilm_bundle, openvino_library, root, tiny_bundle};
 use ndarray::Array2;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
-use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
+use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, PlacedNode, ProviderChoice, RunBatch, SessionOptions};
 
 /// Of a row's norm.
 const TOLERANCE: f64 = 1e-5;
@@ -202,6 +203,105 @@ fn what_openvino_does_not_take_is_refused_and_not_run_elsewhere() {
     assert!(
         EncoderSession::open(&runtime, &SessionOptions { provider: ProviderChoice::Cpu.into(), ..options }).is_ok()
     );
+}
+
+#[test]
+fn what_may_stay_with_the_cpu_is_counted_and_what_is_left_is_named() {
+    let Some(library) = openvino_library() else { return };
+    let runtime = OnnxRuntime::load(Some(&library)).unwrap();
+    // It sums in f64.
+    let graph = root().join("tests/data/tiny-graph/encoder.onnx");
+    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino.into(), threads: 1 };
+    let open = |may_stay: &dyn Fn(&PlacedNode) -> bool| {
+        EncoderSession::open_partly(&runtime, &options, &[SENTENCE_EMBEDDING], may_stay)
+    };
+    let seen = RefCell::new(Vec::new());
+    let mut mixed = open(&|node| {
+        seen.borrow_mut().push((node.operator.clone(), node.provider.clone()));
+        true
+    })
+    .unwrap();
+    let nodes = mixed.placement().nodes().clone();
+    let seen = seen.into_inner();
+    assert_eq!(nodes["CPUExecutionProvider"], seen.len() as u64, "{nodes:?}, {seen:?}");
+    assert!(
+        nodes["OpenVINOExecutionProvider"] > 0 && seen.iter().all(|(_, provider)| provider == "CPUExecutionProvider")
+    );
+    let plain = SessionOptions { provider: ProviderChoice::Cpu.into(), ..options.clone() };
+    let mut cpu = EncoderSession::open(&runtime, &plain).unwrap();
+    assert_eq!(cpu.placement().share("CPUExecutionProvider"), 1.0);
+    let batch = batch(&[3]);
+    let share = largest_share(mixed.run(&batch).unwrap().row(0), cpu.run(&batch).unwrap().row(0));
+    assert!(share <= TOLERANCE, "{share:e}");
+
+    let first = seen[0].0.clone();
+    let error = open(&|node| node.operator != first).unwrap_err();
+    assert!(error.is_placement(), "{error:?}");
+    let left = std::error::Error::source(&error).unwrap().to_string();
+    assert!(left.contains(&format!("of {first} left to CPUExecutionProvider")), "{left}");
+}
+
+/// A graph from elsewhere whose vectors are reshaped by a shape that is computed in f64, which OpenVINO does not take; or
+/// that is multiplied by a number in f64.
+const IN_F64: &str = r#"
+import sys, onnx
+from onnx import helper, TensorProto as T
+model = onnx.load(sys.argv[1])
+graph, (old,) = model.graph, [o for o in model.graph.output if o.name == "last_hidden_state"]
+for node in graph.node:
+    node.output[:] = ["before" if name == old.name else name for name in node.output]
+    node.input[:] = ["before" if name == old.name else name for name in node.input]
+if sys.argv[3] == "shape":
+    graph.node.extend([
+        helper.make_node("Shape", ["before"], ["s"], name="t/shape"),
+        helper.make_node("Cast", ["s"], ["d"], name="t/double", to=T.DOUBLE),
+        helper.make_node("Sqrt", ["d"], ["r"], name="t/root"),
+        helper.make_node("Mul", ["r", "r"], ["q"], name="t/square"),
+        helper.make_node("Round", ["q"], ["n"], name="t/round"),
+        helper.make_node("Cast", ["n"], ["i"], name="t/whole", to=T.INT64),
+        helper.make_node("Reshape", ["before", "i"], [old.name], name="t/reshape"),
+    ])
+else:
+    graph.node.extend([
+        helper.make_node("Cast", ["before"], ["d"], name="t/double", to=T.DOUBLE),
+        helper.make_node("Sin", ["d"], ["r"], name="t/sine"),
+        helper.make_node("Cast", ["r"], [old.name], name="t/single", to=T.FLOAT),
+    ])
+onnx.save(model, sys.argv[2])
+"#;
+
+#[test]
+fn an_imported_graph_may_leave_shapes_to_the_cpu_and_nothing_else() {
+    let (Some(library), Some(python)) = (openvino_library(), common::oracle_python()) else { return };
+    let library = library.to_str().unwrap();
+    let place = common::onnx_source("optimum-states");
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"coral reefs\"}\n{\"id\": \"b\", \"title\": \"steel\"}\n");
+    let embed = |bundle: &str, flags: &[&str], status| {
+        let args = ["embed", "--model", bundle, "papers.jsonl", "-o", "x.npy", "--no-cache", "--ort-lib", library];
+        place.run(&[&args[..], flags].concat(), status)
+    };
+    for kind in ["shape", "number"] {
+        fs::create_dir(place.path(kind)).unwrap();
+        for file in fs::read_dir(place.path("source")).unwrap().map(Result::unwrap).filter(|file| file.path().is_file())
+        {
+            fs::copy(file.path(), place.path(kind).join(file.file_name())).unwrap();
+        }
+        let [from, to] = ["source", kind].map(|folder| place.path(folder).join("model.onnx"));
+        let mut made = std::process::Command::new(&python);
+        assert!(made.args(["-c", IN_F64]).arg(from).arg(to).arg(kind).status().unwrap().success());
+        let bundle = format!("{kind}-bundle");
+        let export = ["export", "--from-onnx", &format!("{kind}/model.onnx"), "-o", &bundle, "--pooling", "mean"];
+        place.run(&[&export[..], &["--no-normalize"]].concat(), 0);
+    }
+    let nodes = embed("shape-bundle", &["--provider", "openvino", "--json"], 0).json()["nodes"].clone();
+    let count = |provider: &str| nodes[provider].as_u64().unwrap_or(0);
+    assert!((1..=6).contains(&count("CPUExecutionProvider")) && count("OpenVINOExecutionProvider") > 50, "{nodes}");
+
+    let said = embed("number-bundle", &["--provider", "openvino"], 2);
+    said.expect(&["does not run wholly on `OpenVINOExecutionProvider`", "of Sin left to CPUExecutionProvider"]);
+    let flags = ["--provider", "openvino", "--fallback", "allow", "--json"];
+    let nodes = embed("number-bundle", &flags, 0).json()["nodes"].clone();
+    assert_eq!(nodes.as_object().unwrap().keys().collect::<Vec<_>>(), ["CPUExecutionProvider"], "all of it");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 //! many nodes.
 //!
 //! The refusals of CUDA and TensorRT need the library of onnxruntime-gpu, which `OFFPRINT_ORT_GPU` names; no card.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -211,7 +214,7 @@ fn options_that_may_change_numbers_are_cached_apart() {
     assert_eq!(counts(&run(&["--provider-option", "precision=FP32"])), (0, 2), "it is told so anyway");
     let accurate = run(&["--provider-option", "precision=ACCURACY"]);
     assert_eq!(counts(&accurate), (2, 0));
-    accurate.expect(&["the nearest one differs in numerics: precision=ACCURACY"]);
+    accurate.expect(&["the nearest one differs in numerics: none -> precision=ACCURACY"]);
     assert_eq!(counts(&run(&["--provider-option", "precision=ACCURACY"])), (0, 2));
 }
 
@@ -250,6 +253,60 @@ fn what_cuda_and_tensorrt_lack_is_named_with_the_way_to_it() {
     ]);
     let doctor = place.run(&["doctor", "--ort-lib", &library], 0).stdout;
     assert!(doctor.contains("  cuda cannot be used here: `CUDAExecutionProvider` cannot be used"), "{doctor}");
+}
+
+/// An environment with onnxruntime-gpu, NVIDIA's libraries and a driver that finds no card; none where those libraries are not
+/// in the environment of `OFFPRINT_PYTHON`.
+fn environment_without_a_card(place: &Workplace, library: &str) -> Option<String> {
+    let python = std::path::PathBuf::from(std::env::var_os("OFFPRINT_PYTHON")?);
+    let pattern = python.parent()?.join("../lib/python3*/site-packages/nvidia");
+    let nvidia = glob::glob(pattern.to_str()?).ok()?.flatten().next()?;
+    let [capi, driver] =
+        ["site-packages/onnxruntime/capi", "site-packages/nvidia/driver/lib"].map(|name| place.path(name));
+    fs::create_dir_all(&capi).unwrap();
+    fs::create_dir_all(&driver).unwrap();
+    for entry in fs::read_dir(Path::new(library).parent()?).unwrap().map(Result::unwrap) {
+        symlink(entry.path(), capi.join(entry.file_name())).unwrap();
+    }
+    for name in ["cu13", "cudnn"] {
+        symlink(nvidia.join(name), place.path("site-packages/nvidia").join(name)).unwrap();
+    }
+    let calls = ["cuInit", "cuDriverGetVersion", "cuGetProcAddress_v2", "cuTensorMapEncodeTiled"];
+    let source: String = calls.iter().map(|call| format!("int {call}(void) {{ return 100; }}\n")).collect();
+    let source = place.write("driver.c", source);
+    let mut command = std::process::Command::new("cc");
+    command
+        .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"])
+        .arg(source)
+        .arg("-o")
+        .arg(driver.join("libcuda.so.1"));
+    assert!(command.status().unwrap().success());
+    let name = Path::new(library).file_name()?;
+    Some(capi.join(name).to_str()?.to_owned())
+}
+
+#[test]
+fn without_a_card_cuda_says_so_and_auto_goes_on() {
+    let Some(library) = gpu_library() else { return };
+    let place = place();
+    let Some(library) = environment_without_a_card(&place, &library) else {
+        return println!("skipped: the Python that OFFPRINT_PYTHON names has no libraries of NVIDIA's");
+    };
+    let said = place.run(&embed(&["--provider", "cuda:0", "--ort-lib", &library]), 2);
+    said.expect(&[
+        "error: `CUDAExecutionProvider` could not be started\n  cause: ",
+        "CUDA failure ",
+        "  hint: `nvidia-smi` lists the cards that the driver sees",
+    ]);
+    let said = place.run(&embed(&["--ort-lib", &library]), 0);
+    let why = "cuda: `CUDAExecutionProvider` could not be started: CUDA failure ";
+    said.expect(&[&format!("on CPUExecutionProvider (auto: the provider that keeps every bit; {why}")]);
+    // Options are read before the card is looked for.
+    let flags = ["--provider", "cuda", "--provider-option", "nonsense=1", "--ort-lib", &library];
+    place.run(&embed(&flags), 2).expect(&[
+        "error: `CUDAExecutionProvider` could not be started with `nonsense=1`\n  cause: ",
+        "Unknown provider option: \"nonsense\"",
+    ]);
 }
 
 /// A stub that claims to run on a provider and notes the largest batch that it is given.

@@ -2,7 +2,7 @@
 //! that finds all in the cache opens neither. [`OpenEncoder`] is the seam: the pipeline, the cache and the crash
 //! tests run with [`StubEncoder`], which needs no model and no ONNX Runtime.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
@@ -137,14 +137,14 @@ impl BundleEncoder {
     /// A bundle whose precision is not for the provider or fewer threads than sessions, which is found before anything is
     /// opened; a graph or tokenizer that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        self.open_graph(self.bundle.graph_path(), outputs)
+        self.open_graph(&self.bundle.graph_path(), outputs)
     }
 
     /// Opens another graph in the place of the bundle's, likewise.
     ///
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
-    pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
+    pub fn open_graph(&self, graph: &Path, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         let wanted =
             Wanted { providers: &self.provider, precision: self.bundle.manifest.precision, fallback: self.fallback };
         refuse_unopened(wanted)?;
@@ -152,7 +152,7 @@ impl BundleEncoder {
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
         let open = |provider: &Provider, threads| {
-            let options = SessionOptions { graph: graph.clone(), provider: provider.clone(), threads };
+            let options = SessionOptions { graph: graph.to_owned(), provider: provider.clone(), threads };
             self.open_session(&runtime, &options, &names)
         };
         let (first, mut selection) = first_usable(wanted, &runtime.providers(), |provider| open(provider, shares[0]))?;

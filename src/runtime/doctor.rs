@@ -12,7 +12,7 @@ use super::library::OnnxRuntime;
 use super::machine::{Machine, default_threads};
 use super::opening::try_out;
 use super::provider::ProviderChoice;
-use super::refusal::{PassedOver, on_one_line};
+use super::refusal::PassedOver;
 use super::search::{Place, Tried};
 
 /// The report.
@@ -116,7 +116,11 @@ impl Library {
             .iter()
             .filter_map(|name| {
                 let refused = try_out(runtime, ProviderChoice::named(name)?).err()?;
-                Some(PassedOver { provider: name.clone(), reason: on_one_line(&refused) })
+                let reason = match &refused {
+                    Error::Provider(refusal) => refusal.reason(),
+                    other => other.to_string(),
+                };
+                Some(PassedOver { provider: name.clone(), reason })
             })
             .collect();
         let usable = |name: &String| !unusable.iter().any(|passed| passed.provider == *name);

@@ -153,13 +153,34 @@ impl Refusal {
             Self::Tf32 => Some(
                 "`NVIDIA_TF32_OVERRIDE=0 offprint ...`, or export the bundle with `--precision fp16`".to_owned(),
             ),
-            Self::NotOpened { provider: ProviderChoice::Cuda | ProviderChoice::TensorRt, .. } => {
+            Self::NotStarted { source, .. } | Self::NotOpened { source, .. } if of_cuda(source.message()).is_some() => {
                 Some("`nvidia-smi` lists the cards that the driver sees, and their memory".to_owned())
             }
             Self::NoneUsable { .. } => Some("`--provider cpu` is always there".to_owned()),
             Self::Unloadable { .. } | Self::NotStarted { .. } | Self::NotOpened { .. } => None,
         }
     }
+}
+
+impl Refusal {
+    /// The error and its causes on one line, without what only repeats it.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            // What the loader said is that the library is missing.
+            Self::SharedLibraryMissing { .. } => self.to_string(),
+            Self::NotStarted { source, .. } | Self::NotOpened { source, .. } => match of_cuda(source.message()) {
+                Some(said) => format!("{self}: {said}"),
+                None => on_one_line(self),
+            },
+            _ => on_one_line(self),
+        }
+    }
+}
+
+/// What CUDA said, in the middle of where in ONNX Runtime's sources it said so.
+fn of_cuda(message: &str) -> Option<&str> {
+    let said = &message[message.find("CUDA failure ")?..];
+    Some(said.split(" ; ").next().unwrap_or(said).trim())
 }
 
 /// Where a provider is to be had.
@@ -207,7 +228,7 @@ fn in_words(nodes: &[PlacedNode]) -> String {
 }
 
 /// An error and its causes, without line breaks.
-pub(super) fn on_one_line(error: &dyn std::error::Error) -> String {
+fn on_one_line(error: &dyn std::error::Error) -> String {
     let mut parts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -280,6 +301,14 @@ mod tests {
     fn a_reason_is_one_line() {
         let lines = std::io::Error::other("first\n  second\tthird ");
         assert_eq!(on_one_line(&lines), "first second third");
+    }
+
+    #[test]
+    fn what_cuda_said_is_taken_out_of_where_it_was_said() {
+        let message = "/src/info.cc:63 Parse Failed to parse provider option \"device_id\": CUDA failure 100: no CUDA-capable \
+                       device is detected ; GPU=-1 ; hostname=h ; file=/src/info.cc ; line=70 ; ";
+        assert_eq!(of_cuda(message), Some("CUDA failure 100: no CUDA-capable device is detected"));
+        assert_eq!(of_cuda("Unknown provider option: \"nonsense\"."), None);
     }
 
     #[test]

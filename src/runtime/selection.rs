@@ -12,7 +12,7 @@ use super::fallback::Fallback;
 use super::placement::Placement;
 use super::provider::{Provider, ProviderChoice};
 use super::provider_list::ProviderList;
-use super::refusal::{PassedOver, PassedOverChain, Refusal, on_one_line};
+use super::refusal::{PassedOver, PassedOverChain, Refusal};
 
 /// What is asked of the providers.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +134,7 @@ fn none_usable(providers: &ProviderList, mut refusals: Vec<(String, Refusal)>) -
 }
 
 fn in_words(refusals: Vec<(String, Refusal)>) -> Vec<PassedOver> {
-    refusals.into_iter().map(|(provider, refusal)| PassedOver { provider, reason: on_one_line(&refusal) }).collect()
+    refusals.into_iter().map(|(provider, refusal)| PassedOver { provider, reason: refusal.reason() }).collect()
 }
 
 /// An error if a graph of that precision is not for the provider, and nobody allowed that. Opens nothing.

@@ -110,7 +110,7 @@ pub(super) fn complete(provider: ProviderChoice, runtime: &Path) -> Result<Vec<P
         return Err(Refusal::NoLibrary { provider, file: runtime.with_file_name(name) });
     };
     let mut loader =
-        Loader { provider, folders: environment_folders(&resolved), asked: HashSet::new(), loaded: Vec::new() };
+        Loader { provider, folders: folders_of(runtime, &resolved), asked: HashSet::new(), loaded: Vec::new() };
     loader.load(&file)?;
     Ok(loader.loaded)
 }
@@ -118,6 +118,16 @@ pub(super) fn complete(provider: ProviderChoice, runtime: &Path) -> Result<Vec<P
 #[cfg(not(target_os = "linux"))]
 pub(super) fn complete(_: ProviderChoice, _: &Path) -> Result<Vec<PathBuf>, Refusal> {
     Ok(Vec::new())
+}
+
+/// The folders of the environment in which ONNX Runtime's library was named, and of the one that it lies in.
+#[cfg(target_os = "linux")]
+fn folders_of(named: &Path, resolved: &Path) -> Vec<PathBuf> {
+    let mut folders = environment_folders(named);
+    if named != resolved {
+        folders.extend(environment_folders(resolved));
+    }
+    folders
 }
 
 /// Where `pip` puts the libraries of NVIDIA's packages in the environment that holds ONNX Runtime's, by name.

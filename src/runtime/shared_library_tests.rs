@@ -109,6 +109,19 @@ fn a_provider_without_its_library_and_one_that_is_none_are_told_apart() {
 }
 
 #[test]
+fn the_environment_in_which_the_library_was_named_counts_though_it_is_a_link() {
+    let (named, real) = (Environment::new(), Environment::new());
+    real.library("nowhere/libofftestlinked.so.13", &[]);
+    let provider = real.library(CUDA, &["nowhere/libofftestlinked.so.13"]);
+    named.library("nvidia/cu13/lib/libofftestlinked.so.13", &[]);
+    let runtime = named.path("onnxruntime/capi/libonnxruntime.so.1.31.1");
+    std::os::unix::fs::symlink(real.runtime(), &runtime).unwrap();
+    std::os::unix::fs::symlink(provider, named.path(CUDA)).unwrap();
+    let loaded = complete(ProviderChoice::Cuda, &runtime).unwrap();
+    assert_eq!(loaded, [named.path("nvidia/cu13/lib/libofftestlinked.so.13")]);
+}
+
+#[test]
 fn nothing_is_loaded_from_beside_a_library_that_is_in_no_python_environment() {
     let env = Environment::new();
     env.library("nvidia/cu13/lib/libofftestoutside.so.13", &[]);
