@@ -25,8 +25,9 @@ pub(crate) struct GridArgs {
     #[command(flatten)]
     pub hub: HubArgs,
 
-    /// Execution providers: a cell that cannot run on one becomes a row `not run` with the reason
-    #[arg(long, alias = "provider", value_name = "NAME,...", value_delimiter = ',', default_value = "cpu")]
+    /// Execution providers, each of which is measured: cpu, cuda, cuda:N, tensorrt, tensorrt:N, openvino, coreml, directml;
+    /// a setting that cannot be run on one becomes a row `not run` with the reason, and nothing falls back
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "cpu")]
     pub providers: Vec<String>,
 
     /// ONNX Runtime library for one provider, or for all that have none of their own; may be repeated [default: searched
@@ -38,7 +39,7 @@ pub(crate) struct GridArgs {
     #[arg(long, value_name = "[PROVIDER.]KEY=VALUE")]
     pub provider_option: Vec<String>,
 
-    /// Padded tokens of a batch [default: what `offprint embed` takes]
+    /// Padded tokens of a batch [default: what suits the provider, as in `offprint embed`]
     #[arg(long, alias = "batch-tokens", value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pub max_batch_tokens: Vec<u32>,
 

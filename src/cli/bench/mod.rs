@@ -52,8 +52,8 @@ Examples:
   offprint bench --model minilm papers.jsonl --threads 1,2,4,8 -o threads
   offprint bench compare before after --fail-below 0.95
 
-Figures that have no source on a machine are absent, not 0. The share of the peak is that of the fastest product of
-matrices through the same library on as many threads (in fp32, on graphics cards in the bundle's precision).";
+Figures that have no source on a machine are absent, not 0. The peak is the fastest product of matrices that the same
+library computed on as many threads, in fp32; on graphics cards in the bundle's precision.";
 
 pub(crate) fn run(args: &BenchArgs) -> Result<Status> {
     match &args.command {
