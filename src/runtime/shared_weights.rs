@@ -39,13 +39,14 @@ pub struct CpuSettings {
 }
 
 impl CpuSettings {
-    /// The settings of sessions side by side on `provider`: several of them share the weights of their graph where it is
-    /// the CPU provider.
+    /// The settings of sessions side by side: on the CPU provider, several of them share the weights of their graph, and
+    /// one alone has them in a mapped file if it is to keep little.
     ///
     /// # Errors
     /// A graph that cannot be read, or no room for its weights.
     pub fn side_by_side(options: &SessionOptions, sessions: usize, memory: MemoryPreset) -> Result<Self, Error> {
-        let shared = sessions > 1 && options.provider.resolve() == CPU;
+        memory.prepare_process();
+        let shared = (sessions > 1 || memory.maps_weights() && sessions == 1) && options.provider.resolve() == CPU;
         let weights = if shared { Some(Arc::new(SharedWeights::of_graph(&options.graph)?)) } else { None };
         Ok(Self { memory, weights, cores: Vec::new() })
     }
