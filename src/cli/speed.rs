@@ -31,8 +31,9 @@ pub(crate) struct SpeedArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub sessions: Option<u16>,
 
-    /// What a session on the CPU provider keeps between two batches: low (nothing), balanced (the memory of its largest
-    /// batch) or fast (also a plan for each shape of a batch, which pays where shapes come again). Vectors are the same
+    /// What a session on the CPU provider keeps between two batches: low (nothing; asking the system for memory again and
+    /// again takes time), balanced (the memory of its largest batch) or fast (also a plan for each shape of a batch, which
+    /// can only pay where few shapes come again and again). Vectors are the same
     #[arg(long, value_name = "PRESET", default_value_t = MemoryPreset::default())]
     pub memory: MemoryPreset,
 
