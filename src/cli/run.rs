@@ -14,13 +14,13 @@ use offprint::encode::{
 use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
-use offprint::runtime::{Machine, ProviderChoice, default_threads};
+use offprint::runtime::{Machine, default_threads};
 use serde::Serialize;
 
 use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
-use super::fallback::distance;
+use super::fallback::{Ran, chosen, distance};
 use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
@@ -58,9 +58,11 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
         let adapters = choose(&bundle.manifest)?;
-        let provider: ProviderChoice = args.provider.parse()?;
+        let provider = args.provider.list()?;
         let max_length = bundle.manifest.max_length;
-        let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;
+        let budget = args
+            .max_batch_tokens
+            .map_or_else(|| Ok(TokenBudget::of_provider(max_length)), |tokens| TokenBudget::new(tokens, max_length))?;
         let template: Template = bundle.manifest.template.parse()?;
         let sep = bundle.manifest.sep_token.clone();
         let threads = args.threads.map_or_else(default_threads, usize::from);
@@ -81,8 +83,9 @@ impl<'a> Run<'a> {
                 bundle,
                 ort_lib: args.ort_lib.clone(),
                 provider,
-                fallback: args.fallback.fallback,
+                fallback: args.provider.fallback,
                 threads,
+                sessions: 1,
                 adapter,
             },
             options: EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() },
@@ -122,9 +125,11 @@ impl<'a> Run<'a> {
     /// What decides the bits of the vectors, for each adapter that they may come from.
     fn fingerprints(&self) -> Vec<(Option<String>, Fingerprint)> {
         let manifest = &self.bundle().manifest;
-        let of_place = |(place, name): (usize, &String)| (Some(name.clone()), manifest.fingerprint_of(Some(place)));
+        let numbered = |fingerprint: Fingerprint| fingerprint.with_numerics(self.encoder.provider.numerics());
+        let of_place =
+            |(place, name): (usize, &String)| (Some(name.clone()), numbered(manifest.fingerprint_of(Some(place))));
         match &self.adapters {
-            Adapters::NoChoice => vec![(None, manifest.fingerprint())],
+            Adapters::NoChoice => vec![(None, numbered(manifest.fingerprint()))],
             Adapters::One { place, name } => vec![of_place((*place, name))],
             Adapters::ByRow(adapters) => adapters.names.iter().enumerate().map(of_place).collect(),
         }
@@ -189,8 +194,8 @@ impl<'a> Run<'a> {
             account.adapters.insert(name.to_owned(), account.embedded + account.cached);
         }
         if let Some(used) = &account.provider {
-            let (asked, precision) = (self.encoder.provider, self.bundle().manifest.precision);
-            account.warnings.extend(self.args.fallback.warning(asked, precision, used));
+            let ran = Ran { asked: &self.encoder.provider, used, selection: &account.selection };
+            account.warnings.extend(self.args.provider.warnings(ran, self.bundle().manifest.precision));
         }
         if account.repeated > 0 {
             let came = "came again with the id and text of an earlier one and";
@@ -225,10 +230,7 @@ impl<'a> Run<'a> {
 
     fn describe(&self, account: &Account) -> String {
         let provider = match &account.provider {
-            Some(provider) if self.args.provider == "auto" => {
-                format!("{provider} (auto: the provider that keeps every bit)")
-            }
-            Some(provider) => provider.clone(),
+            Some(provider) => chosen(provider, &account.selection),
             None => "no provider (nothing had to be computed)".into(),
         };
         let mut lines = vec![format!(
@@ -356,7 +358,11 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
         ),
         ("peak memory", HumanBytes(account.peak_memory).to_string()),
     ];
+    let nodes = &account.selection.placement;
     let mut facts: Vec<(String, String)> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if !nodes.is_empty() {
+        facts.push(("nodes".to_owned(), nodes.to_string()));
+    }
     if !account.adapters.is_empty() {
         let rows = account.adapters.iter().map(|(name, rows)| format!("{} {name}", count(*rows)));
         facts.insert(1, ("adapters".to_owned(), rows.collect::<Vec<_>>().join(", ")));
@@ -365,10 +371,11 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
 }
 
 fn account_section(account: &Account, manifest: &Manifest) -> Section {
+    let provider = account.provider.as_ref().map(|provider| chosen(provider, &account.selection));
     let mut facts = vec![
         ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
         ("seconds".to_owned(), format!("{:.2}", account.seconds)),
-        ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: nothing had to be computed".into())),
+        ("provider".to_owned(), provider.unwrap_or_else(|| "none: nothing had to be computed".into())),
     ];
     facts.extend(account_facts(account).into_iter().chain(distance(manifest)));
     Section::facts("Account", facts)

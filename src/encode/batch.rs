@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use super::error::Error;
 use super::tokenizer::Encoding;
-use crate::runtime::Batch;
+use crate::runtime::{Batch, ProviderChoice};
 
 /// What starting one more batch costs, in padded tokens: the plan pads this much rather than start another.
 const BATCH_COST: u64 = 16;
@@ -17,6 +17,8 @@ const BATCH_COST: u64 = 16;
 pub struct TokenBudget {
     tokens: usize,
     max_length: usize,
+    /// Whether the provider that will run decides the budget.
+    by_provider: bool,
 }
 
 impl TokenBudget {
@@ -28,7 +30,19 @@ impl TokenBudget {
         if tokens < max_length {
             return Err(Error::BudgetTooSmall { budget: tokens, max_length });
         }
-        Ok(Self { tokens, max_length })
+        Ok(Self { tokens, max_length, by_provider: false })
+    }
+
+    /// A budget for texts of at most `max_length` tokens that suits the provider which will run; until that is known, the one
+    /// for the CPU provider.
+    pub fn of_provider(max_length: usize) -> Self {
+        let tokens = ProviderChoice::Cpu.batch_tokens().max(max_length);
+        Self { tokens, max_length, by_provider: true }
+    }
+
+    /// The budget on that provider: the same, unless it was to suit the provider.
+    pub fn on(self, provider: ProviderChoice) -> Self {
+        if self.by_provider { self.of(provider.batch_tokens()) } else { self }
     }
 
     /// The budget in padded tokens.
@@ -38,12 +52,12 @@ impl TokenBudget {
 
     /// The same for batches of half as many tokens, but no fewer than a text of max length has.
     pub(super) fn halved(self) -> Self {
-        self.lowered(self.tokens / 2)
+        self.of(self.tokens / 2)
     }
 
-    /// The same for batches of at most so many tokens, but no fewer than a text of max length has.
-    pub(super) fn lowered(self, tokens: usize) -> Self {
-        Self { tokens: tokens.min(self.tokens).max(self.max_length), ..self }
+    /// The same for batches of so many tokens, but no fewer than a text of max length has.
+    pub(super) fn of(self, tokens: usize) -> Self {
+        Self { tokens: tokens.max(self.max_length), ..self }
     }
 }
 
@@ -161,7 +175,7 @@ mod tests {
         let budget = TokenBudget::new(1_200, 512).unwrap();
         assert_eq!(budget.halved(), TokenBudget::new(600, 512).unwrap());
         assert_eq!(budget.halved().halved(), TokenBudget::new(512, 512).unwrap());
-        assert_eq!(budget.halved().lowered(900), budget.halved());
+        assert_eq!((budget.of(900).tokens(), budget.of(9).tokens()), (900, 512));
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
+use crate::graph::foreign::OnnxFile;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, Fallback, Machine, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions, StubSession,
-    check_precision, open_or_fall_back,
+    AdapterChoice, EncoderSession, Fallback, Machine, OnnxRuntime, Provider, ProviderChoice, ProviderList, RunBatch,
+    Selection, SessionOptions, StubSession, Wanted, divide_threads, first_usable, refuse_unopened,
 };
 
 /// Turns a text into token ids.
@@ -39,6 +40,8 @@ pub struct OpenedEncoder {
     pub sessions: Vec<Box<dyn RunBatch>>,
     /// What is noted in the cache about where vectors came from.
     pub origin: PartOrigin,
+    /// Which provider runs it, and why.
+    pub selection: Selection,
 }
 
 /// Something that can be opened into a tokenizer and sessions.
@@ -67,26 +70,29 @@ pub struct BundleEncoder {
     pub bundle: Bundle,
     /// The ONNX Runtime library to load, where the user named one.
     pub ort_lib: Option<PathBuf>,
-    /// Which execution provider runs the graph.
-    pub provider: ProviderChoice,
+    /// The execution providers that may run the graph, by preference.
+    pub provider: ProviderList,
     /// Whether the CPU provider may run it in the place of that one, or in a precision that it has no kernels for; if
     /// `None`, it may not.
     pub fallback: Option<Fallback>,
-    /// Threads of the session.
+    /// Threads of all sessions together.
     pub threads: usize,
+    /// Sessions that run batches side by side, among which `threads` are divided; at least 1, at most `threads`.
+    pub sessions: usize,
     /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
     pub adapter: AdapterChoice,
 }
 
 impl BundleEncoder {
-    /// On the CPU provider with the library that is found, and nothing else said.
+    /// On the CPU provider with the library that is found, in one session, and nothing else said.
     pub fn on_cpu(bundle: Bundle, threads: usize) -> Self {
         Self {
             bundle,
             ort_lib: None,
-            provider: ProviderChoice::Cpu,
+            provider: ProviderChoice::Cpu.into(),
             fallback: None,
             threads,
+            sessions: 1,
             adapter: AdapterChoice::default(),
         }
     }
@@ -114,7 +120,7 @@ impl BundleEncoder {
     ///
     /// [`Manifest::fingerprint`]: crate::model::Manifest::fingerprint
     pub fn fingerprint(&self) -> Fingerprint {
-        self.bundle.manifest.fingerprint_of(self.place())
+        self.bundle.manifest.fingerprint_of(self.place()).with_numerics(self.provider.numerics())
     }
 
     /// The place of the one adapter that all texts go through.
@@ -128,8 +134,8 @@ impl BundleEncoder {
     /// Opens the bundle for outputs of its graph, each with as many numbers a text as it must have.
     ///
     /// # Errors
-    /// A bundle whose precision is not for the provider, which is found before anything is opened; a graph or tokenizer
-    /// that cannot be opened; rows of another length.
+    /// A bundle whose precision is not for the provider or fewer threads than sessions, which is found before anything is
+    /// opened; a graph or tokenizer that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         self.open_graph(self.bundle.graph_path(), outputs)
     }
@@ -139,11 +145,57 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
+        let wanted =
+            Wanted { providers: &self.provider, precision: self.bundle.manifest.precision, fallback: self.fallback };
+        refuse_unopened(wanted)?;
+        let shares = divide_threads(self.threads, self.sessions)?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let session = open_or_fall_back(&runtime, &options, &names, self.fallback)?.with_adapter(self.adapter);
+        let open = |provider: &Provider, threads| {
+            let options = SessionOptions { graph: graph.clone(), provider: provider.clone(), threads };
+            self.open_session(&runtime, &options, &names)
+        };
+        let (first, mut selection) = first_usable(wanted, &runtime.providers(), |provider| open(provider, shares[0]))?;
+        selection.placement = first.placement().clone();
+        let mut sessions = vec![first];
+        for &threads in &shares[1..] {
+            sessions.extend(selection.provider.as_ref().map(|provider| open(provider, threads)).transpose()?);
+        }
+        for session in &sessions {
+            self.check_session(session, outputs)?;
+        }
+        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
+        let origin = PartOrigin {
+            provider: sessions[0].provider().to_owned(),
+            runtime_version: runtime.version().to_owned(),
+            cpu: Machine::read().cpu_summary(),
+        };
+        let boxed = |session: EncoderSession| Box::new(session.with_adapter(self.adapter)) as Box<dyn RunBatch>;
+        let sessions = sessions.into_iter().map(boxed).collect();
+        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin, selection })
+    }
+
+    /// A session on one provider. The graph of another program may compute shapes, which providers leave to the processor; our
+    /// own graphs do not.
+    fn open_session(
+        &self,
+        runtime: &OnnxRuntime,
+        options: &SessionOptions,
+        names: &[&str],
+    ) -> Result<EncoderSession, crate::runtime::Error> {
+        match EncoderSession::open_outputs(runtime, options, names) {
+            Err(error) if !self.bundle.manifest.batch_invariant && error.is_placement() => {
+                // A graph that can't be read again is refused for what was found first.
+                let Ok(file) = OnnxFile::open(&options.graph) else { return Err(error) };
+                let shapes = file.nodes_that_feed_shapes();
+                EncoderSession::open_partly(runtime, options, names, &|node| shapes.contains(&node.name))
+            }
+            opened => opened,
+        }
+    }
+
+    /// An error if a session is not what the manifest says of its graph.
+    fn check_session(&self, session: &EncoderSession, outputs: &[(&str, usize)]) -> Result<(), Error> {
         let adapters = self.bundle.manifest.adapters.len();
         if session.takes_adapter() != (adapters > 0) {
             let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };
@@ -155,13 +207,7 @@ impl BundleEncoder {
                 return Err(Error::unhealthy(what));
             }
         }
-        let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
-        let origin = PartOrigin {
-            provider: session.provider().to_owned(),
-            runtime_version: runtime.version().to_owned(),
-            cpu: Machine::read().cpu_summary(),
-        };
-        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions: vec![Box::new(session)], origin })
+        Ok(())
     }
 }
 
@@ -226,7 +272,8 @@ impl OpenEncoder for StubEncoder {
     fn open(&self) -> Result<OpenedEncoder, Error> {
         let origin = PartOrigin { provider: "stub".into(), runtime_version: "none".into(), cpu: "any".into() };
         let tokenizer = Box::new(WordHasher { max_length: self.max_length });
-        Ok(OpenedEncoder { tokenizer, sessions: vec![Box::new(StubSession::new(self.dim))], origin })
+        let sessions: Vec<Box<dyn RunBatch>> = vec![Box::new(StubSession::new(self.dim))];
+        Ok(OpenedEncoder { tokenizer, sessions, origin, selection: Selection::default() })
     }
 }
 

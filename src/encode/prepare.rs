@@ -15,7 +15,7 @@ use super::turns::Turns;
 use super::{BatchPlan, Encoding, Error, plan};
 use crate::cache::{Key, PartOrigin};
 use crate::paper::{Duplicate, Duplicates, Paper, Rejection, RejectsFile, Rendered, Row, Rows};
-use crate::runtime::RunBatch;
+use crate::runtime::{RunBatch, Selection};
 
 /// A window grows to this many papers; the first ones are smaller, so that the first result comes soon.
 const FIRST_WINDOW: usize = 512;
@@ -44,6 +44,7 @@ pub(super) enum Source {
 pub(super) struct Machinery {
     pub sessions: Vec<Box<dyn RunBatch>>,
     pub origin: PartOrigin,
+    pub selection: Selection,
     pub pad_id: u32,
     pub letter: Encoding,
 }
@@ -240,9 +241,12 @@ impl<'a> Preparer<'a> {
         let mut machinery = None;
         if self.tokenizer.is_none() {
             let started = Instant::now();
-            let OpenedEncoder { tokenizer, sessions, origin } = self.job.encoder.open()?;
+            let OpenedEncoder { tokenizer, sessions, origin, selection } = self.job.encoder.open()?;
+            if let Some(provider) = &selection.provider {
+                self.shared.budget.on(provider.choice);
+            }
             let letter = tokenizer.encode_all(&[LETTER]).swap_remove(0)?;
-            machinery = Some(Machinery { sessions, origin, pad_id: tokenizer.pad_id(), letter });
+            machinery = Some(Machinery { sessions, origin, selection, pad_id: tokenizer.pad_id(), letter });
             self.tokenizer = Some(tokenizer);
             self.shared.clocks.open.add(started.elapsed());
         }

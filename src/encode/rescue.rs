@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use super::adapters::RowKey;
 use super::prepare::{WINDOWS_UNDER_WAY, Window};
 use super::{Error, TokenBudget};
-use crate::runtime;
+use crate::runtime::{self, ProviderChoice};
 
 /// Whole batches in a row of which no text could be run, after which it is no longer put down to the texts.
 const FAILED_BATCHES: usize = 3;
@@ -18,18 +18,27 @@ const FAILED_BATCHES: usize = 3;
 /// What a batch of a run may cost: as it was asked for, and less once memory ran out.
 #[derive(Debug)]
 pub(super) struct RunBudget {
-    asked: TokenBudget,
+    options: TokenBudget,
+    asked: AtomicUsize,
     tokens: AtomicUsize,
     ran_out: AtomicU64,
 }
 
 impl RunBudget {
-    pub fn new(asked: TokenBudget) -> Self {
-        Self { asked, tokens: AtomicUsize::new(asked.tokens()), ran_out: AtomicU64::new(0) }
+    pub fn new(options: TokenBudget) -> Self {
+        let tokens = || AtomicUsize::new(options.tokens());
+        Self { options, asked: tokens(), tokens: tokens(), ran_out: AtomicU64::new(0) }
+    }
+
+    /// Says which provider runs, before the first batch does.
+    pub fn on(&self, provider: ProviderChoice) {
+        let tokens = self.options.on(provider).tokens();
+        self.asked.store(tokens, Ordering::Relaxed);
+        self.tokens.store(tokens, Ordering::Relaxed);
     }
 
     pub fn now(&self) -> TokenBudget {
-        self.asked.lowered(self.tokens.load(Ordering::Relaxed))
+        self.options.of(self.tokens.load(Ordering::Relaxed))
     }
 
     /// Halves it after memory ran out at a batch that was cut by `used`: once, where sessions side by side run out.
@@ -48,7 +57,7 @@ impl RunBudget {
             times => format!("{times} times"),
         };
         let mut warning = format!("memory ran out {times} and the batch was halved");
-        let (asked, now) = (self.asked.tokens(), self.now().tokens());
+        let (asked, now) = (self.asked.load(Ordering::Relaxed), self.now().tokens());
         if now < asked {
             warning.push_str(&format!(
                 "; later batches had at most {now} padded tokens instead of {asked} (`--max-batch-tokens {now}` begins \
@@ -141,6 +150,11 @@ mod tests {
         }
         assert_eq!(run.now(), budget(64), "a text of max length still fits");
         assert!(run.warning().unwrap().starts_with("memory ran out 7 times and the batch was halved; later"));
+        let chosen = RunBudget::new(TokenBudget::of_provider(64));
+        chosen.on(ProviderChoice::Cuda);
+        assert_eq!(chosen.now().tokens(), ProviderChoice::Cuda.batch_tokens());
+        chosen.halve(chosen.now());
+        assert_eq!(chosen.now().tokens(), ProviderChoice::Cuda.batch_tokens() / 2);
         let least = RunBudget::new(budget(64));
         least.halve(least.now());
         assert_eq!(least.warning().unwrap(), "memory ran out once and the batch was halved");

@@ -7,28 +7,40 @@
 
 mod adapter;
 mod blame;
+mod cpu_plan;
 mod doctor;
 mod error;
 mod fallback;
 mod library;
 mod machine;
 mod masked_lm;
+mod opening;
+mod placement;
 mod probe;
 mod provider;
+mod provider_list;
+mod refusal;
 mod search;
+mod selection;
 mod session;
+mod shared_library;
 mod stub;
 
 pub use adapter::AdapterChoice;
+pub use cpu_plan::divide_threads;
 pub use doctor::{CacheFolder, Doctor, Library, Problem};
 pub use error::{Error, Looked};
-pub use fallback::{Fallback, check_precision, open_or_fall_back};
+pub use fallback::Fallback;
 pub use library::OnnxRuntime;
 pub use machine::{Machine, MemoryInUse, default_threads, memory_in_use, work_seconds};
 pub use masked_lm::MaskedLmSession;
+pub use placement::{PlacedNode, Placement};
 pub use probe::ProbeSession;
-pub use provider::{ProviderChoice, tolerance};
+pub use provider::{Provider, ProviderChoice, tolerance};
+pub use provider_list::ProviderList;
+pub use refusal::{Elsewhere, PassedOver, PassedOverChain, Refusal};
 pub use search::{Place, Tried};
+pub use selection::{Selection, Wanted, first_usable, refuse_unopened};
 pub use session::{EncoderSession, SessionOptions, adds_exactly};
 pub use stub::{StubFault, StubSession};
 

@@ -9,7 +9,7 @@ use offprint::encode::BundleEncoder;
 use offprint::evaluate::{FusedAgreement, fused_agreement};
 use offprint::heads::Head;
 use offprint::model::Bundle;
-use offprint::runtime::{Fallback, ProviderChoice};
+use offprint::runtime::Fallback;
 
 use super::super::Status;
 use super::super::adapter_args::AdapterArgs;
@@ -43,8 +43,8 @@ pub(crate) fn run(args: &FuseCheckArgs) -> Result<Status> {
         let bundle = Bundle::open(folder)?;
         let flags = AdapterArgs { adapter: args.adapter.clone(), adapter_field: None };
         let adapter = flags.choose(&folder.display().to_string(), &bundle.manifest)?.choice();
-        let (provider, fallback) = (ProviderChoice::Cpu, Some(Fallback::Allow));
-        Ok(BundleEncoder { bundle, ort_lib: args.ort_lib.clone(), provider, fallback, threads: 1, adapter })
+        let (ort_lib, fallback) = (args.ort_lib.clone(), Some(Fallback::Allow));
+        Ok(BundleEncoder { ort_lib, fallback, adapter, ..BundleEncoder::on_cpu(bundle, 1) })
     };
     let [plain, fused]: [Result<BundleEncoder>; 2] = [&args.bundle, &args.fused].map(|folder| open(folder));
     let heads = args.heads.iter().map(|file| Ok(Head::load(file)?)).collect::<Result<Vec<_>>>()?;
