@@ -22,7 +22,7 @@ use offprint::encode::{
 use offprint::model::Bundle;
 use offprint::output::{EmbeddingOutputOptions, EmbeddingSink, embedding_writer};
 use offprint::paper::{Corpus, CorpusOptions, FieldMap};
-use offprint::runtime::{Batch, EmbeddingMatrix, Error as RuntimeError, RunBatch, default_threads};
+use offprint::runtime::{Batch, EmbeddingMatrix, Error as RuntimeError, RunBatch, Selection, default_threads};
 use serde_json::{Value, json};
 
 /// As the program has them on the CPU.
@@ -121,16 +121,17 @@ struct Lent {
     tokenizer: Arc<dyn Tokenize>,
     sessions: Vec<Session>,
     origin: PartOrigin,
+    selection: Selection,
     noting: Arc<Mutex<bool>>,
     noted: Arc<Mutex<Vec<Batch>>>,
 }
 
 impl Lent {
     fn open(encoder: BundleEncoder) -> Outcome<Self> {
-        let OpenedEncoder { tokenizer, sessions, origin } = encoder.open()?;
+        let OpenedEncoder { tokenizer, sessions, origin, selection } = encoder.open()?;
         let sessions = sessions.into_iter().map(|session| Arc::new(Mutex::new(session))).collect();
         let (noting, noted) = (Arc::new(Mutex::new(true)), Arc::default());
-        Ok(Self { encoder, tokenizer: Arc::from(tokenizer), sessions, origin, noting, noted })
+        Ok(Self { encoder, tokenizer: Arc::from(tokenizer), sessions, origin, selection, noting, noted })
     }
 }
 
@@ -148,6 +149,7 @@ impl OpenEncoder for Lent {
             tokenizer: Box::new(LentTokenizer(Arc::clone(&self.tokenizer))),
             sessions: self.sessions.iter().map(session).collect(),
             origin: self.origin.clone(),
+            selection: self.selection.clone(),
         })
     }
 }

@@ -42,8 +42,7 @@ impl TokenBudget {
 
     /// The budget on that provider: the same, unless it was to suit the provider.
     pub fn on(self, provider: ProviderChoice) -> Self {
-        let tokens = if self.by_provider { provider.batch_tokens().max(self.max_length) } else { self.tokens };
-        Self { tokens, ..self }
+        if self.by_provider { self.of(provider.batch_tokens()) } else { self }
     }
 
     /// The budget in padded tokens.
@@ -53,12 +52,12 @@ impl TokenBudget {
 
     /// The same for batches of half as many tokens, but no fewer than a text of max length has.
     pub(super) fn halved(self) -> Self {
-        self.lowered(self.tokens / 2)
+        self.of(self.tokens / 2)
     }
 
-    /// The same for batches of at most so many tokens, but no fewer than a text of max length has.
-    pub(super) fn lowered(self, tokens: usize) -> Self {
-        Self { tokens: tokens.min(self.tokens).max(self.max_length), ..self }
+    /// The same for batches of so many tokens, but no fewer than a text of max length has.
+    pub(super) fn of(self, tokens: usize) -> Self {
+        Self { tokens: tokens.max(self.max_length), ..self }
     }
 }
 
@@ -176,7 +175,7 @@ mod tests {
         let budget = TokenBudget::new(1_200, 512).unwrap();
         assert_eq!(budget.halved(), TokenBudget::new(600, 512).unwrap());
         assert_eq!(budget.halved().halved(), TokenBudget::new(512, 512).unwrap());
-        assert_eq!(budget.halved().lowered(900), budget.halved());
+        assert_eq!((budget.of(900).tokens(), budget.of(9).tokens()), (900, 512));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Worker<'_> {
                 continue;
             }
             let Some(error) = self.attempt(session, part)? else { continue };
-            if !session_works && self.run_letter(session, part).is_err() {
+            if !session_works && self.letter_fails(session, part) {
                 return Err(Error::SessionFails { source: error });
             }
             session_works = true;
@@ -149,12 +149,12 @@ impl Worker<'_> {
         lengths.max().unwrap_or(0).max(1) * texts.len()
     }
 
-    /// Whether the session can run anything at all: the shortest text that there is, as the batch's first one would be.
-    fn run_letter(&self, session: &mut dyn RunBatch, batch: &[usize]) -> Result<(), runtime::Error> {
-        let mut letter = assemble(&[self.letter], self.pad_id);
-        letter.adapters = self.adapters(&batch[..1]);
+    /// Whether the session fails at the shortest text that there is, too, run as the batch's first one would be. A
+    /// refusal that is no failure, such as that of a shape, says nothing.
+    fn letter_fails(&self, session: &mut dyn RunBatch, batch: &[usize]) -> bool {
+        let letter = Batch { adapters: self.adapters(&batch[..1]), ..assemble(&[self.letter], self.pad_id) };
         let _turn = self.context.turns.of_session();
-        session.run(&letter).map(|_| ())
+        session.run(&letter).is_err_and(|error| error.may_be_of_a_text())
     }
 
     /// Notes the texts of a batch that could not be run. An error if these are too many to be the texts' fault.

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::adapters::RowKey;
 use super::prepare::{WINDOWS_UNDER_WAY, Window};
@@ -19,29 +18,27 @@ const FAILED_BATCHES: usize = 3;
 /// What a batch of a run may cost: as it was asked for, and less once memory ran out.
 #[derive(Debug)]
 pub(super) struct RunBudget {
-    asked: Mutex<TokenBudget>,
+    options: TokenBudget,
+    asked: AtomicUsize,
     tokens: AtomicUsize,
     ran_out: AtomicU64,
 }
 
 impl RunBudget {
-    pub fn new(asked: TokenBudget) -> Self {
-        Self { tokens: AtomicUsize::new(asked.tokens()), asked: Mutex::new(asked), ran_out: AtomicU64::new(0) }
+    pub fn new(options: TokenBudget) -> Self {
+        let tokens = || AtomicUsize::new(options.tokens());
+        Self { options, asked: tokens(), tokens: tokens(), ran_out: AtomicU64::new(0) }
     }
 
-    /// Makes it suit the provider, if it is to; before the first batch.
-    pub fn settle(&self, provider: ProviderChoice) {
-        let mut asked = self.asked();
-        *asked = asked.on(provider);
-        self.tokens.store(asked.tokens(), Ordering::Relaxed);
+    /// Says which provider runs, before the first batch does.
+    pub fn on(&self, provider: ProviderChoice) {
+        let tokens = self.options.on(provider).tokens();
+        self.asked.store(tokens, Ordering::Relaxed);
+        self.tokens.store(tokens, Ordering::Relaxed);
     }
 
     pub fn now(&self) -> TokenBudget {
-        self.asked().lowered(self.tokens.load(Ordering::Relaxed))
-    }
-
-    fn asked(&self) -> MutexGuard<'_, TokenBudget> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.options.of(self.tokens.load(Ordering::Relaxed))
     }
 
     /// Halves it after memory ran out at a batch that was cut by `used`: once, where sessions side by side run out.
@@ -60,7 +57,7 @@ impl RunBudget {
             times => format!("{times} times"),
         };
         let mut warning = format!("memory ran out {times} and the batch was halved");
-        let (asked, now) = (self.asked().tokens(), self.now().tokens());
+        let (asked, now) = (self.asked.load(Ordering::Relaxed), self.now().tokens());
         if now < asked {
             warning.push_str(&format!(
                 "; later batches had at most {now} padded tokens instead of {asked} (`--max-batch-tokens {now}` begins \
@@ -153,6 +150,11 @@ mod tests {
         }
         assert_eq!(run.now(), budget(64), "a text of max length still fits");
         assert!(run.warning().unwrap().starts_with("memory ran out 7 times and the batch was halved; later"));
+        let chosen = RunBudget::new(TokenBudget::of_provider(64));
+        chosen.on(ProviderChoice::Cuda);
+        assert_eq!(chosen.now().tokens(), ProviderChoice::Cuda.batch_tokens());
+        chosen.halve(chosen.now());
+        assert_eq!(chosen.now().tokens(), ProviderChoice::Cuda.batch_tokens() / 2);
         let least = RunBudget::new(budget(64));
         least.halve(least.now());
         assert_eq!(least.warning().unwrap(), "memory ran out once and the batch was halved");
