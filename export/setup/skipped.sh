@@ -7,6 +7,7 @@ echo "tests use:"
 present "ONNX Runtime" "$ORT_DYLIB_PATH"
 present "MiniLM weights" "$OFFPRINT_MINILM"
 present "OpenVINO" "${OFFPRINT_OPENVINO:-none: the tests on it are skipped (make openvino-venv)}"
+present "onnxruntime-gpu" "${OFFPRINT_ORT_GPU:-none: the refusals of CUDA and TensorRT are skipped (set OFFPRINT_ORT_GPU to its library)}"
 if [ -n "${OFFPRINT_DATA:-}" ] && [ -d "$OFFPRINT_DATA" ]; then
     present "labelled sets" "$OFFPRINT_DATA"
 else
