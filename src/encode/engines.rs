@@ -139,3 +139,23 @@ fn with_pairs(provider: &Provider, pairs: &[(String, String)]) -> Provider {
     provider.options.extend(pairs.iter().cloned());
     provider
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_needs_wins_over_the_users_options() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut provider = Provider::from(ProviderChoice::TensorRt);
+        provider.options = vec![pair("trt_engine_cache_path", "/elsewhere"), pair("trt_max_workspace_size", "1000")];
+        let told = with_pairs(&provider, &[pair("trt_engine_cache_path", "/engines/p0")]).settings(1);
+        let value = |name: &str| {
+            let found: Vec<&str> =
+                told.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
+            found.join(" and ")
+        };
+        assert_eq!(value("trt_engine_cache_path"), "/engines/p0");
+        assert_eq!(value("trt_max_workspace_size"), "1000");
+    }
+}
