@@ -129,22 +129,35 @@ pub fn run_cell(job: &CellJob) -> Result<Round, Error> {
 /// The encoder of a job. Of several adapters all texts take the first: they cost the same. fp16 may be measured on the
 /// CPU provider, too; nothing else falls back.
 fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
-    let provider: Provider = job.setting.provider.parse()?;
     let several = !bundle.manifest.adapters.is_empty();
-    let on_cpu = provider.choice == ProviderChoice::Cpu;
-    let of_another = |option: &&String| {
-        let name = option.split_once('.').and_then(|(name, _)| name.parse::<ProviderChoice>().ok());
-        on_cpu || name.is_some_and(|name| name != provider.choice)
-    };
-    let options: Vec<String> = job.provider_options.iter().filter(|option| !of_another(option)).cloned().collect();
+    let provider = provider_with(&job.setting.provider, &job.provider_options)?;
+    let on_cpu = provider.named().iter().all(|provider| provider.choice == ProviderChoice::Cpu);
     Ok(BundleEncoder {
         ort_lib: job.ort_lib.clone(),
-        provider: ProviderList::from(provider).with_options(&options)?,
+        provider,
         fallback: on_cpu.then_some(Fallback::Allow),
         sessions: job.setting.sessions,
         adapter: if several { AdapterChoice::Fixed(0) } else { AdapterChoice::default() },
         ..BundleEncoder::on_cpu(bundle, job.setting.threads)
     })
+}
+
+/// A provider by its name with those of `options`, `key=value` or `provider.key=value` each, that it takes: none on the CPU
+/// provider, and none that are for another one.
+///
+/// # Errors
+/// A provider that is not known, or an option that it cannot take.
+pub fn provider_with(name: &str, options: &[String]) -> Result<ProviderList, Error> {
+    let provider: Provider = name.parse()?;
+    let own: Vec<String> = options.iter().filter(|option| takes(&provider, option)).cloned().collect();
+    Ok(ProviderList::from(provider).with_options(&own)?)
+}
+
+/// Whether an option is for a provider, by the name before it.
+fn takes(provider: &Provider, option: &str) -> bool {
+    let key = option.split('=').next().unwrap_or(option);
+    let name = key.split_once('.').and_then(|(name, _)| name.parse::<ProviderChoice>().ok());
+    provider.choice != ProviderChoice::Cpu && name.is_none_or(|name| name == provider.choice)
 }
 
 /// Measures any encoder.
@@ -309,6 +322,19 @@ mod tests {
         assert_eq!((round.tokenize, round.pipeline), (None, None));
         assert_eq!(round.work.padded_tokens, round.work.useful_tokens);
         assert!(!folder.path().join("vectors").exists(), "there are no whole texts");
+    }
+
+    #[test]
+    fn a_provider_gets_the_options_that_are_for_it() {
+        let options = ["cuda.use_tf32=1", "gpu_mem_limit=9"].map(str::to_owned);
+        let told = |name: &str, options: &[String]| {
+            let list = provider_with(name, options).unwrap();
+            list.named()[0].options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told("cuda:1", &options), "use_tf32=1 gpu_mem_limit=9");
+        assert_eq!((told("tensorrt", &options), told("cpu", &options)), ("gpu_mem_limit=9".into(), String::new()));
+        assert!(provider_with("toaster", &[]).is_err());
+        assert!(provider_with("cuda", &["tf32".to_owned()]).is_err(), "no `key=value`");
     }
 
     #[test]
