@@ -20,7 +20,7 @@ pub struct Account {
     pub embedded: u64,
     /// Rows whose vector was there: from an earlier run, or from an equal text earlier in this one.
     pub cached: u64,
-    /// Rows that could not be used; each stands in the rejects file with its reason.
+    /// Rows that could not be used, or that the encoder failed on; each stands in the rejects file with its reason.
     pub rejected: u64,
     /// Rows with a title and no abstract.
     pub title_only: u64,
@@ -96,6 +96,7 @@ impl Account {
         }
         self.title_only += u64::from(kind.title_only);
         self.empty += u64::from(kind.empty);
+        self.repeated += u64::from(kind.repeated);
         if meta.n_dropped > 0 {
             self.truncated.papers += 1;
             self.truncated.tokens += u64::from(meta.n_dropped);
@@ -135,11 +136,13 @@ impl Account {
     }
 }
 
-/// What the renderer found out about a row's text.
+/// What was found out about a row while it was read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowKind {
     pub title_only: bool,
     pub empty: bool,
+    /// Whether it came before with the same id, adapter and text.
+    pub repeated: bool,
 }
 
 /// Counters that grow while a run goes on; read them from any thread.

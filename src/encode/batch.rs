@@ -16,8 +16,9 @@ const BATCH_COST: u64 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBudget {
     tokens: usize,
-    /// Longest text, where the provider that will run decides the budget.
-    by_provider: Option<usize>,
+    max_length: usize,
+    /// Whether the provider that will run decides the budget.
+    by_provider: bool,
 }
 
 impl TokenBudget {
@@ -29,25 +30,34 @@ impl TokenBudget {
         if tokens < max_length {
             return Err(Error::BudgetTooSmall { budget: tokens, max_length });
         }
-        Ok(Self { tokens, by_provider: None })
+        Ok(Self { tokens, max_length, by_provider: false })
     }
 
     /// A budget for texts of at most `max_length` tokens that suits the provider which will run; until that is known, the one
     /// for the CPU provider.
     pub fn of_provider(max_length: usize) -> Self {
         let tokens = ProviderChoice::Cpu.batch_tokens().max(max_length);
-        Self { tokens, by_provider: Some(max_length) }
+        Self { tokens, max_length, by_provider: true }
     }
 
     /// The budget on that provider: the same, unless it was to suit the provider.
     pub fn on(self, provider: ProviderChoice) -> Self {
-        let tokens = self.by_provider.map_or(self.tokens, |longest| provider.batch_tokens().max(longest));
-        Self { tokens, ..self }
+        if self.by_provider { self.of(provider.batch_tokens()) } else { self }
     }
 
     /// The budget in padded tokens.
     pub fn tokens(self) -> usize {
         self.tokens
+    }
+
+    /// The same for batches of half as many tokens, but no fewer than a text of max length has.
+    pub(super) fn halved(self) -> Self {
+        self.of(self.tokens / 2)
+    }
+
+    /// The same for batches of so many tokens, but no fewer than a text of max length has.
+    pub(super) fn of(self, tokens: usize) -> Self {
+        Self { tokens: tokens.max(self.max_length), ..self }
     }
 }
 
@@ -158,6 +168,14 @@ mod tests {
             "raise `--max-batch-tokens` to 512 or more, or export the bundle with a shorter `--max-length`"
         );
         assert_eq!(TokenBudget::new(512, 512).unwrap().tokens(), 512);
+    }
+
+    #[test]
+    fn a_halved_budget_still_holds_a_text_of_max_length() {
+        let budget = TokenBudget::new(1_200, 512).unwrap();
+        assert_eq!(budget.halved(), TokenBudget::new(600, 512).unwrap());
+        assert_eq!(budget.halved().halved(), TokenBudget::new(512, 512).unwrap());
+        assert_eq!((budget.of(900).tokens(), budget.of(9).tokens()), (900, 512));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What can stop a run of the pipeline. Bad rows don't: they are rejected and the run goes on.
+//! What can stop a run of the pipeline. Bad rows and texts that the encoder fails on don't: they are rejected and the run
+//! goes on.
 
 use std::path::PathBuf;
 
@@ -25,6 +26,24 @@ pub enum Error {
     /// The embedding cache could not be read or written.
     #[error(transparent)]
     Cache(#[from] cache::Error),
+    /// A session fails at a batch, and at the shortest text as well.
+    #[error("no batch can be run, not even one of a single letter")]
+    SessionFails {
+        /// How it failed at the batch.
+        #[source]
+        source: runtime::Error,
+    },
+    /// Texts fail one by one, and there are no others.
+    #[error("none of {texts} texts in {batches} batches in a row could be run")]
+    NothingRuns {
+        /// Whole batches that failed.
+        batches: usize,
+        /// Texts in them.
+        texts: usize,
+        /// How the last of them failed.
+        #[source]
+        source: runtime::Error,
+    },
     /// `tokenizer.json` could not be read or understood.
     #[error("`{}` could not be opened as a tokenizer", path.display())]
     TokenizerUnreadable {
@@ -192,6 +211,7 @@ impl Error {
             Self::Paper(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::SessionFails { source } | Self::NothingRuns { source, .. } => source.hint(),
             Self::Graph(error) => error.hint(),
             Self::NoRow { .. } => Some("graph and tokenizer look like different models".into()),
             Self::Cache(error) => error.hint(),

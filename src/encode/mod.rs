@@ -19,6 +19,7 @@ mod pipeline;
 mod pooled;
 mod prepare;
 mod quality;
+mod rescue;
 mod sample;
 mod science;
 mod texts;

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ndarray::Array2;
@@ -13,11 +14,12 @@ use super::account::StageClock;
 use super::adapters::{Caches, RowAdapters, RowKey};
 use super::error::SinkError;
 use super::infer::{Computed, InferContext, row_meta, run_window};
-use super::prepare::{Machinery, PrepareClocks, Prepared, Preparer, Source, Window};
+use super::prepare::{Machinery, PrepareClocks, PrepareContext, Prepared, Preparer, Source, Window, write_rejection};
+use super::rescue::{Health, Refusals, RunBudget};
 use super::turns::Turns;
 use super::{Account, Error, OpenEncoder, Progress, TokenBudget};
 use crate::cache::{EmbeddingCache, RowMeta};
-use crate::paper::{Corpus, Paper, Template};
+use crate::paper::{Corpus, Paper, Rejection, RejectsFile, Template};
 use crate::runtime::{Selection, memory_in_use};
 
 /// How papers become texts and texts become batches.
@@ -79,23 +81,21 @@ pub trait Sink {
 
 /// Encodes a corpus: fills the cache, and hands every row to `sink` in the order of the corpus if there is one.
 ///
-/// Rows that cannot be used are written to the rejects file and counted. After an interruption (`job.stop`) the account
-/// has `interrupted` set and the sink has seen whole windows only.
+/// Rows that cannot be used are written to the rejects file and counted, and so are those whose text the encoder fails on
+/// while it runs others. Where memory runs out the batches become smaller, and the account has a warning. After an
+/// interruption (`job.stop`) the account has `interrupted` set and the sink has seen whole windows only.
 ///
 /// # Errors
 /// Caches that don't go with the adapters, a corpus that cannot be read to its end or has no row, an encoder that cannot
-/// be opened, a failing batch, a cache or a sink that cannot be written. What was computed until then is in the cache.
+/// be opened or fails whatever the text, a cache or a sink that cannot be written. What was computed until then is in
+/// the cache.
 pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result<Account, Error> {
     job.options.adapters.check(job.caches.len())?;
     let started = Instant::now();
-    let clocks = PrepareClocks::default();
-    let inference = StageClock::default();
-    let turns = Turns::default();
-    let keep = sink.is_some();
-    let mut finisher =
-        Finisher { job, sink, account: Account::default(), write: StageClock::default(), cut_short: false };
-    let (to_infer, prepared) = sync_channel::<Prepared>(0);
-    let (to_finish, inferred) = sync_channel::<Inferred>(0);
+    let (clocks, inference, turns) = (PrepareClocks::default(), StageClock::default(), Turns::default());
+    let (budget, health) = (RunBudget::new(job.options.budget), Health::default());
+    let rejects = Mutex::new(RejectsFile::new(&job.rejects));
+    let shared = PrepareContext { clocks: &clocks, turns: &turns, budget: &budget, rejects: &rejects };
     let stopped = || job.stopped();
     let context = InferContext {
         caches: Caches(job.caches),
@@ -104,51 +104,64 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
         stopped: &stopped,
         clock: &inference,
         turns: &turns,
+        budget: &budget,
+        health: &health,
         dim: job.encoder.dim(),
-        keep,
+        keep: sink.is_some(),
     };
-    let context = &context;
-    let result = std::thread::scope(|scope| {
-        let prepare = scope.spawn(|| prepare_all(Preparer::new(job, &clocks, &turns), to_infer));
-        let infer = scope.spawn(move || infer_all(job, context, prepared, to_finish));
-        let finished = inferred.iter().try_for_each(|window| finisher.finish(window));
-        drop(inferred);
-        // The first stage to fail hangs up on its neighbours, which then end without an error of their own.
-        let inferred = join(infer);
-        join(prepare).and_then(|cut_short| inferred.and(finished).map(|()| cut_short))
-    });
+    let mut finisher = Finisher::new(job, sink, &rejects);
+    let result = run_stages(job, shared, &context, &mut finisher);
+    let Finisher { mut account, write, cut_short: unfinished, .. } = finisher;
+    // Rows that were rejected before an error are worth knowing, too.
+    let rejected = rejects.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    let result = result.and_then(|cut_short| Ok(rejected.map(|_| cut_short)?));
     let caches = Caches(job.caches);
     let closed = if result.is_ok() && !job.stopped() { caches.finish() } else { caches.close_part() };
     if result.is_ok() {
         closed?;
     }
     let cut_short = result?;
-    let mut account = finisher.account;
     account.warnings.extend(job.corpus.take_warnings());
+    account.warnings.extend(budget.warning());
     let others = job.corpus.rows_of_other_shards();
     if account.rows == 0 && others > 0 {
         account.warnings.push(format!("no row belongs to this shard; the corpus has {others}"));
-    } else if account.rows == 0 && !cut_short && !finisher.cut_short {
+    } else if account.rows == 0 && !cut_short && !unfinished {
         return Err(Error::EmptyCorpus { files: job.corpus.files().len() });
     }
-    account.interrupted = cut_short || finisher.cut_short;
+    account.interrupted = cut_short || unfinished;
     account.stages.read = clocks.read.seconds();
     account.stages.tokenize = clocks.tokenize.seconds();
     account.stages.open = clocks.open.seconds();
     account.stages.inference = inference.seconds();
-    account.stages.write = finisher.write.seconds();
+    account.stages.write = write.seconds();
     account.seconds = started.elapsed().as_secs_f64();
     account.peak_memory = memory_in_use().map_or(0, |memory| memory.peak);
     Ok(account)
 }
 
+/// Runs the three stages to their end; whether the run was stopped before the end of the corpus.
+fn run_stages(
+    job: &EncodeJob<'_>,
+    shared: PrepareContext<'_>,
+    context: &InferContext<'_>,
+    finisher: &mut Finisher<'_, '_>,
+) -> Result<bool, Error> {
+    let (to_infer, prepared) = sync_channel::<Prepared>(0);
+    let (to_finish, inferred) = sync_channel::<Inferred>(0);
+    std::thread::scope(|scope| {
+        let prepare = scope.spawn(|| prepare_all(Preparer::new(job, shared), to_infer));
+        let infer = scope.spawn(move || infer_all(context, prepared, to_finish));
+        let finished = inferred.iter().try_for_each(|window| finisher.finish(window));
+        drop(inferred);
+        // The first stage to fail hangs up on its neighbours, which then end without an error of their own.
+        let inferred = join(infer);
+        join(prepare).and_then(|cut_short| inferred.and(finished).map(|()| cut_short))
+    })
+}
+
 /// How often the age of the open part is looked at while no window comes.
 const LOOK_AFTER_PARTS: Duration = Duration::from_secs(1);
-
-/// Lets the cache close a part that is old enough.
-fn tick(job: &EncodeJob<'_>) -> Result<(), Error> {
-    Ok(Caches(job.caches).tick()?)
-}
 
 /// A window with what was computed for it.
 struct Inferred {
@@ -163,9 +176,7 @@ fn prepare_all(mut preparer: Preparer<'_>, to_infer: SyncSender<Prepared>) -> Re
     let sent = send_windows(&mut preparer, &to_infer);
     // Hanging up is what ends the next stage.
     drop(to_infer);
-    // Rows that were rejected before an error are worth knowing, too.
-    let cut_short = preparer.finish();
-    sent.and(cut_short)
+    sent.map(|()| preparer.cut_short())
 }
 
 fn send_windows(preparer: &mut Preparer<'_>, to_infer: &SyncSender<Prepared>) -> Result<(), Error> {
@@ -178,7 +189,6 @@ fn send_windows(preparer: &mut Preparer<'_>, to_infer: &SyncSender<Prepared>) ->
 }
 
 fn infer_all(
-    job: &EncodeJob<'_>,
     context: &InferContext<'_>,
     prepared: Receiver<Prepared>,
     to_finish: SyncSender<Inferred>,
@@ -189,20 +199,20 @@ fn infer_all(
             Ok(prepared) => prepared,
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                tick(job)?;
+                context.caches.tick()?;
                 continue;
             }
         };
         let selection = opened.as_ref().map(|opened| opened.selection.clone());
         if let Some(opened) = opened {
-            Caches(job.caches).set_origin(&opened.origin)?;
+            context.caches.set_origin(&opened.origin)?;
             machinery = Some(opened);
         }
         let computed = match &mut machinery {
             Some(machinery) => run_window(&window, machinery, context)?,
             None => Computed::default(),
         };
-        tick(job)?;
+        context.caches.tick()?;
         let provider = machinery.as_ref().map(|machinery| machinery.origin.provider.clone());
         if to_finish.send(Inferred { window, computed, provider, selection }).is_err() {
             break;
@@ -217,36 +227,62 @@ fn infer_all(
 struct Finisher<'a, 'b> {
     job: &'a EncodeJob<'a>,
     sink: Option<&'b mut dyn Sink>,
+    rejects: &'a Mutex<RejectsFile>,
+    refusals: Refusals,
     account: Account,
     write: StageClock,
     /// Whether a window was left unfinished.
     cut_short: bool,
 }
 
-impl Finisher<'_, '_> {
+/// How a row ends.
+enum RowEnd {
+    /// Its vector is where it was wanted.
+    Done(RowMeta),
+    /// The encoder failed on its text.
+    Refused(String),
+    /// The run was stopped before.
+    Unfinished,
+}
+
+impl<'a, 'b> Finisher<'a, 'b> {
+    fn new(job: &'a EncodeJob<'a>, sink: Option<&'b mut dyn Sink>, rejects: &'a Mutex<RejectsFile>) -> Self {
+        let (refusals, account, write) = (Refusals::default(), Account::default(), StageClock::default());
+        Self { job, sink, rejects, refusals, account, write, cut_short: false }
+    }
+
     fn finish(&mut self, inferred: Inferred) -> Result<(), Error> {
         let started = Instant::now();
         let Inferred { mut window, computed, provider, selection } = inferred;
         let dim = self.job.encoder.dim();
         let mut embeddings = vec![0.0; if self.sink.is_some() { window.papers.len() * dim } else { dim }];
         let mut metas = Vec::with_capacity(window.papers.len());
+        let mut refused = Vec::new();
         let found = self.copy_cached(&window, &mut embeddings);
         let names = &self.job.options.adapters.names;
         let mut of_adapters = vec![0; names.len()];
         for row in 0..window.papers.len() {
             let start = if self.sink.is_some() { row * dim } else { 0 };
             let into = &mut embeddings[start..start + dim];
-            let known = found.get(row).copied().flatten();
-            if let Some(meta) =
-                known.map_or_else(|| self.resolve(&window, &computed, row, into), |meta| Ok(Some(meta)))?
-            {
-                let is_computed = matches!(window.sources[row], Source::Compute(_));
-                self.account.add_row(is_computed, window.kinds[row], meta);
-                self.job.progress.add_found(u64::from(!is_computed));
-                metas.push(meta);
-                if let Some(rows) = of_adapters.get_mut(usize::from(window.keys[row].adapter)) {
-                    *rows += 1;
+            let end = match found.get(row).copied().flatten() {
+                Some(meta) => RowEnd::Done(meta),
+                None => self.resolve(&window, &computed, row, into)?,
+            };
+            match end {
+                RowEnd::Done(meta) => {
+                    let is_computed = matches!(window.sources[row], Source::Compute(_));
+                    self.account.add_row(is_computed, window.kinds[row], meta);
+                    self.job.progress.add_found(u64::from(!is_computed));
+                    metas.push(meta);
+                    if let Some(rows) = of_adapters.get_mut(usize::from(window.keys[row].adapter)) {
+                        *rows += 1;
+                    }
                 }
+                RowEnd::Refused(reason) => {
+                    self.reject(&window.papers[row], reason)?;
+                    refused.push(row);
+                }
+                RowEnd::Unfinished => {}
             }
         }
         for (name, rows) in names.iter().zip(of_adapters) {
@@ -256,13 +292,17 @@ impl Finisher<'_, '_> {
         if let Some(selection) = selection {
             self.account.selection = selection;
         }
-        self.account.add_rejected(window.rejected);
-        self.account.repeated += window.repeated;
+        self.account.add_rejected(window.rejected + refused.len() as u64);
         self.account.add_tokens(computed.useful_tokens, computed.padded_tokens);
-        let whole = metas.len() == window.papers.len();
+        self.refusals.push(&window, computed.refused);
+        let whole = metas.len() + refused.len() == window.papers.len();
         self.cut_short |= !whole;
         if let (Some(sink), true) = (&mut self.sink, whole) {
-            let papers = std::mem::take(&mut window.papers);
+            let mut papers = std::mem::take(&mut window.papers);
+            if !refused.is_empty() {
+                papers = without(papers, &refused);
+                embeddings = without(embeddings.chunks_exact(dim).collect(), &refused).concat();
+            }
             let embeddings = Array2::from_shape_vec((papers.len(), dim), embeddings)
                 .expect("one vector of dim values was made for each paper");
             sink.window(EmbeddedWindow { papers, embeddings, metas }).map_err(Error::Sink)?;
@@ -270,6 +310,11 @@ impl Finisher<'_, '_> {
         self.job.progress.set_bytes(window.end_bytes);
         self.write.add(started.elapsed());
         Ok(())
+    }
+
+    fn reject(&self, paper: &Paper, reason: String) -> Result<(), Error> {
+        let rejection = Rejection { origin: paper.origin.clone(), id: Some(paper.id.clone()), reason };
+        write_rejection(self.rejects, &rejection)
     }
 
     /// Copies the vectors of all rows that come from the cache to their places, if anybody wants vectors; what is known
@@ -292,32 +337,38 @@ impl Finisher<'_, '_> {
         found
     }
 
-    /// Copies the vector of a row; none if the run was stopped before it was computed.
-    fn resolve(
-        &self,
-        window: &Window,
-        computed: &Computed,
-        row: usize,
-        into: &mut [f32],
-    ) -> Result<Option<RowMeta>, Error> {
+    /// Copies the vector of a row that was not found in the cache at once.
+    fn resolve(&self, window: &Window, computed: &Computed, row: usize, into: &mut [f32]) -> Result<RowEnd, Error> {
         match window.sources[row] {
             Source::Compute(text) | Source::Same(text) => {
+                if let Some(reason) = computed.refused.get(&text) {
+                    return Ok(RowEnd::Refused(reason.clone()));
+                }
                 if !computed.done.get(text).copied().unwrap_or(false) {
-                    return Ok(None);
+                    return Ok(RowEnd::Unfinished);
                 }
                 if self.sink.is_some() {
                     into.copy_from_slice(&computed.vectors[text * into.len()..(text + 1) * into.len()]);
                 }
-                Ok(Some(row_meta(&window.encodings[text])))
+                Ok(RowEnd::Done(row_meta(&window.encodings[text])))
             }
             Source::Cached => match Caches(self.job.caches).copy_row(window.keys[row], into) {
-                Some(meta) => Ok(Some(meta)),
-                // A stopped run may have left out the text that this row shares with an earlier window.
-                None if self.job.stopped() => Ok(None),
-                None => Err(Error::RowLost { row: window.papers[row].origin.to_string() }),
+                Some(meta) => Ok(RowEnd::Done(meta)),
+                None => match self.refusals.reason(window.keys[row]) {
+                    Some(reason) => Ok(RowEnd::Refused(reason.to_owned())),
+                    // A stopped run may have left out the text that this row shares with an earlier window.
+                    None if self.job.stopped() => Ok(RowEnd::Unfinished),
+                    None => Err(Error::RowLost { row: window.papers[row].origin.to_string() }),
+                },
             },
         }
     }
+}
+
+/// All but the rows at these rising places.
+fn without<T>(rows: Vec<T>, places: &[usize]) -> Vec<T> {
+    let kept = |(place, _): &(usize, T)| places.binary_search(place).is_err();
+    rows.into_iter().enumerate().filter(kept).map(|(_, row)| row).collect()
 }
 
 /// A panic in a stage is a panic of the run.

@@ -2,16 +2,17 @@
 //! the batches. It decides where each row's vector will come from; it computes and writes none.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::account::{RowKind, StageClock};
 use super::adapters::{Caches, RowKey};
 use super::encoder::{OpenedEncoder, Tokenize};
 use super::pipeline::EncodeJob;
+use super::rescue::RunBudget;
 use super::turns::Turns;
-use super::{BatchPlan, Encoding, Error, TokenBudget, plan};
+use super::{BatchPlan, Encoding, Error, plan};
 use crate::cache::{Key, PartOrigin};
 use crate::paper::{Duplicate, Duplicates, Paper, Rejection, RejectsFile, Rendered, Row, Rows};
 use crate::runtime::{RunBatch, Selection};
@@ -22,6 +23,11 @@ const FIRST_WINDOW: usize = 512;
 const TEXTS_A_TURN: usize = 256;
 /// Text bytes at which a window is closed, however few papers it has.
 const WINDOW_BYTES: usize = 32 << 20;
+/// Windows before this one whose vectors may not be in the cache yet: one is computed while this one is read, and those
+/// before it may still be written.
+pub(super) const WINDOWS_UNDER_WAY: usize = 3;
+/// The shortest text with a token of its own: a session that fails at this one fails at everything.
+const LETTER: (&str, usize) = ("a", 1);
 
 /// Where the vector of a row comes from.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +46,7 @@ pub(super) struct Machinery {
     pub origin: PartOrigin,
     pub selection: Selection,
     pub pad_id: u32,
+    pub letter: Encoding,
 }
 
 /// What goes to the second stage.
@@ -60,7 +67,6 @@ pub(super) struct Window {
     pub compute_keys: Vec<RowKey>,
     pub plan: BatchPlan,
     pub rejected: u64,
-    pub repeated: u64,
     /// Corpus bytes on disk that were read when the window was opened and closed.
     pub start_bytes: u64,
     pub end_bytes: u64,
@@ -78,16 +84,21 @@ pub(super) struct Preparer<'a> {
     rows: Rows,
     bytes: Arc<AtomicU64>,
     duplicates: Duplicates,
-    rejects: RejectsFile,
     tokenizer: Option<Box<dyn Tokenize>>,
-    /// Padded tokens of a batch; those that suit the provider, once it is known.
-    budget: TokenBudget,
     /// Keys of the windows that may still be under way, newest last: they count as cached.
     under_way: Vec<Vec<RowKey>>,
     next_window: usize,
     cut_short: bool,
-    clocks: &'a PrepareClocks,
-    turns: &'a Turns,
+    shared: PrepareContext<'a>,
+}
+
+/// What this stage shares with the others.
+#[derive(Clone, Copy)]
+pub(super) struct PrepareContext<'a> {
+    pub clocks: &'a PrepareClocks,
+    pub turns: &'a Turns,
+    pub budget: &'a RunBudget,
+    pub rejects: &'a Mutex<RejectsFile>,
 }
 
 /// Time of the parts of this stage.
@@ -99,21 +110,18 @@ pub(super) struct PrepareClocks {
 }
 
 impl<'a> Preparer<'a> {
-    pub(super) fn new(job: &'a EncodeJob<'a>, clocks: &'a PrepareClocks, turns: &'a Turns) -> Self {
+    pub(super) fn new(job: &'a EncodeJob<'a>, shared: PrepareContext<'a>) -> Self {
         let rows = job.corpus.rows();
         Self {
             job,
             bytes: rows.progress(),
             rows,
             duplicates: Duplicates::new(),
-            rejects: RejectsFile::new(&job.rejects),
             tokenizer: None,
-            budget: job.options.budget,
             under_way: Vec::new(),
             next_window: FIRST_WINDOW.min(job.options.window),
             cut_short: false,
-            clocks,
-            turns,
+            shared,
         }
     }
 
@@ -123,7 +131,7 @@ impl<'a> Preparer<'a> {
         let started = Instant::now();
         let mut window = Window::default();
         let texts = self.read(&mut window)?;
-        self.clocks.read.add(started.elapsed());
+        self.shared.clocks.read.add(started.elapsed());
         if window.papers.is_empty() && window.rejected == 0 && !self.job.stopped() {
             return Ok(None);
         }
@@ -136,10 +144,9 @@ impl<'a> Preparer<'a> {
         Ok(Some(Prepared { window, machinery }))
     }
 
-    /// Closes the rejects file. Says whether the run was stopped before the end of the corpus.
-    pub(super) fn finish(self) -> Result<bool, Error> {
-        self.rejects.finish()?;
-        Ok(self.cut_short)
+    /// Whether the run was stopped before the end of the corpus.
+    pub(super) fn cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// Fills the window with papers and says where each vector comes from. Gives the texts to compute.
@@ -165,17 +172,15 @@ impl<'a> Preparer<'a> {
                     continue;
                 }
             };
-            match self.duplicates.check(&paper.id, adapter, text_hash(&key)) {
-                Duplicate::New => {}
-                Duplicate::SameText => window.repeated += 1,
-                Duplicate::OtherText => {
-                    let reason = format!("id `{}` came before with another text", paper.id);
-                    self.reject(window, &Rejection { origin: paper.origin, id: Some(paper.id), reason })?;
-                    continue;
-                }
+            let before = self.duplicates.check(&paper.id, adapter, text_hash(&key));
+            if before == Duplicate::OtherText {
+                let reason = format!("id `{}` came before with another text", paper.id);
+                self.reject(window, &Rejection { origin: paper.origin, id: Some(paper.id), reason })?;
+                continue;
             }
             text_bytes += rendered.text.len();
-            window.kinds.push(RowKind { title_only: rendered.title_only, empty: rendered.empty });
+            let repeated = before == Duplicate::SameText;
+            window.kinds.push(RowKind { title_only: rendered.title_only, empty: rendered.empty, repeated });
             window.keys.push(RowKey { adapter, key });
             window.papers.push(paper);
             rendered_texts.push(rendered);
@@ -187,8 +192,7 @@ impl<'a> Preparer<'a> {
             let mut keys = window.compute_keys.clone();
             keys.sort_unstable();
             self.under_way.push(keys);
-            // One window is computed while this one is read; the one before it may still be written.
-            if self.under_way.len() > 3 {
+            if self.under_way.len() > WINDOWS_UNDER_WAY {
                 self.under_way.remove(0);
             }
         }
@@ -225,7 +229,7 @@ impl<'a> Preparer<'a> {
     }
 
     fn reject(&mut self, window: &mut Window, rejection: &Rejection) -> Result<(), Error> {
-        self.rejects.write(rejection)?;
+        write_rejection(self.shared.rejects, rejection)?;
         window.rejected += 1;
         Ok(())
     }
@@ -239,26 +243,32 @@ impl<'a> Preparer<'a> {
             let started = Instant::now();
             let OpenedEncoder { tokenizer, sessions, origin, selection } = self.job.encoder.open()?;
             if let Some(provider) = &selection.provider {
-                self.budget = self.budget.on(provider.choice);
+                self.shared.budget.on(provider.choice);
             }
-            machinery = Some(Machinery { sessions, origin, selection, pad_id: tokenizer.pad_id() });
+            let letter = tokenizer.encode_all(&[LETTER]).swap_remove(0)?;
+            machinery = Some(Machinery { sessions, origin, selection, pad_id: tokenizer.pad_id(), letter });
             self.tokenizer = Some(tokenizer);
-            self.clocks.open.add(started.elapsed());
+            self.shared.clocks.open.add(started.elapsed());
         }
         let Some(tokenizer) = &self.tokenizer else { return Ok(machinery) };
         let borrowed: Vec<(&str, usize)> = texts.iter().map(|text| (text.text.as_str(), text.title_end)).collect();
         for some in borrowed.chunks(TEXTS_A_TURN) {
-            let _turn = self.turns.of_tokenizer();
+            let _turn = self.shared.turns.of_tokenizer();
             let started = Instant::now();
             for encoding in tokenizer.encode_all(some) {
                 window.encodings.push(encoding?);
             }
-            self.clocks.tokenize.add(started.elapsed());
+            self.shared.clocks.tokenize.add(started.elapsed());
         }
         let started = Instant::now();
         let lengths: Vec<usize> = window.encodings.iter().map(|encoding| encoding.ids.len()).collect();
-        window.plan = plan(&lengths, self.budget);
-        self.clocks.tokenize.add(started.elapsed());
+        window.plan = plan(&lengths, self.shared.budget.now());
+        self.shared.clocks.tokenize.add(started.elapsed());
         Ok(machinery)
     }
+}
+
+/// Adds a row to the rejects file, which the first stage and the last one share.
+pub(super) fn write_rejection(rejects: &Mutex<RejectsFile>, rejection: &Rejection) -> Result<(), Error> {
+    Ok(rejects.lock().unwrap_or_else(PoisonError::into_inner).write(rejection)?)
 }

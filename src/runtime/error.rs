@@ -275,6 +275,20 @@ pub enum Error {
         /// Counted from 0.
         batch: u64,
     },
+    /// A stub session fails on a text with a token that it was told of.
+    #[error("the stub session fails on token {id}, as asked")]
+    StubToken {
+        /// The token.
+        id: i64,
+    },
+    /// A stub session has no more memory than it was told.
+    #[error("the stub session has memory for {room} padded tokens, got {tokens}")]
+    StubMemory {
+        /// Rows × columns of the batch.
+        tokens: usize,
+        /// The most that it takes.
+        room: usize,
+    },
 }
 
 impl Error {
@@ -317,6 +331,10 @@ impl Error {
             Self::NotFinite { .. } => Some(
                 "look for NaN or overflow in the weights: export the bundle again from a sound checkpoint".to_owned(),
             ),
+            Self::Run { rows: 1, columns, .. } if self.is_out_of_memory() => Some(format!(
+                "free memory for a batch of a single text of {columns} tokens, or export the bundle with a shorter \
+                 `--max-length`"
+            )),
             _ => None,
         }
     }

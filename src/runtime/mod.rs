@@ -6,6 +6,7 @@
 //! a row of NaN.
 
 mod adapter;
+mod blame;
 mod cpu_plan;
 mod doctor;
 mod error;
@@ -43,7 +44,7 @@ pub use refusal::{Elsewhere, PassedOver, PassedOverChain, Refusal};
 pub use search::{Place, Tried};
 pub use selection::{Selection, Wanted, first_usable, refuse_unopened};
 pub use session::{EncoderSession, SessionOptions, adds_exactly};
-pub use stub::StubSession;
+pub use stub::{StubFault, StubSession};
 
 /// Token ids of some texts, padded to one length. Row-major, `rows × columns` each.
 #[derive(Debug, Clone, PartialEq, Eq)]

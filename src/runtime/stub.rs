@@ -3,34 +3,77 @@
 //! Knows nothing of ONNX Runtime. Invariant: a row depends on its own unpadded ids alone, so that any batching, order
 //! or padding of the same texts gives the same embeddings to the bit, and different ids give different ones.
 
+use std::ops::Range;
+
 use super::error::Error;
+use super::session::check_finite;
 use super::{Batch, EmbeddingMatrix, RunBatch};
+
+/// What a stub session is told to fail at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StubFault {
+    /// The batch of this number, counted from 0; those before and after it are run.
+    Batch(u64),
+    /// All batches from this number on.
+    From(u64),
+    /// Batches that hold this token id.
+    Token(i64),
+    /// Rows that hold this token id: they come out as NaN.
+    NanToken(i64),
+    /// Batches of more padded tokens than these, for want of memory.
+    Memory(usize),
+}
 
 /// Gives each row a pseudo-random unit vector that is a pure function of the row's unpadded ids, and of its adapter
 /// where the batch names one.
 #[derive(Debug, Clone)]
 pub struct StubSession {
     dim: usize,
-    fail_at: Option<u64>,
+    faults: Vec<StubFault>,
     batches: u64,
 }
 
 impl StubSession {
     /// A stub whose embeddings have `dim` values.
     pub fn new(dim: usize) -> Self {
-        Self { dim, fail_at: None, batches: 0 }
+        Self { dim, faults: Vec::new(), batches: 0 }
     }
 
-    /// Makes the run of batch number `batch`, counted from 0, an error; runs before and after it succeed.
-    pub fn failing_at(mut self, batch: u64) -> Self {
-        self.fail_at = Some(batch);
+    /// Makes it fail at something, also.
+    pub fn failing(mut self, fault: StubFault) -> Self {
+        self.faults.push(fault);
         self
     }
 
-    /// Batches run so far, the failed one included.
+    /// Batches run so far, failed ones included.
     pub fn batches(&self) -> u64 {
         self.batches
     }
+
+    /// Fails where it was told to; gives the tokens whose rows come out as NaN.
+    fn fail(&self, batch: &Batch, number: u64) -> Result<Vec<i64>, Error> {
+        let mut spoilt = Vec::new();
+        let tokens = batch.rows * batch.columns;
+        for &fault in &self.faults {
+            match fault {
+                StubFault::Batch(at) if at == number => return Err(Error::StubFailure { batch: number }),
+                StubFault::From(first) if first <= number => return Err(Error::StubFailure { batch: number }),
+                StubFault::Token(id) if unpadded(batch, 0..batch.rows).any(|own| own == id) => {
+                    return Err(Error::StubToken { id });
+                }
+                StubFault::Memory(room) if tokens > room => return Err(Error::StubMemory { tokens, room }),
+                StubFault::NanToken(id) => spoilt.push(id),
+                _ => {}
+            }
+        }
+        Ok(spoilt)
+    }
+}
+
+/// The ids of some rows, without padding.
+fn unpadded(batch: &Batch, rows: Range<usize>) -> impl Iterator<Item = i64> {
+    let span = rows.start * batch.columns..rows.end * batch.columns;
+    batch.ids[span.clone()].iter().zip(&batch.mask[span]).filter(|(_, mask)| **mask != 0).map(|(&id, _)| id)
 }
 
 impl RunBatch for StubSession {
@@ -38,17 +81,18 @@ impl RunBatch for StubSession {
         batch.check()?;
         let number = self.batches;
         self.batches += 1;
-        if self.fail_at == Some(number) {
-            return Err(Error::StubFailure { batch: number });
-        }
+        let spoilt = self.fail(batch, number)?;
         let mut data = Vec::with_capacity(batch.rows * self.dim);
         for row in 0..batch.rows {
-            let span = row * batch.columns..(row + 1) * batch.columns;
-            let tokens = batch.ids[span.clone()].iter().zip(&batch.mask[span]);
+            let ids = || unpadded(batch, row..row + 1);
+            if ids().any(|id| spoilt.contains(&id)) {
+                data.resize(data.len() + self.dim, f32::NAN);
+                continue;
+            }
             let start = batch.adapters.get(row).map_or(0, |&adapter| mix(!(adapter as u64)));
-            let seed = tokens.filter(|(_, mask)| **mask != 0).fold(start, |state, (&id, _)| mix(state ^ id as u64));
-            push_unit_vector(seed, self.dim, &mut data);
+            push_unit_vector(ids().fold(start, |state, id| mix(state ^ id as u64)), self.dim, &mut data);
         }
+        check_finite(&data, [batch.rows, self.dim], "stub")?;
         Ok(EmbeddingMatrix { rows: batch.rows, dim: self.dim, data })
     }
 }
@@ -111,12 +155,29 @@ mod tests {
 
     #[test]
     fn the_batch_that_shall_fail_fails_and_no_other() {
-        let mut stub = StubSession::new(4).failing_at(1);
+        let mut stub = StubSession::new(4).failing(StubFault::Batch(1)).failing(StubFault::From(3));
         let one = batch(&[&[1]], 1);
         assert!(stub.run(&one).is_ok());
         assert_eq!(stub.run(&one).unwrap_err().to_string(), "the stub session fails at batch 1, as asked");
         assert!(stub.run(&one).is_ok());
-        assert_eq!(stub.batches(), 3);
+        assert_eq!(stub.run(&one).unwrap_err().to_string(), "the stub session fails at batch 3, as asked");
+        assert!(stub.run(&one).is_err());
+        assert_eq!(stub.batches(), 5);
+    }
+
+    #[test]
+    fn texts_that_shall_fail_fail_by_their_tokens_and_not_by_their_padding() {
+        let mixed = batch(&[&[101, 5, 102], &[101, 6]], 4);
+        let run = |fault: StubFault| StubSession::new(4).failing(fault).run(&mixed).map_err(|error| error.to_string());
+        assert_eq!(run(StubFault::Token(6)).unwrap_err(), "the stub session fails on token 6, as asked");
+        assert_eq!(
+            run(StubFault::NanToken(6)).unwrap_err(),
+            "output `stub` holds NaN at row 1, column 0 of a batch of 2: expected finite numbers"
+        );
+        assert_eq!(run(StubFault::Memory(7)).unwrap_err(), "the stub session has memory for 7 padded tokens, got 8");
+        for harmless in [StubFault::Token(7), StubFault::NanToken(7), StubFault::Memory(8)] {
+            assert!(run(harmless).is_ok(), "{harmless:?}: 7 is what pads");
+        }
     }
 
     #[test]
