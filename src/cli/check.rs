@@ -125,6 +125,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Status> {
         threads,
         sessions: 1,
         adapter: adapters.choice(),
+        engines: None,
     };
     let counts = thread_counts(args.threads);
     rayon::ThreadPoolBuilder::new().num_threads(counts[0]).build_global().context("could not start the threads")?;

@@ -63,6 +63,7 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         graph::Error,
         graph::foreign::Error,
         runtime::Error,
+        runtime::tensorrt::Error,
         cache::Error,
         heads::Error,
         evaluate::Error,

@@ -15,6 +15,7 @@ mod corpus_args;
 mod doctor;
 mod embed;
 mod encode_args;
+mod engine;
 mod environment;
 mod error;
 mod export;
@@ -112,6 +113,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    #[command(subcommand)]
+    Engine(engine::EngineCommand),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -163,6 +166,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Cache(command) => cache::run(&command),
+        Command::Engine(command) => engine::run(&command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use indicatif::{HumanBytes, HumanCount};
 use offprint::cache::{EmbeddingCache, Space, miss_reason};
 use offprint::encode::{
-    Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, OpenEncoder, Progress, Sink, TokenBudget,
-    encode_corpus,
+    Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, Sink,
+    TokenBudget, encode_corpus,
 };
 use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
-use offprint::runtime::{Machine, default_threads};
+use offprint::runtime::tensorrt::EngineStore;
+use offprint::runtime::{Machine, ProviderChoice, default_threads};
 use serde::Serialize;
 
 use super::adapter_args::Adapters;
@@ -27,7 +28,7 @@ use super::signals::Stop;
 use super::{Status, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
-const WINDOW: usize = 4_096;
+pub(crate) const WINDOW: usize = 4_096;
 /// Padded tokens of a batch on the CPU provider: activations stay in the second-level cache.
 pub(crate) const CPU_BATCH_TOKENS: usize = 1_024;
 
@@ -87,6 +88,11 @@ impl<'a> Run<'a> {
                 threads,
                 sessions: 1,
                 adapter,
+                engines: places::cache_dir(args.cache_dir.as_deref()).ok().map(|cache_dir| EngineUse {
+                    store: EngineStore::in_cache(&cache_dir),
+                    batch_tokens: budget.on(ProviderChoice::TensorRt).tokens(),
+                    batch_rows: WINDOW,
+                }),
             },
             options: EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() },
             adapters,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Encoding, Error, Tokenizer};
+use super::{Encoding, EngineUse, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::graph::foreign::OnnxFile;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
@@ -81,6 +81,8 @@ pub struct BundleEncoder {
     pub sessions: usize,
     /// Which of the bundle's several adapters texts go through; the default where it has none to choose from.
     pub adapter: AdapterChoice,
+    /// Where engines for TensorRT are, and which batches they have to take; without it the bundle does not run there.
+    pub engines: Option<EngineUse>,
 }
 
 impl BundleEncoder {
@@ -94,6 +96,7 @@ impl BundleEncoder {
             threads,
             sessions: 1,
             adapter: AdapterChoice::default(),
+            engines: None,
         }
     }
 }
@@ -153,31 +156,30 @@ impl BundleEncoder {
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
         let open = |provider: &Provider, threads| {
             let options = SessionOptions { graph: graph.to_owned(), provider: provider.clone(), threads };
-            self.open_session(&runtime, &options, &names)
+            self.open_runner(&runtime, &options, &names)
         };
         let (first, mut selection) = first_usable(wanted, &runtime.providers(), |provider| open(provider, shares[0]))?;
-        selection.placement = first.placement().clone();
-        let mut sessions = vec![first];
+        selection.placement = first.session().placement().clone();
+        let mut runners = vec![first];
         for &threads in &shares[1..] {
-            sessions.extend(selection.provider.as_ref().map(|provider| open(provider, threads)).transpose()?);
+            runners.extend(selection.provider.as_ref().map(|provider| open(provider, threads)).transpose()?);
         }
-        for session in &sessions {
-            self.check_session(session, outputs)?;
+        for runner in &runners {
+            self.check_session(runner.session(), outputs)?;
         }
         let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
         let origin = PartOrigin {
-            provider: sessions[0].provider().to_owned(),
+            provider: runners[0].session().provider().to_owned(),
             runtime_version: runtime.version().to_owned(),
             cpu: Machine::read().cpu_summary(),
         };
-        let boxed = |session: EncoderSession| Box::new(session.with_adapter(self.adapter)) as Box<dyn RunBatch>;
-        let sessions = sessions.into_iter().map(boxed).collect();
+        let sessions = runners.into_iter().map(|runner| runner.boxed(self.adapter)).collect::<Result<_, _>>()?;
         Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin, selection })
     }
 
     /// A session on one provider. The graph of another program may compute shapes, which providers leave to the processor; our
     /// own graphs do not.
-    fn open_session(
+    pub(super) fn open_session(
         &self,
         runtime: &OnnxRuntime,
         options: &SessionOptions,
@@ -195,7 +197,7 @@ impl BundleEncoder {
     }
 
     /// An error if a session is not what the manifest says of its graph.
-    fn check_session(&self, session: &EncoderSession, outputs: &[(&str, usize)]) -> Result<(), Error> {
+    pub(super) fn check_session(&self, session: &EncoderSession, outputs: &[(&str, usize)]) -> Result<(), Error> {
         let adapters = self.bundle.manifest.adapters.len();
         if session.takes_adapter() != (adapters > 0) {
             let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };

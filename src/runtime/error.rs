@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::provider::ProviderChoice;
 use super::refusal::Refusal;
 use super::search::{LIBRARY_NAME, Tried};
+use super::tensorrt;
 
 /// An error of the runtime room.
 #[derive(Debug, thiserror::Error)]
@@ -269,6 +270,9 @@ pub enum Error {
         /// Rows of the batch.
         rows: usize,
     },
+    /// Engines for TensorRT that are not there, or a batch that they are not built for.
+    #[error(transparent)]
+    TensorRt(Box<tensorrt::Error>),
     /// A stub session fails where it was told to.
     #[error("the stub session fails at batch {batch}, as asked")]
     StubFailure {
@@ -325,6 +329,7 @@ impl Error {
             Self::Provider(refusal) => refusal.hint(),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
+            Self::TensorRt(error) => error.hint(),
             Self::FewThreads { threads, sessions } => {
                 Some(format!("`--threads {sessions}` or more, or at most `--sessions {threads}`"))
             }
@@ -337,6 +342,12 @@ impl Error {
             )),
             _ => None,
         }
+    }
+}
+
+impl From<tensorrt::Error> for Error {
+    fn from(source: tensorrt::Error) -> Self {
+        Self::TensorRt(Box::new(source))
     }
 }
 

@@ -26,6 +26,7 @@ mod selection;
 mod session;
 mod shared_library;
 mod stub;
+pub mod tensorrt;
 
 pub use adapter::AdapterChoice;
 pub use cpu_plan::divide_threads;

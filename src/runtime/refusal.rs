@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::placement::PlacedNode;
 use super::provider::ProviderChoice;
 use super::shared_library::Product;
+use super::tensorrt;
 
 /// A provider that does not run a graph as it should.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,9 @@ pub enum Refusal {
         "the bundle computes in fp32, which `TensorrtExecutionProvider` cuts to TF32 (10 bits of 23) unless `NVIDIA_TF32_OVERRIDE` is 0"
     )]
     Tf32,
+    /// TensorRT without engines for the bundle, or in a command that has no use for them.
+    #[error(transparent)]
+    Engines(Box<tensorrt::Error>),
     /// Not one of several providers.
     #[error("none of the providers that `--provider {asked}` may take can be used")]
     NoneUsable {
@@ -156,6 +160,7 @@ impl Refusal {
             Self::NotStarted { source, .. } | Self::NotOpened { source, .. } if of_cuda(source.message()).is_some() => {
                 Some("`nvidia-smi` lists the cards that the driver sees, and their memory".to_owned())
             }
+            Self::Engines(error) => error.hint(),
             Self::NoneUsable { .. } => Some("`--provider cpu` is always there".to_owned()),
             Self::Unloadable { .. } | Self::NotStarted { .. } | Self::NotOpened { .. } => None,
         }
