@@ -16,12 +16,13 @@ use super::ready::{Ready, Work, run_all};
 use super::texts::{read_texts, write_vectors};
 use super::warm_up::{WarmUp, warm_up};
 use crate::encode::{
-    BundleEncoder, EmbeddedWindow, EncodeJob, EncodeOptions, OpenEncoder, Progress, RowAdapters, Sink, SinkError,
-    TokenBudget, encode_corpus,
+    BundleEncoder, EmbeddedWindow, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, RowAdapters, Sink,
+    SinkError, TokenBudget, encode_corpus,
 };
 use crate::graph::CostLaw;
 use crate::model::Bundle;
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
+use crate::runtime::tensorrt::EngineStore;
 use crate::runtime::{
     AdapterChoice, Batch, Fallback, Placement, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds,
 };
@@ -42,6 +43,8 @@ pub struct CellJob {
     pub setting: Setting,
     /// Folder of the bundle.
     pub bundle: PathBuf,
+    /// The cache folder, where engines for TensorRT are.
+    pub cache_dir: Option<PathBuf>,
     /// The ONNX Runtime library, where one was named.
     pub ort_lib: Option<PathBuf>,
     /// What the provider is told, `key=value` each; nothing on the CPU provider.
@@ -137,9 +140,20 @@ fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
         provider,
         fallback: on_cpu.then_some(Fallback::Allow),
         sessions: job.setting.sessions,
+        engines: engines(job, bundle.manifest.max_length),
         adapter: if several { AdapterChoice::Fixed(0) } else { AdapterChoice::default() },
         ..BundleEncoder::on_cpu(bundle, job.setting.threads)
     })
+}
+
+/// The engines that TensorRT needs: built before, for all batches of the setting.
+fn engines(job: &CellJob, max_length: usize) -> Option<EngineUse> {
+    let (batch_tokens, batch_rows) = match job.setting.batches {
+        Batching::Tokens(tokens) => (tokens.max(max_length), WINDOW),
+        Batching::Fixed(shape) => (shape.rows * shape.tokens, shape.rows),
+    };
+    let store = EngineStore::in_cache(job.cache_dir.as_deref()?);
+    Some(EngineUse { store, batch_tokens, batch_rows })
 }
 
 /// A provider by its name with those of `options`, `key=value` or `provider.key=value` each, that it takes: none on the CPU
@@ -243,8 +257,12 @@ fn pipeline(machine: &Machine, max_length: usize, job: &CellJob) -> Result<Timin
         stop: &AtomicBool::new(false),
         progress: &Progress::default(),
     };
-    let (timing, _) = Timing::of(|| Ok(encode_corpus(&encode, Some(&mut Nowhere))?))?;
-    Ok(timing)
+    let (timing, account) = Timing::of(|| Ok(encode_corpus(&encode, Some(&mut Nowhere))?))?;
+    // Texts that the session fails on are rejected, and a rate of the others would be none of this setting.
+    match account.rejected {
+        0 => Ok(timing),
+        rejected => Err(Error::Rejected { rejected, rows: account.rows }),
+    }
 }
 
 fn rejects_beside(texts: &Path) -> PathBuf {
@@ -284,6 +302,7 @@ mod tests {
         CellJob {
             setting,
             bundle: folder.to_owned(),
+            cache_dir: None,
             ort_lib: None,
             provider_options: Vec::new(),
             texts: path,

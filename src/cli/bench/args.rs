@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "S", default_value_t = 10.0, help_heading = "Measurement")]
     pub warm_up: f64,
 
-    /// Folder of bundles that were made of hub ids [default: offprint in the user's cache folder]
+    /// Folder with bundles of hub ids and engines for TensorRT [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Hub")]
     pub cache_dir: Option<PathBuf>,
 
