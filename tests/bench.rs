@@ -105,7 +105,11 @@ fn the_figures_of_a_grid_follow_from_its_rounds() {
 #[test]
 fn the_table_and_the_page_say_what_the_record_says() {
     let place = place();
-    let said = bench(&place, &["--max-batch-tokens", "64,128,30", "--repeats", "3", "--threads", "1", "--json"], 0);
+    let said = bench(
+        &place,
+        &["--max-batch-tokens", "64,128,30", "--repeats", "1", "--threads", "1,2", "--sessions", "1,2", "--json"],
+        0,
+    );
     let record = said.json();
     assert_eq!(record, json(&place, "speed/bench.json"));
     let mut table = csv::Reader::from_path(place.path("speed/bench.csv")).unwrap();
@@ -127,15 +131,24 @@ fn the_table_and_the_page_say_what_the_record_says() {
     for forbidden in ["http:", "https:", "//", "src=", "@import", "url(", "<link", "<script", "javascript:", "NaN"] {
         assert!(!page.contains(forbidden), "`{forbidden}` is in the page");
     }
-    for part in ["by provider and batch", "Latency of a batch", "Speed and accuracy", "not run", "<figure>"] {
+    for part in [
+        "by provider and batch",
+        "by threads",
+        "2 threads in 2 sessions",
+        "Latency of a batch",
+        "Speed and accuracy",
+        "not run",
+        "<figure>",
+    ] {
         assert!(page.contains(part), "{part} is not on the page");
     }
-    assert_eq!(page.matches("<figure>").count(), 2);
+    assert_eq!(page.matches("<figure>").count(), 3);
     let report = json(&place, "speed/report.json");
     let plot = report["sections"].as_array().unwrap().iter().find(|section| section["kind"] == "plot").unwrap();
     let point = &plot["series"][0]["points"][1];
     assert_eq!(point["x"], 128.0);
-    assert_eq!(point["y"], cells(&record)[1]["figures"]["papers_per_second"]["median"]);
+    let second = cells(&record).iter().find(|cell| cell["batches"]["tokens"] == 128).unwrap();
+    assert_eq!(point["y"], second["figures"]["papers_per_second"]["median"]);
     drawn_by_a_browser(&place, &page);
 }
 
@@ -173,11 +186,14 @@ fn what_cannot_be_run_is_a_row_with_its_reason() {
     assert!(said.stdout.contains("not run: ") && said.stdout.contains("nowhere.so"), "{}", said.stdout);
 
     // A library without the provider, and nothing that can be run at all.
-    let said = bench(&place, &["--providers", "openvino", "--repeats", "1"], 2);
+    let said = bench(&place, &["--providers", "openvino,cuda:0,tensorrt", "--repeats", "1"], 2);
     said.expect(&["error: no setting could be measured", "cause: "]);
     let record = json(&place, "speed/bench.json");
-    let reason = cells(&record)[0]["reason"].as_str().unwrap().to_lowercase();
-    assert!(reason.contains("openvino"), "{reason}");
+    for (cell, name) in cells(&record).iter().zip(["openvino", "cuda", "tensorrt"]) {
+        let reason = cell["reason"].as_str().unwrap().to_lowercase();
+        assert!(cell["state"] == "not_run" && reason.contains(name), "{name}: {reason}");
+    }
+    assert_eq!(cells(&record)[1]["provider"], "cuda:0");
     assert!(place.read("speed/report.html").contains("No setting could be measured"));
 }
 
@@ -282,6 +298,10 @@ fn flags_that_make_no_sense_are_refused_before_anything_runs() {
         bench(&place, more, 2).expect(parts);
         assert!(!place.path("speed/bench.json").exists(), "{more:?}");
     };
+    refused(&["--providers", "auto"], &["error: `auto` is no single provider", "  hint: "]);
+    refused(&["--provider-option", "x=1"], &["error: `--provider-option x=1` is for none of the providers (cpu)"]);
+    let more = ["--providers", "cpu,openvino", "--provider-option", "cuda.use_tf32=1"];
+    refused(&more, &["error: `--provider-option cuda.use_tf32=1` is for none of the providers (cpu, openvino)"]);
     refused(&["--providers", "toaster"], &["error: execution provider `toaster` is not known"]);
     refused(&["--warm-up", "inf"], &["error: the argument '--warm-up <S>' cannot be used multiple times"]);
     refused(&["--fixed-shape", "8"], &["`8` is no shape, expected rows and tokens such as `8x128`"]);

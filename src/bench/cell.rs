@@ -16,12 +16,13 @@ use super::ready::{Ready, Work, run_all};
 use super::texts::{read_texts, write_vectors};
 use super::warm_up::{WarmUp, warm_up};
 use crate::encode::{
-    BundleEncoder, EmbeddedWindow, EncodeJob, EncodeOptions, OpenEncoder, Progress, RowAdapters, Sink, SinkError,
-    TokenBudget, encode_corpus,
+    BundleEncoder, EmbeddedWindow, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, RowAdapters, Sink,
+    SinkError, TokenBudget, encode_corpus,
 };
 use crate::graph::CostLaw;
 use crate::model::Bundle;
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
+use crate::runtime::tensorrt::EngineStore;
 use crate::runtime::{
     AdapterChoice, Batch, Fallback, Placement, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds,
 };
@@ -42,6 +43,8 @@ pub struct CellJob {
     pub setting: Setting,
     /// Folder of the bundle.
     pub bundle: PathBuf,
+    /// The cache folder, where engines for TensorRT are.
+    pub cache_dir: Option<PathBuf>,
     /// The ONNX Runtime library, where one was named.
     pub ort_lib: Option<PathBuf>,
     /// What the provider is told, `key=value` each; nothing on the CPU provider.
@@ -129,22 +132,46 @@ pub fn run_cell(job: &CellJob) -> Result<Round, Error> {
 /// The encoder of a job. Of several adapters all texts take the first: they cost the same. fp16 may be measured on the
 /// CPU provider, too; nothing else falls back.
 fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
-    let provider: Provider = job.setting.provider.parse()?;
     let several = !bundle.manifest.adapters.is_empty();
-    let on_cpu = provider.choice == ProviderChoice::Cpu;
-    let of_another = |option: &&String| {
-        let name = option.split_once('.').and_then(|(name, _)| name.parse::<ProviderChoice>().ok());
-        on_cpu || name.is_some_and(|name| name != provider.choice)
-    };
-    let options: Vec<String> = job.provider_options.iter().filter(|option| !of_another(option)).cloned().collect();
+    let provider = provider_with(&job.setting.provider, &job.provider_options)?;
+    let on_cpu = provider.named().iter().all(|provider| provider.choice == ProviderChoice::Cpu);
     Ok(BundleEncoder {
         ort_lib: job.ort_lib.clone(),
-        provider: ProviderList::from(provider).with_options(&options)?,
+        provider,
         fallback: on_cpu.then_some(Fallback::Allow),
         sessions: job.setting.sessions,
+        engines: engines(job, bundle.manifest.max_length),
         adapter: if several { AdapterChoice::Fixed(0) } else { AdapterChoice::default() },
         ..BundleEncoder::on_cpu(bundle, job.setting.threads)
     })
+}
+
+/// The engines that TensorRT needs: built before, for all batches of the setting.
+fn engines(job: &CellJob, max_length: usize) -> Option<EngineUse> {
+    let (batch_tokens, batch_rows) = match job.setting.batches {
+        Batching::Tokens(tokens) => (tokens.max(max_length), WINDOW),
+        Batching::Fixed(shape) => (shape.rows * shape.tokens, shape.rows),
+    };
+    let store = EngineStore::in_cache(job.cache_dir.as_deref()?);
+    Some(EngineUse { store, batch_tokens, batch_rows })
+}
+
+/// A provider by its name with those of `options`, `key=value` or `provider.key=value` each, that it takes: none on the CPU
+/// provider, and none that are for another one.
+///
+/// # Errors
+/// A provider that is not known, or an option that it cannot take.
+pub fn provider_with(name: &str, options: &[String]) -> Result<ProviderList, Error> {
+    let provider: Provider = name.parse()?;
+    let own: Vec<String> = options.iter().filter(|option| takes(&provider, option)).cloned().collect();
+    Ok(ProviderList::from(provider).with_options(&own)?)
+}
+
+/// Whether an option is for a provider, by the name before it.
+fn takes(provider: &Provider, option: &str) -> bool {
+    let key = option.split('=').next().unwrap_or(option);
+    let name = key.split_once('.').and_then(|(name, _)| name.parse::<ProviderChoice>().ok());
+    provider.choice != ProviderChoice::Cpu && name.is_none_or(|name| name == provider.choice)
 }
 
 /// Measures any encoder.
@@ -230,8 +257,12 @@ fn pipeline(machine: &Machine, max_length: usize, job: &CellJob) -> Result<Timin
         stop: &AtomicBool::new(false),
         progress: &Progress::default(),
     };
-    let (timing, _) = Timing::of(|| Ok(encode_corpus(&encode, Some(&mut Nowhere))?))?;
-    Ok(timing)
+    let (timing, account) = Timing::of(|| Ok(encode_corpus(&encode, Some(&mut Nowhere))?))?;
+    // Texts that the session fails on are rejected, and a rate of the others would be none of this setting.
+    match account.rejected {
+        0 => Ok(timing),
+        rejected => Err(Error::Rejected { rejected, rows: account.rows }),
+    }
 }
 
 fn rejects_beside(texts: &Path) -> PathBuf {
@@ -271,6 +302,7 @@ mod tests {
         CellJob {
             setting,
             bundle: folder.to_owned(),
+            cache_dir: None,
             ort_lib: None,
             provider_options: Vec::new(),
             texts: path,
@@ -309,6 +341,19 @@ mod tests {
         assert_eq!((round.tokenize, round.pipeline), (None, None));
         assert_eq!(round.work.padded_tokens, round.work.useful_tokens);
         assert!(!folder.path().join("vectors").exists(), "there are no whole texts");
+    }
+
+    #[test]
+    fn a_provider_gets_the_options_that_are_for_it() {
+        let options = ["cuda.use_tf32=1", "gpu_mem_limit=9"].map(str::to_owned);
+        let told = |name: &str, options: &[String]| {
+            let list = provider_with(name, options).unwrap();
+            list.named()[0].options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told("cuda:1", &options), "use_tf32=1 gpu_mem_limit=9");
+        assert_eq!((told("tensorrt", &options), told("cpu", &options)), ("gpu_mem_limit=9".into(), String::new()));
+        assert!(provider_with("toaster", &[]).is_err());
+        assert!(provider_with("cuda", &["tf32".to_owned()]).is_err(), "no `key=value`");
     }
 
     #[test]

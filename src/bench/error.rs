@@ -79,6 +79,14 @@ pub enum Error {
         /// The one that ran.
         got: String,
     },
+    /// The session failed on some texts, which the pipeline left out.
+    #[error("{rejected} of {rows} texts were rejected: the session fails on them")]
+    Rejected {
+        /// Texts that were rejected.
+        rejected: u64,
+        /// All texts.
+        rows: u64,
+    },
     /// No text to measure with.
     #[error("there is no text to measure with")]
     NoTexts,
@@ -121,6 +129,8 @@ mod tests {
         assert_eq!(table.to_string(), "`a/bench.json` could not be written");
         let other = Error::OtherProvider { asked: "A".into(), got: "B".into() };
         assert_eq!(other.to_string(), "`A` was asked for, and `B` ran the graph");
+        let rejected = Error::Rejected { rejected: 2, rows: 40 };
+        assert_eq!(rejected.to_string(), "2 of 40 texts were rejected: the session fails on them");
         assert_eq!(Error::NoTexts.to_string(), "there is no text to measure with");
         assert!(Error::NoTexts.hint().is_none());
     }

@@ -24,7 +24,7 @@ mod warm_up;
 use serde::{Deserialize, Serialize};
 
 pub use accuracy::Accuracy;
-pub use cell::{CellJob, Round, Timing};
+pub use cell::{CellJob, Round, Timing, provider_with};
 pub use compare::{BenchComparison, ComparedCell, compare};
 pub use error::Error;
 pub use figures::Figures;

@@ -11,9 +11,9 @@ use crate::graph::GemmChain;
 use crate::runtime::{GemmSession, OnnxRuntime, Provider, ProviderChoice, SessionOptions};
 
 /// Sizes that are tried on a processor, and on a device that starts its kernels one by one.
-const SIZES: [&[usize]; 2] = [&[512, 1_024, 1_536], &[4_096, 8_192]];
+const SIZES: [&[usize]; 2] = [&[512, 1_024], &[4_096, 8_192]];
 /// Products one after the other.
-const DEPTH: usize = 4;
+const DEPTH: usize = 2;
 /// Runs of a size, at least.
 const LEAST_RUNS: usize = 3;
 /// Seconds for a size, where there is time.

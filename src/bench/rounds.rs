@@ -19,6 +19,8 @@ use crate::runtime::EmbeddingMatrix;
 pub struct CellPlan {
     /// Folder of the bundle.
     pub bundle: PathBuf,
+    /// The cache folder, where engines for TensorRT are.
+    pub cache_dir: Option<PathBuf>,
     /// Its longest input in tokens.
     pub max_length: usize,
     /// The ONNX Runtime library, where one was named.
@@ -159,6 +161,7 @@ impl Run<'_> {
         CellJob {
             setting: self.record.cells[at].setting.clone(),
             bundle: planned.bundle.clone(),
+            cache_dir: planned.cache_dir.clone(),
             ort_lib: planned.ort_lib.clone(),
             provider_options: planned.provider_options.clone(),
             texts: planned.texts.clone(),

@@ -83,6 +83,7 @@ fn plan(folder: &std::path::Path, cells: usize) -> RunPlan {
     };
     let cell = CellPlan {
         bundle: folder.to_owned(),
+        cache_dir: None,
         max_length: 256,
         ort_lib: None,
         provider_options: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use offprint::bench::{Batching, Grid, GridModel, REPEATS_FOR_CLAIMS, Shape};
+use offprint::bench::{Batching, Grid, GridModel, REPEATS_FOR_CLAIMS, Shape, provider_with};
 use offprint::model::Bundle;
 use offprint::runtime::{Provider, ProviderList, default_threads};
 
@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "S", default_value_t = 10.0, help_heading = "Measurement")]
     pub warm_up: f64,
 
-    /// Folder of bundles that were made of hub ids [default: offprint in the user's cache folder]
+    /// Folder with bundles of hub ids and engines for TensorRT [default: offprint in the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Hub")]
     pub cache_dir: Option<PathBuf>,
 
@@ -154,15 +154,37 @@ impl GridArgs {
             default_tokens,
             max_length: bundle.manifest.max_length,
         };
+        let providers: Vec<String> = self.providers.iter().map(|provider| name_of(provider)).collect::<Result<_>>()?;
+        self.check_options(&providers)?;
         let tokens = self.max_batch_tokens.iter().map(|&tokens| Batching::Tokens(tokens as usize));
         let wide = |numbers: &[u16]| numbers.iter().copied().map(usize::from).collect::<Vec<_>>();
         Ok(Grid {
             models: bundles.bundles.iter().zip(&bundles.names).map(model).collect(),
-            providers: self.providers.iter().map(|provider| name_of(provider)).collect::<Result<_>>()?,
+            providers,
             batches: tokens.chain(self.fixed_shape.iter().copied().map(Batching::Fixed)).collect(),
             sessions: wide(&self.sessions),
             threads: if self.threads.is_empty() { vec![default_threads()] } else { wide(&self.threads) },
         })
+    }
+}
+
+impl GridArgs {
+    /// An error unless every option is one that some provider of the grid takes.
+    fn check_options(&self, providers: &[String]) -> Result<()> {
+        let mut taken = vec![false; self.provider_option.len()];
+        for provider in providers {
+            for (option, taken) in self.provider_option.iter().zip(&mut taken) {
+                let list = provider_with(provider, std::slice::from_ref(option))?;
+                *taken |= list.named().iter().any(|provider| !provider.options.is_empty());
+            }
+        }
+        match self.provider_option.iter().zip(taken).find(|(_, taken)| !taken) {
+            Some((option, _)) => Err(user_error(
+                format!("`--provider-option {option}` is for none of the providers ({})", providers.join(", ")),
+                "name its provider with `--providers`, or leave it out",
+            )),
+            None => Ok(()),
+        }
     }
 }
 

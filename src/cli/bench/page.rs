@@ -132,7 +132,11 @@ fn latencies(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     let series: Vec<Series> = run.iter().take(MOST_LINES).map(line).collect();
     let axes = [Axis::logarithmic("milliseconds of a batch"), Axis::linear("% of the batches")];
     let fits = series.iter().flat_map(|series| &series.points).all(|point| point.x > 0.0);
-    (fits && !series.is_empty()).then(|| Section::plot("Latency of a batch", axes, series))
+    let title = match run.len() > MOST_LINES {
+        true => format!("Latency of a batch, the first {MOST_LINES} settings"),
+        false => "Latency of a batch".to_owned(),
+    };
+    (fits && !series.is_empty()).then(|| Section::plot(&title, axes, series))
 }
 
 fn speed(run: &[(&CellRecord, &Figures)]) -> Section {

@@ -16,7 +16,7 @@ use offprint::runtime::{Machine, default_threads};
 
 use super::super::corpus_args::names_of;
 use super::super::say::{counted_that, remark};
-use super::super::user_error;
+use super::super::{places, user_error};
 use super::args::{Libraries, RunArgs};
 
 /// A run that can begin.
@@ -38,8 +38,10 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Prepared> {
     let texts = Texts::write(args, &bundles, scratch.path())?;
     let laws: Vec<Option<CostLaw>> = bundles.iter().map(law).collect::<Result<_>>()?;
     let references = References::of(&bundles, &texts, (&libraries, scratch.path()));
+    let cache_dir = places::cache_dir(args.cache_dir.as_deref()).ok();
     let cell = |(place, setting): &(usize, offprint::bench::Setting)| CellPlan {
         bundle: bundles[*place].dir.clone(),
+        cache_dir: cache_dir.clone(),
         max_length: bundles[*place].manifest.max_length,
         ort_lib: libraries.of(&setting.provider),
         provider_options: args.grid.provider_option.clone(),
