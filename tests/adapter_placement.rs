@@ -71,8 +71,8 @@ fn graphs_with_adapters_run_wholly_on_openvino_with_the_vectors_of_the_cpu() {
             fs::create_dir_all(&into).unwrap();
             write_bundle(&options, &into).unwrap();
             let bundle = Bundle::open(&into).unwrap();
-            let run = |provider| {
-                let options = SessionOptions { graph: bundle.graph_path(), provider, threads: 2 };
+            let run = |provider: ProviderChoice| {
+                let options = SessionOptions { graph: bundle.graph_path(), provider: provider.into(), threads: 2 };
                 let mut session = EncoderSession::open(&runtime, &options).unwrap();
                 session.run(&batch(names.len())).unwrap()
             };

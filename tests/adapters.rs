@@ -51,7 +51,7 @@ fn export(options: &ExportOptions, bundle: &Path) -> Bundle {
 }
 
 fn session(runtime: &OnnxRuntime, bundle: &Bundle, threads: usize) -> EncoderSession {
-    let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu, threads };
+    let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu.into(), threads };
     EncoderSession::open_outputs(runtime, &options, &[SENTENCE_EMBEDDING]).unwrap()
 }
 

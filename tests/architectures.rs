@@ -28,7 +28,7 @@ fn export(checkpoint: &Path, bundle: &Path, pooling: Pooling) -> Bundle {
 }
 
 fn session(runtime: &OnnxRuntime, bundle: &Bundle, output: &'static str) -> EncoderSession {
-    let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu, threads: 2 };
+    let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu.into(), threads: 2 };
     EncoderSession::open_outputs(runtime, &options, &[output]).unwrap()
 }
 

@@ -5,7 +5,7 @@
 mod common;
 
 use offprint::encode::{BundleEncoder, InvarianceOptions, Threaded, TokenBudget, built_in_texts, check_invariance};
-use offprint::model::Bundle;
+use offprint::model::{Bundle, Precision};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -27,7 +27,8 @@ fn differences(bundle: &str, texts: &[String]) -> Vec<String> {
     let encoders = [1, 2].map(|threads| BundleEncoder::on_cpu(bundle.clone(), threads));
     let threaded = encoders.each_ref().map(|encoder| Threaded { threads: encoder.threads, encoder });
     let budget = TokenBudget::new(max_length.max(512), max_length).unwrap();
-    let options = InvarianceOptions { budget, max_length, normalized, adapters: Vec::new() };
+    let options =
+        InvarianceOptions { budget, max_length, normalized, precision: Precision::Fp32, adapters: Vec::new() };
     let report = check_invariance(&threaded, texts, &options, &mut |_| ()).unwrap();
     assert_eq!(report.texts, texts.len());
     // Two of the eight are the same batches where there are few texts.

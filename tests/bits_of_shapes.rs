@@ -113,7 +113,7 @@ fn bits(row: &[f32]) -> Vec<u32> {
 
 /// Texts in random batches with random padding, each against its vector alone on one thread.
 fn check(runtime: &OnnxRuntime, graph: &Path, random: &mut Random, what: &str) {
-    let options = |threads| SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu, threads };
+    let options = |threads| SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu.into(), threads };
     let mut sessions = [1, 2, 3, 4].map(|threads| EncoderSession::open(runtime, &options(threads)).unwrap());
     let lengths = [2, 3, 7, 16, 31, 63, 64, 65, 127, 128, 129, 200, 255, 256, 257, 300, 384, 511, 512];
     let text = |length: &usize, random: &mut Random| (0..*length).map(|_| random.below(WORDS) as i64).collect();

@@ -43,7 +43,7 @@ fn batch(rows: &[Vec<i64>], padding: usize) -> Batch {
 /// What the bundle gives for each row: alone, and all of them padded together.
 fn run(bundle: &Bundle, output: &'static str, rows: &[Vec<i64>]) -> [Vec<Vec<f32>>; 2] {
     let runtime = OnnxRuntime::load(None).unwrap();
-    let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu, threads: 2 };
+    let options = SessionOptions { graph: bundle.graph_path(), provider: ProviderChoice::Cpu.into(), threads: 2 };
     let mut session = EncoderSession::open_outputs(&runtime, &options, &[output]).unwrap();
     let mut run = |batch: &Batch| {
         let matrix = session.run(batch).unwrap();

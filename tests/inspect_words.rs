@@ -57,7 +57,7 @@ fn ints(list: &Value) -> Vec<i64> {
 /// The largest difference of a logit, as a share of its row's norm.
 fn worst(name: &str, graph: PathBuf) -> f64 {
     let runtime = OnnxRuntime::load(None).unwrap();
-    let options = SessionOptions { graph, provider: ProviderChoice::Cpu, threads: 2 };
+    let options = SessionOptions { graph, provider: ProviderChoice::Cpu.into(), threads: 2 };
     let mut session = MaskedLmSession::open(&runtime, &options).unwrap();
     let bytes = fs::read(tiny().join(name).join("reference.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();

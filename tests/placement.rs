@@ -8,6 +8,7 @@ mod common;
 #[path = "common/fused.rs"]
 mod fused;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use common::{Workplace, minilm_bundle, openvino_library, root, tiny_bundle};
 use ndarray::Array2;
 use offprint::graph::{ExportOptions, write_bundle};
 use offprint::model::{Bundle, Pooling, SENTENCE_EMBEDDING};
-use offprint::runtime::{Batch, EncoderSession, Error, OnnxRuntime, ProviderChoice, RunBatch, SessionOptions};
+use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, PlacedNode, ProviderChoice, RunBatch, SessionOptions};
 
 /// Of a row's norm.
 const TOLERANCE: f64 = 1e-5;
@@ -85,8 +86,8 @@ fn every_architecture_runs_wholly_on_openvino_with_the_vectors_of_the_cpu() {
             let answers = bundle.manifest.heads.iter().map(|head| head.answer());
             let outputs: Vec<&str> = [SENTENCE_EMBEDDING].into_iter().chain(answers).collect();
             heads += outputs.len() - 1;
-            let open = |provider| {
-                let options = SessionOptions { graph: bundle.graph_path(), provider, threads: 2 };
+            let open = |provider: ProviderChoice| {
+                let options = SessionOptions { graph: bundle.graph_path(), provider: provider.into(), threads: 2 };
                 let what = format!("{} with {pooling}, plain: {plain}", checkpoint.display());
                 EncoderSession::open_outputs(&runtime, &options, &outputs).unwrap_or_else(|e| panic!("{what}: {e:?}"))
             };
@@ -146,8 +147,8 @@ fn a_fused_bundle_runs_wholly_on_openvino_with_the_answers_of_the_cpu() {
         let bundle = Bundle::open(&place.path("fused")).unwrap();
         let outputs: Vec<&str> = bundle.manifest.heads.iter().flat_map(|head| head.outputs()).collect();
         assert_eq!(outputs.len(), 8);
-        let open = |provider| {
-            let options = SessionOptions { graph: bundle.graph_path(), provider, threads: 2 };
+        let open = |provider: ProviderChoice| {
+            let options = SessionOptions { graph: bundle.graph_path(), provider: provider.into(), threads: 2 };
             EncoderSession::open_outputs(&runtime, &options, &outputs).unwrap()
         };
         let (mut cpu, mut openvino) = (open(ProviderChoice::Cpu), open(ProviderChoice::OpenVino));
@@ -183,9 +184,9 @@ fn a_fused_bundle_with_a_head_in_f64_says_that_openvino_does_not_take_it() {
     let note = "note: the graph holds f64, so that it runs on the CPU provider; OpenVINO's does not take it";
     assert!(said.contains(note), "{said}");
     let graph = place.path("fused/model.onnx");
-    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino, threads: 1 };
+    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino.into(), threads: 1 };
     let error = EncoderSession::open_outputs(&runtime, &options, &["probabilities"]).unwrap_err();
-    assert!(matches!(error, Error::NotPlaced { .. }), "{error:?}");
+    assert!(error.is_placement(), "{error:?}");
 }
 
 #[test]
@@ -194,12 +195,50 @@ fn what_openvino_does_not_take_is_refused_and_not_run_elsewhere() {
     let runtime = OnnxRuntime::load(Some(&library)).unwrap();
     // It sums in f64.
     let graph = root().join("tests/data/tiny-graph/encoder.onnx");
-    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino, threads: 1 };
+    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino.into(), threads: 1 };
     let error = EncoderSession::open(&runtime, &options).unwrap_err();
-    assert!(matches!(error, Error::NotPlaced { .. }), "{error:?}");
+    assert!(error.is_placement(), "{error:?}");
     assert!(error.to_string().ends_with("encoder.onnx` does not run wholly on `OpenVINOExecutionProvider`"), "{error}");
     assert!(error.hint().unwrap().contains("--provider cpu"));
-    assert!(EncoderSession::open(&runtime, &SessionOptions { provider: ProviderChoice::Cpu, ..options }).is_ok());
+    assert!(
+        EncoderSession::open(&runtime, &SessionOptions { provider: ProviderChoice::Cpu.into(), ..options }).is_ok()
+    );
+}
+
+#[test]
+fn what_may_stay_with_the_cpu_is_counted_and_what_is_left_is_named() {
+    let Some(library) = openvino_library() else { return };
+    let runtime = OnnxRuntime::load(Some(&library)).unwrap();
+    // It sums in f64.
+    let graph = root().join("tests/data/tiny-graph/encoder.onnx");
+    let options = SessionOptions { graph, provider: ProviderChoice::OpenVino.into(), threads: 1 };
+    let open = |may_stay: &dyn Fn(&PlacedNode) -> bool| {
+        EncoderSession::open_partly(&runtime, &options, &[SENTENCE_EMBEDDING], may_stay)
+    };
+    let seen = RefCell::new(Vec::new());
+    let mut mixed = open(&|node| {
+        seen.borrow_mut().push((node.operator.clone(), node.provider.clone()));
+        true
+    })
+    .unwrap();
+    let nodes = mixed.placement().nodes().clone();
+    let seen = seen.into_inner();
+    assert_eq!(nodes["CPUExecutionProvider"], seen.len() as u64, "{nodes:?}, {seen:?}");
+    assert!(
+        nodes["OpenVINOExecutionProvider"] > 0 && seen.iter().all(|(_, provider)| provider == "CPUExecutionProvider")
+    );
+    let plain = SessionOptions { provider: ProviderChoice::Cpu.into(), ..options.clone() };
+    let mut cpu = EncoderSession::open(&runtime, &plain).unwrap();
+    assert_eq!(cpu.placement().share("CPUExecutionProvider"), 1.0);
+    let batch = batch(&[3]);
+    let share = largest_share(mixed.run(&batch).unwrap().row(0), cpu.run(&batch).unwrap().row(0));
+    assert!(share <= TOLERANCE, "{share:e}");
+
+    let first = seen[0].0.clone();
+    let error = open(&|node| node.operator != first).unwrap_err();
+    assert!(error.is_placement(), "{error:?}");
+    let left = std::error::Error::source(&error).unwrap().to_string();
+    assert!(left.contains(&format!("of {first} left to CPUExecutionProvider")), "{left}");
 }
 
 #[test]

@@ -45,6 +45,9 @@ fn describe(doctor: &Doctor) -> String {
             lines.push(format!("ONNX Runtime {} at {} ({})", library.version, library.path.display(), library.place));
             lines.push(format!("  execution providers: {}", library.providers.join(", ")));
             lines.push(format!("  --provider may be {}", library.choices.join(", ")));
+            let unusable = library.unusable.iter();
+            lines
+                .extend(unusable.map(|passed| format!("  {} cannot be used here: {}", passed.provider, passed.reason)));
         }
         None => lines.push("ONNX Runtime: not found".into()),
     }

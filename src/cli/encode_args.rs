@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::adapter_args::AdapterArgs;
-use super::fallback::FallbackArgs;
+use super::fallback::ProviderArgs;
 use super::hub::HubArgs;
 use super::speed::SpeedArgs;
 
@@ -26,19 +26,15 @@ pub(crate) struct EncodeArgs {
     #[command(flatten)]
     pub adapter: AdapterArgs,
 
-    /// Execution provider: auto, cpu or openvino (needs the library of onnxruntime-openvino); auto is cpu, whose bits
-    /// depend on the text alone
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub provider: String,
-
     #[command(flatten)]
-    pub fallback: FallbackArgs,
+    pub provider: ProviderArgs,
 
     /// ONNX Runtime library to load [default: searched for; `offprint doctor` shows where]
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
 
-    /// Padded tokens of a batch (longest text × texts) [default: 1024, or the bundle's max length if that is more]
+    /// Padded tokens of a batch (longest text × texts) [default: 1024, 16384 on cuda, tensorrt, coreml and
+    /// directml; or the bundle's max length if that is more]
     #[arg(long, value_name = "N")]
     pub max_batch_tokens: Option<usize>,
 

@@ -41,7 +41,7 @@ pub(crate) fn fill(args: &InspectArgs, subject: &Subject, text: &str) -> Result<
     let tokenizer = Tokenizer::open(&tokenizer, checkpoint.max_length(None)?)?;
     let graph = workshop.path().join("masked-lm.onnx");
     write_masked_lm(&checkpoint, &graph, MAX_GRAPH_BYTES)?;
-    let options = SessionOptions { graph, provider: ProviderChoice::Cpu, threads: default_threads() };
+    let options = SessionOptions { graph, provider: ProviderChoice::Cpu.into(), threads: default_threads() };
     let mut session = MaskedLmSession::open(&runtime, &options)?;
     let masks = fill_masks(&mut session, &tokenizer, text, args.top.into())?;
     if args.json {

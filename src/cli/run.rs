@@ -14,17 +14,17 @@ use offprint::encode::{
 use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
 use offprint::report::{HTML_FILE, Report, Section};
-use offprint::runtime::{Machine, ProviderChoice, default_threads, numa_nodes};
+use offprint::runtime::{Machine, default_threads, numa_nodes};
 use serde::Serialize;
 
 use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
 use super::error::on_one_line;
-use super::fallback::distance;
+use super::fallback::{Ran, chosen, distance};
 use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
-use super::speed::{Settled, Unsettled};
+use super::speed::{Settings, Settled, Unsettled};
 use super::{Status, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
@@ -60,9 +60,11 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let bundle = places::bundle(&args.model, &args.hub, args.cache_dir.as_deref(), args.ort_lib.as_deref())?;
         let adapters = choose(&bundle.manifest)?;
-        let provider: ProviderChoice = args.provider.parse()?;
+        let provider = args.provider.list()?;
         let max_length = bundle.manifest.max_length;
-        let budget = TokenBudget::new(args.max_batch_tokens.unwrap_or(CPU_BATCH_TOKENS.max(max_length)), max_length)?;
+        let budget = args
+            .max_batch_tokens
+            .map_or_else(|| Ok(TokenBudget::of_provider(max_length)), |tokens| TokenBudget::new(tokens, max_length))?;
         let template: Template = bundle.manifest.template.parse()?;
         let sep = bundle.manifest.sep_token.clone();
         let threads = args.threads.map_or_else(default_threads, usize::from);
@@ -79,7 +81,7 @@ impl<'a> Run<'a> {
         let mut encoder = BundleEncoder {
             ort_lib: args.ort_lib.clone(),
             provider,
-            fallback: args.fallback.fallback,
+            fallback: args.provider.fallback,
             memory: args.speed.memory,
             nodes: numa_nodes(),
             adapter: adapters.choice(),
@@ -88,8 +90,8 @@ impl<'a> Run<'a> {
         let mut options = EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() };
         let stop = Stop::on_signals()?;
         let settled = Unsettled { args, corpus, encoder: &encoder, options: &options, stop: &stop }.settle()?;
-        encoder.sessions = settled.setting.sessions;
-        options.budget = TokenBudget::new(settled.setting.batch_tokens, max_length)?;
+        encoder.sessions = settled.sessions;
+        options.budget = settled.budget;
         Ok(Self { args, encoder, adapters, caches: Vec::new(), options, settled, rejects, stop })
     }
 
@@ -122,9 +124,11 @@ impl<'a> Run<'a> {
     /// What decides the bits of the vectors, for each adapter that they may come from.
     fn fingerprints(&self) -> Vec<(Option<String>, Fingerprint)> {
         let manifest = &self.bundle().manifest;
-        let of_place = |(place, name): (usize, &String)| (Some(name.clone()), manifest.fingerprint_of(Some(place)));
+        let numbered = |fingerprint: Fingerprint| fingerprint.with_numerics(self.encoder.provider.numerics());
+        let of_place =
+            |(place, name): (usize, &String)| (Some(name.clone()), numbered(manifest.fingerprint_of(Some(place))));
         match &self.adapters {
-            Adapters::NoChoice => vec![(None, manifest.fingerprint())],
+            Adapters::NoChoice => vec![(None, numbered(manifest.fingerprint()))],
             Adapters::One { place, name } => vec![of_place((*place, name))],
             Adapters::ByRow(adapters) => adapters.names.iter().enumerate().map(of_place).collect(),
         }
@@ -189,8 +193,8 @@ impl<'a> Run<'a> {
             account.adapters.insert(name.to_owned(), account.embedded + account.cached);
         }
         if let Some(used) = &account.provider {
-            let (asked, precision) = (self.encoder.provider, self.bundle().manifest.precision);
-            account.warnings.extend(self.args.fallback.warning(asked, precision, used));
+            let ran = Ran { asked: &self.encoder.provider, used, selection: &account.selection };
+            account.warnings.extend(self.args.provider.warnings(ran, self.bundle().manifest.precision));
         }
         if account.repeated > 0 {
             let came = "came again with the id and text of an earlier one and";
@@ -216,7 +220,11 @@ impl<'a> Run<'a> {
             ));
         }
         if self.args.json {
-            say(&serde_json::to_string(&Printed { account, settings: &self.settled, quality: self.measured() })?)?;
+            say(&serde_json::to_string(&Printed {
+                account,
+                settings: self.settled.of(account),
+                quality: self.measured(),
+            })?)?;
         } else {
             remark(&self.describe(account));
         }
@@ -225,10 +233,7 @@ impl<'a> Run<'a> {
 
     fn describe(&self, account: &Account) -> String {
         let provider = match &account.provider {
-            Some(provider) if self.args.provider == "auto" => {
-                format!("{provider} (auto: the provider that keeps every bit)")
-            }
-            Some(provider) => provider.clone(),
+            Some(provider) => chosen(provider, &account.selection),
             None => "no provider (nothing had to be computed)".into(),
         };
         let mut lines = vec![format!(
@@ -246,7 +251,7 @@ impl<'a> Run<'a> {
             lines.push(format!("  interrupted: {kept}"));
         }
         let facts = account_facts(account).into_iter().chain(distance(&self.bundle().manifest));
-        let facts = facts.chain(self.settled.fact());
+        let facts = facts.chain(self.settled.of(account).fact());
         lines.extend(facts.map(|(name, value)| format!("  {name}: {value}")));
         lines.join("\n")
     }
@@ -281,7 +286,7 @@ impl<'a> Run<'a> {
         }
         report.push_environment("processor", Machine::read().cpu_summary());
         report.push_environment("threads", self.encoder.threads);
-        report.push_environment("settings", self.settled.words());
+        report.push_environment("settings", self.settled.of(account).words());
         report.write(folder)?;
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
@@ -293,7 +298,7 @@ impl<'a> Run<'a> {
 struct Printed<'a> {
     #[serde(flatten)]
     account: &'a Account,
-    settings: &'a Settled,
+    settings: Settings,
     /// What was measured at export of a bundle that is not fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     quality: Option<&'a MeasuredQuality>,
@@ -359,7 +364,11 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
         ),
         ("peak memory", HumanBytes(account.peak_memory).to_string()),
     ];
+    let nodes = &account.selection.placement;
     let mut facts: Vec<(String, String)> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if !nodes.is_empty() {
+        facts.push(("nodes".to_owned(), nodes.to_string()));
+    }
     if !account.adapters.is_empty() {
         let rows = account.adapters.iter().map(|(name, rows)| format!("{} {name}", count(*rows)));
         facts.insert(1, ("adapters".to_owned(), rows.collect::<Vec<_>>().join(", ")));
@@ -368,10 +377,11 @@ fn account_facts(account: &Account) -> Vec<(String, String)> {
 }
 
 fn account_section(account: &Account, manifest: &Manifest) -> Section {
+    let provider = account.provider.as_ref().map(|provider| chosen(provider, &account.selection));
     let mut facts = vec![
         ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
         ("seconds".to_owned(), format!("{:.2}", account.seconds)),
-        ("provider".to_owned(), account.provider.clone().unwrap_or_else(|| "none: nothing had to be computed".into())),
+        ("provider".to_owned(), provider.unwrap_or_else(|| "none: nothing had to be computed".into())),
     ];
     facts.extend(account_facts(account).into_iter().chain(distance(manifest)));
     Section::facts("Account", facts)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cache::RowMeta;
+use crate::runtime::Selection;
 
 /// The account of one run. `rows == embedded + cached + rejected` always holds, also after an interruption (rows that
 /// were read but not finished are not in it).
@@ -36,6 +37,9 @@ pub struct Account {
     pub seconds: f64,
     /// The execution provider that ran the graph; absent if nothing had to be computed.
     pub provider: Option<String>,
+    /// How that provider was chosen, and which nodes of the graph it runs.
+    #[serde(flatten)]
+    pub selection: Selection,
     /// Tokens of the computed rows, padding not counted.
     pub tokens: u64,
     /// Tokens that the graph computed, padding included.

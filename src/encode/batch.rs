@@ -7,14 +7,18 @@ use std::cmp::Reverse;
 
 use super::error::Error;
 use super::tokenizer::Encoding;
-use crate::runtime::Batch;
+use crate::runtime::{Batch, ProviderChoice};
 
 /// What starting one more batch costs, in padded tokens: the plan pads this much rather than start another.
 const BATCH_COST: u64 = 16;
 
 /// The most that a batch may cost: length of its longest text × texts, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenBudget(usize);
+pub struct TokenBudget {
+    tokens: usize,
+    /// Longest text, where the provider that will run decides the budget.
+    by_provider: Option<usize>,
+}
 
 impl TokenBudget {
     /// A budget of `tokens`, for texts of at most `max_length` tokens.
@@ -25,12 +29,25 @@ impl TokenBudget {
         if tokens < max_length {
             return Err(Error::BudgetTooSmall { budget: tokens, max_length });
         }
-        Ok(Self(tokens))
+        Ok(Self { tokens, by_provider: None })
+    }
+
+    /// A budget for texts of at most `max_length` tokens that suits the provider which will run; until that is known, the one
+    /// for the CPU provider.
+    pub fn of_provider(max_length: usize) -> Self {
+        let tokens = ProviderChoice::Cpu.batch_tokens().max(max_length);
+        Self { tokens, by_provider: Some(max_length) }
+    }
+
+    /// The budget on that provider: the same, unless it was to suit the provider.
+    pub fn on(self, provider: ProviderChoice) -> Self {
+        let tokens = self.by_provider.map_or(self.tokens, |longest| provider.batch_tokens().max(longest));
+        Self { tokens, ..self }
     }
 
     /// The budget in padded tokens.
     pub fn tokens(self) -> usize {
-        self.0
+        self.tokens
     }
 }
 

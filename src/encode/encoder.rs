@@ -8,8 +8,7 @@ use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, CpuSettings, EncoderSession, Fallback, Machine, MemoryPreset, OnnxRuntime, ProviderChoice, RunBatch,
-    SessionOptions, StubSession, check_precision, divide_threads, open_or_fall_back,
+    AdapterChoice, Fallback, MemoryPreset, ProviderChoice, ProviderList, RunBatch, Selection, StubSession,
 };
 
 /// Turns a text into token ids.
@@ -39,6 +38,8 @@ pub struct OpenedEncoder {
     pub sessions: Vec<Box<dyn RunBatch>>,
     /// What is noted in the cache about where vectors came from.
     pub origin: PartOrigin,
+    /// Which provider runs it, and why.
+    pub selection: Selection,
 }
 
 /// Something that can be opened into a tokenizer and sessions.
@@ -67,8 +68,8 @@ pub struct BundleEncoder {
     pub bundle: Bundle,
     /// The ONNX Runtime library to load, where the user named one.
     pub ort_lib: Option<PathBuf>,
-    /// Which execution provider runs the graph.
-    pub provider: ProviderChoice,
+    /// The execution providers that may run the graph, by preference.
+    pub provider: ProviderList,
     /// Whether the CPU provider may run it in the place of that one, or in a precision that it has no kernels for; if
     /// `None`, it may not.
     pub fallback: Option<Fallback>,
@@ -90,7 +91,7 @@ impl BundleEncoder {
         Self {
             bundle,
             ort_lib: None,
-            provider: ProviderChoice::Cpu,
+            provider: ProviderChoice::Cpu.into(),
             fallback: None,
             threads,
             sessions: 1,
@@ -123,7 +124,7 @@ impl BundleEncoder {
     ///
     /// [`Manifest::fingerprint`]: crate::model::Manifest::fingerprint
     pub fn fingerprint(&self) -> Fingerprint {
-        self.bundle.manifest.fingerprint_of(self.place())
+        self.bundle.manifest.fingerprint_of(self.place()).with_numerics(self.provider.numerics())
     }
 
     /// The place of the one adapter that all texts go through.
@@ -140,111 +141,8 @@ impl BundleEncoder {
     /// A bundle whose precision is not for the provider or fewer threads than sessions, which is found before anything is
     /// opened; a graph or tokenizer that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        self.open_graph(self.bundle.graph_path(), outputs)
+        self.open_graph(&self.bundle.graph_path(), outputs)
     }
-
-    /// Opens another graph in the place of the bundle's, likewise.
-    ///
-    /// # Errors
-    /// As [`BundleEncoder::open_outputs`].
-    pub fn open_graph(&self, graph: PathBuf, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        let mut opened = self.open_each(graph, outputs, &[self.sessions])?;
-        Ok(opened.pop().expect("there is one for each number of sessions, of which there is one"))
-    }
-
-    /// Opens the bundle for its vectors, once for each of these numbers of sessions in the place of its own; all of them
-    /// share their weights.
-    ///
-    /// # Errors
-    /// As [`BundleEncoder::open_outputs`].
-    pub fn open_for_each(&self, counts: &[usize]) -> Result<Vec<OpenedEncoder>, Error> {
-        self.open_each(self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
-    }
-
-    fn open_each(
-        &self,
-        graph: PathBuf,
-        outputs: &[(&str, usize)],
-        counts: &[usize],
-    ) -> Result<Vec<OpenedEncoder>, Error> {
-        check_precision(self.provider, self.bundle.manifest.precision, self.fallback)?;
-        let divided = counts.iter().map(|&sessions| divide_threads(self.threads, sessions));
-        let divided = divided.collect::<Result<Vec<_>, _>>()?;
-        let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let options = SessionOptions { graph, provider: self.provider, threads: self.threads };
-        let open = |(threads, cpu): (usize, &CpuSettings)| -> Result<EncoderSession, Error> {
-            let options = SessionOptions { threads, ..options.clone() };
-            let session = open_or_fall_back(&runtime, &options, &names, (self.fallback, cpu))?;
-            let session = session.with_adapter(self.adapter);
-            self.check_session(&session, outputs)?;
-            Ok(session)
-        };
-        let places = Places::new(self, &options, counts)?;
-        let opened = divided.into_iter().map(|shares| {
-            let cpus = places.of(shares.len());
-            let sessions = shares.into_iter().zip(cpus).map(&open).collect::<Result<Vec<_>, _>>()?;
-            let tokenizer = Tokenizer::open(&self.bundle.tokenizer_path(), self.bundle.manifest.max_length)?;
-            let origin = PartOrigin {
-                provider: sessions[0].provider().to_owned(),
-                runtime_version: runtime.version().to_owned(),
-                cpu: Machine::read().cpu_summary(),
-            };
-            let sessions = sessions.into_iter().map(|session| Box::new(session) as Box<dyn RunBatch>).collect();
-            Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin })
-        });
-        opened.collect()
-    }
-
-    /// An error if a session is not what the manifest says of its graph.
-    fn check_session(&self, session: &EncoderSession, outputs: &[(&str, usize)]) -> Result<(), Error> {
-        let adapters = self.bundle.manifest.adapters.len();
-        if session.takes_adapter() != (adapters > 0) {
-            let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };
-            return Err(Error::unhealthy(format!("the graph {takes}, bundle.toml names {adapters}")));
-        }
-        for ((name, expected), got) in outputs.iter().zip(session.widths()) {
-            if got != *expected {
-                let what = format!("the graph gives {got} numbers a text in `{name}`, bundle.toml says {expected}");
-                return Err(Error::unhealthy(what));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What sessions on the CPU provider have besides, by where they run. Weights are shared among those that run anywhere, and
-/// among those of one NUMA node: near its cores, they are read faster than far away.
-struct Places {
-    anywhere: CpuSettings,
-    nodes: Vec<CpuSettings>,
-}
-
-impl Places {
-    /// For as many sessions together as `counts` says, each number of them opened once.
-    fn new(encoder: &BundleEncoder, options: &SessionOptions, counts: &[usize]) -> Result<Self, Error> {
-        let (spread, free): (Vec<usize>, Vec<usize>) =
-            counts.iter().copied().partition(|&sessions| spreads(sessions, encoder.nodes.len()));
-        let anywhere = CpuSettings::side_by_side(options, free.iter().sum(), encoder.memory)?;
-        let on_node = |(node, cores): (usize, &Vec<usize>)| -> Result<CpuSettings, Error> {
-            let here = spread.iter().map(|sessions| (sessions - node).div_ceil(encoder.nodes.len())).sum();
-            let settings = CpuSettings::side_by_side(options, here, encoder.memory)?;
-            Ok(CpuSettings { cores: cores.clone(), ..settings })
-        };
-        let nodes = encoder.nodes.iter().enumerate().map(on_node).collect::<Result<_, _>>()?;
-        Ok(Self { anywhere, nodes })
-    }
-
-    /// The settings of so many sessions, one after the other.
-    fn of(&self, sessions: usize) -> impl Iterator<Item = &CpuSettings> {
-        let spread = spreads(sessions, self.nodes.len());
-        (0..sessions).map(move |session| if spread { &self.nodes[session % self.nodes.len()] } else { &self.anywhere })
-    }
-}
-
-/// Whether sessions are spread over NUMA nodes: not where a node would get none.
-fn spreads(sessions: usize, nodes: usize) -> bool {
-    nodes > 1 && sessions >= nodes
 }
 
 /// Heads in a bundle's own graph: a text's row holds the answers of all of them, one number for each label, in their
@@ -308,7 +206,8 @@ impl OpenEncoder for StubEncoder {
     fn open(&self) -> Result<OpenedEncoder, Error> {
         let origin = PartOrigin { provider: "stub".into(), runtime_version: "none".into(), cpu: "any".into() };
         let tokenizer = Box::new(WordHasher { max_length: self.max_length });
-        Ok(OpenedEncoder { tokenizer, sessions: vec![Box::new(StubSession::new(self.dim))], origin })
+        let sessions: Vec<Box<dyn RunBatch>> = vec![Box::new(StubSession::new(self.dim))];
+        Ok(OpenedEncoder { tokenizer, sessions, origin, selection: Selection::default() })
     }
 }
 

@@ -11,7 +11,8 @@ use super::composition::{Composition, Laid};
 use super::neighbours::{NEIGHBOURS, Neighbours};
 use super::{Encoding, Error, OpenEncoder, OpenedEncoder, TokenBudget, assemble};
 use crate::cache::PartOrigin;
-use crate::runtime::{Batch, EmbeddingMatrix, tolerance};
+use crate::model::Precision;
+use crate::runtime::{Batch, EmbeddingMatrix, Selection, tolerance};
 
 /// An encoder as it is opened for a number of threads.
 #[derive(Clone, Copy)]
@@ -31,6 +32,8 @@ pub struct InvarianceOptions {
     pub max_length: usize,
     /// Whether vectors are to have the length 1.
     pub normalized: bool,
+    /// What the graph computes in: a provider may differ by more in half the bits.
+    pub precision: Precision,
     /// Of a bundle with several adapters, the place of each text's; empty where there is nothing to choose, or where the
     /// encoders know.
     pub adapters: Vec<i64>,
@@ -83,6 +86,9 @@ pub struct InvarianceReport {
     pub reference_threads: usize,
     /// Execution provider.
     pub provider: String,
+    /// How it was chosen, and which nodes of the graph it runs.
+    #[serde(flatten)]
+    pub selection: Selection,
     /// Version of ONNX Runtime.
     pub runtime_version: String,
     /// Processor and its instruction sets.
@@ -124,8 +130,10 @@ pub fn check_invariance(
     };
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let mut subject = Subject::open(*first, &texts)?.with_adapters(&options.adapters);
-    let full = Composition::all(options.budget);
-    let brief = Composition::furthest_apart(options.budget);
+    let provider = subject.opened.selection.provider.as_ref();
+    let budget = provider.map_or(options.budget, |provider| options.budget.on(provider.choice));
+    let full = Composition::all(budget);
+    let brief = Composition::furthest_apart(budget);
     let [full, brief] = [full, brief].map(|list| Composition::lay_all(&list, &subject.lengths(), options.max_length));
     let tokens = |laid: &[Laid]| laid.iter().map(|laid| laid.padded_tokens).sum::<u64>();
     let all = tokens(&full) + tokens(&brief) * further.len() as u64;
@@ -139,7 +147,7 @@ pub fn check_invariance(
         let vectors = subject.run(laid, &mut meter)?;
         compositions.push(compare(&reference, &vectors, &mut neighbours, (laid, first.threads)));
     }
-    let mut report = subject.describe(&reference, norms);
+    let mut report = subject.describe(&reference, norms, options.precision);
     drop(subject);
     for threaded in further {
         let mut subject = Subject::open(*threaded, &texts)?.with_adapters(&options.adapters);
@@ -250,7 +258,7 @@ impl Subject {
     }
 
     /// The report without what is compared.
-    fn describe(&self, reference: &EmbeddingMatrix, norms: (f64, f64)) -> InvarianceReport {
+    fn describe(&self, reference: &EmbeddingMatrix, norms: (f64, f64), precision: Precision) -> InvarianceReport {
         let lengths = self.lengths();
         let (least, most) = (lengths.iter().min(), lengths.iter().max());
         let origin = self.origin();
@@ -262,10 +270,11 @@ impl Subject {
             neighbours: NEIGHBOURS.min(reference.rows.saturating_sub(1)),
             reference_threads: self.threads,
             provider: origin.provider.clone(),
+            selection: self.opened.selection.clone(),
             runtime_version: origin.runtime_version.clone(),
             cpu: origin.cpu.clone(),
             norms,
-            allowed: tolerance(&origin.provider) * norms.1,
+            allowed: tolerance(&origin.provider, precision) * norms.1,
             compositions: Vec::new(),
         }
     }

@@ -46,6 +46,7 @@ fn options() -> InvarianceOptions {
         budget: TokenBudget::new(256, 64).unwrap(),
         max_length: 64,
         normalized: false,
+        precision: Precision::Fp32,
         adapters: vec![],
     }
 }

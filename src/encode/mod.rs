@@ -15,6 +15,7 @@ mod infer;
 mod invariance;
 mod nearest;
 mod neighbours;
+mod opening;
 mod pipeline;
 mod pooled;
 mod prepare;

@@ -18,7 +18,7 @@ use super::turns::Turns;
 use super::{Account, Error, OpenEncoder, Progress, TokenBudget};
 use crate::cache::{EmbeddingCache, RowMeta};
 use crate::paper::{Corpus, Paper, Template};
-use crate::runtime::memory_in_use;
+use crate::runtime::{Selection, memory_in_use};
 
 /// How papers become texts and texts become batches.
 #[derive(Debug, Clone)]
@@ -155,6 +155,8 @@ struct Inferred {
     window: Window,
     computed: Computed,
     provider: Option<String>,
+    /// How it was chosen, with the first window that it runs.
+    selection: Option<Selection>,
 }
 
 fn prepare_all(mut preparer: Preparer<'_>, to_infer: SyncSender<Prepared>) -> Result<bool, Error> {
@@ -191,6 +193,7 @@ fn infer_all(
                 continue;
             }
         };
+        let selection = opened.as_ref().map(|opened| opened.selection.clone());
         if let Some(opened) = opened {
             Caches(job.caches).set_origin(&opened.origin)?;
             machinery = Some(opened);
@@ -201,7 +204,7 @@ fn infer_all(
         };
         tick(job)?;
         let provider = machinery.as_ref().map(|machinery| machinery.origin.provider.clone());
-        if to_finish.send(Inferred { window, computed, provider }).is_err() {
+        if to_finish.send(Inferred { window, computed, provider, selection }).is_err() {
             break;
         }
     }
@@ -223,7 +226,7 @@ struct Finisher<'a, 'b> {
 impl Finisher<'_, '_> {
     fn finish(&mut self, inferred: Inferred) -> Result<(), Error> {
         let started = Instant::now();
-        let Inferred { mut window, computed, provider } = inferred;
+        let Inferred { mut window, computed, provider, selection } = inferred;
         let dim = self.job.encoder.dim();
         let mut embeddings = vec![0.0; if self.sink.is_some() { window.papers.len() * dim } else { dim }];
         let mut metas = Vec::with_capacity(window.papers.len());
@@ -250,6 +253,9 @@ impl Finisher<'_, '_> {
             self.account.add_adapter(name, rows);
         }
         self.account.provider = provider.or(self.account.provider.take());
+        if let Some(selection) = selection {
+            self.account.selection = selection;
+        }
         self.account.add_rejected(window.rejected);
         self.account.repeated += window.repeated;
         self.account.add_tokens(computed.useful_tokens, computed.padded_tokens);

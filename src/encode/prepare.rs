@@ -11,10 +11,10 @@ use super::adapters::{Caches, RowKey};
 use super::encoder::{OpenedEncoder, Tokenize};
 use super::pipeline::EncodeJob;
 use super::turns::Turns;
-use super::{BatchPlan, Encoding, Error, plan};
+use super::{BatchPlan, Encoding, Error, TokenBudget, plan};
 use crate::cache::{Key, PartOrigin};
 use crate::paper::{Duplicate, Duplicates, Paper, Rejection, RejectsFile, Rendered, Row, Rows};
-use crate::runtime::RunBatch;
+use crate::runtime::{RunBatch, Selection};
 
 /// A window grows to this many papers; the first ones are smaller, so that the first result comes soon.
 const FIRST_WINDOW: usize = 512;
@@ -38,6 +38,7 @@ pub(super) enum Source {
 pub(super) struct Machinery {
     pub sessions: Vec<Box<dyn RunBatch>>,
     pub origin: PartOrigin,
+    pub selection: Selection,
     pub pad_id: u32,
 }
 
@@ -79,6 +80,8 @@ pub(super) struct Preparer<'a> {
     duplicates: Duplicates,
     rejects: RejectsFile,
     tokenizer: Option<Box<dyn Tokenize>>,
+    /// Padded tokens of a batch; those that suit the provider, once it is known.
+    budget: TokenBudget,
     /// Keys of the windows that may still be under way, newest last: they count as cached.
     under_way: Vec<Vec<RowKey>>,
     next_window: usize,
@@ -105,6 +108,7 @@ impl<'a> Preparer<'a> {
             duplicates: Duplicates::new(),
             rejects: RejectsFile::new(&job.rejects),
             tokenizer: None,
+            budget: job.options.budget,
             under_way: Vec::new(),
             next_window: FIRST_WINDOW.min(job.options.window),
             cut_short: false,
@@ -233,8 +237,11 @@ impl<'a> Preparer<'a> {
         let mut machinery = None;
         if self.tokenizer.is_none() {
             let started = Instant::now();
-            let OpenedEncoder { tokenizer, sessions, origin } = self.job.encoder.open()?;
-            machinery = Some(Machinery { sessions, origin, pad_id: tokenizer.pad_id() });
+            let OpenedEncoder { tokenizer, sessions, origin, selection } = self.job.encoder.open()?;
+            if let Some(provider) = &selection.provider {
+                self.budget = self.budget.on(provider.choice);
+            }
+            machinery = Some(Machinery { sessions, origin, selection, pad_id: tokenizer.pad_id() });
             self.tokenizer = Some(tokenizer);
             self.clocks.open.add(started.elapsed());
         }
@@ -250,7 +257,7 @@ impl<'a> Preparer<'a> {
         }
         let started = Instant::now();
         let lengths: Vec<usize> = window.encodings.iter().map(|encoding| encoding.ids.len()).collect();
-        window.plan = plan(&lengths, self.job.options.budget);
+        window.plan = plan(&lengths, self.budget);
         self.clocks.tokenize.add(started.elapsed());
         Ok(machinery)
     }

@@ -16,6 +16,8 @@
 //! | `graph`           | no       | yes         | BLAKE3 of the graph without metadata: another writer, other bits; of  |
 //! |                   |          |             | the graph before heads were fused into it, which change no vector     |
 //! | `data`            | no       | yes         | BLAKE3 of the weights beside the graph, where they lie there          |
+//! | `numerics`        | no       | yes         | options of a provider that may change numbers, such as TF32; where    |
+//! |                   |          |             | there are none the field is missing                                   |
 //! | template          | no       | no          | embeddings are keyed by the hash of the *rendered* text               |
 //! | provider, threads | no       | no          | recorded with each part of the cache; what they change is a tolerance |
 //! | names, versions   | no       | no          | do not change a vector                                                |
@@ -46,6 +48,12 @@ impl Fingerprint {
         Self { fields }
     }
 
+    /// The same with the options of a provider that may change numbers, where there are any.
+    pub fn with_numerics(mut self, options: Option<String>) -> Self {
+        self.fields.extend(options.map(|options| ("numerics".to_owned(), options)));
+        self
+    }
+
     /// Names and values, ordered by name.
     pub fn fields(&self) -> &BTreeMap<String, String> {
         &self.fields
@@ -74,5 +82,8 @@ mod tests {
         assert_ne!(plain.hash(), identity.hash());
         assert_eq!(plain.differences(&fp32)[0].to_string(), "precision: none -> fp32");
         assert_eq!(fp32.fields()["pooling"], "cls");
+        assert_eq!(fp32.clone().with_numerics(None), fp32);
+        let tf32 = fp32.clone().with_numerics(Some("use_tf32=1".to_owned()));
+        assert_eq!(fp32.differences(&tf32)[0].to_string(), "numerics: none -> use_tf32=1");
     }
 }

@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::error::Error;
 use super::library::OnnxRuntime;
 use super::machine::{Machine, default_threads};
+use super::opening::try_out;
 use super::provider::ProviderChoice;
+use super::refusal::PassedOver;
 use super::search::{Place, Tried};
 
 /// The report.
@@ -45,6 +47,8 @@ pub struct Library {
     pub providers: Vec<String>,
     /// What `--provider` may name with it.
     pub choices: Vec<String>,
+    /// Built in, and not to be used here, with the reasons.
+    pub unusable: Vec<PassedOver>,
 }
 
 /// The state of a cache folder.
@@ -107,12 +111,26 @@ impl Doctor {
 
 impl Library {
     fn of(runtime: &OnnxRuntime) -> Self {
+        let built_in = ProviderChoice::served_by(&runtime.providers());
+        let unusable: Vec<PassedOver> = built_in
+            .iter()
+            .filter_map(|name| {
+                let refused = try_out(runtime, ProviderChoice::named(name)?).err()?;
+                let reason = match &refused {
+                    Error::Provider(refusal) => refusal.reason(),
+                    other => other.to_string(),
+                };
+                Some(PassedOver { provider: name.clone(), reason })
+            })
+            .collect();
+        let usable = |name: &String| !unusable.iter().any(|passed| passed.provider == *name);
         Self {
             path: runtime.path().to_owned(),
             version: runtime.version().to_owned(),
             place: runtime.place(),
             providers: runtime.providers(),
-            choices: ProviderChoice::served_by(&runtime.providers()),
+            choices: built_in.iter().filter(|name| usable(name)).cloned().collect(),
+            unusable,
         }
     }
 }

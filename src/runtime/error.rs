@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::graph;
 
 use super::provider::ProviderChoice;
+use super::refusal::Refusal;
 use super::search::{LIBRARY_NAME, Tried};
 
 /// An error of the runtime room.
@@ -83,12 +84,12 @@ pub enum Error {
         source: ort::Error,
     },
     /// A provider name that this version does not know.
-    #[error("execution provider `{name}` is not known; this version has {}", known.join(", "))]
+    #[error("execution provider `{name}` is not known, known are: {known}")]
     UnknownProvider {
         /// As typed.
         name: String,
         /// The names that are accepted.
-        known: &'static [&'static str],
+        known: &'static str,
     },
     /// A word that `--fallback` does not know.
     #[error("unknown fallback `{word}`, known are: {known}")]
@@ -98,41 +99,55 @@ pub enum Error {
         /// The words that are accepted.
         known: String,
     },
-    /// A bundle in half precision on a provider that has no kernels for it.
-    #[error(
-        "the bundle computes in fp16, and `{provider}` (chosen by `--provider {choice}`) would turn every step into fp32 and back"
-    )]
-    HalfOnCpu {
-        /// ONNX Runtime's name of the provider.
-        provider: &'static str,
-        /// What was asked for.
+    /// A device of a provider that has none to choose from, or no number.
+    #[error("`{choice}` {}, got `{device}`", devices(*choice))]
+    NoSuchDevice {
+        /// The provider.
         choice: ProviderChoice,
+        /// As typed.
+        device: String,
     },
-    /// An int8 bundle on another provider than the one that it is made for.
-    #[error(
-        "the bundle computes in int8, which is made for `CPUExecutionProvider`; `--provider {choice}` would be slower and give other vectors"
-    )]
-    Int8Elsewhere {
-        /// ONNX Runtime's name of the provider.
-        provider: &'static str,
-        /// What was asked for.
-        choice: ProviderChoice,
+    /// `auto` in a list of providers.
+    #[error("`--provider auto` chooses by itself and stands alone")]
+    AutoAmongOthers,
+    /// The same provider twice in a list.
+    #[error("`--provider` names `{provider}` twice")]
+    ProviderTwice {
+        /// As typed.
+        provider: String,
     },
-    /// A provider that the loaded library is not built with.
-    #[error("the loaded ONNX Runtime at `{}` has no `{provider}`", library.display())]
-    ProviderMissing {
-        /// ONNX Runtime's name of it.
-        provider: &'static str,
-        /// The library.
-        library: PathBuf,
+    /// A number where a provider is expected.
+    #[error("`--provider` names a device `{device}` without its provider")]
+    BareDevice {
+        /// As typed.
+        device: String,
+        /// What stands before it.
+        before: String,
     },
-    /// The provider left a part of the graph to the CPU, which is never done silently.
-    #[error("`{}` does not run wholly on `{provider}`", path.display())]
-    NotPlaced {
+    /// An option that no provider may take.
+    #[error("provider option `{option}` can't be used: {reason}")]
+    ProviderOption {
+        /// As typed.
+        option: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An option that may change numbers, where it isn't known which provider will run.
+    #[error("provider option `{key}={value}` may change numbers, and `--provider` names several that may run")]
+    NumericsOfSeveral {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A provider that does not run a graph as it should.
+    #[error(transparent)]
+    Provider(Box<Refusal>),
+    /// ONNX Runtime does not say which provider runs which nodes.
+    #[error("the placement of `{}` could not be read", path.display())]
+    PlacementUnread {
         /// The graph.
         path: PathBuf,
-        /// ONNX Runtime's name of the provider.
-        provider: &'static str,
         /// What ONNX Runtime said.
         #[source]
         source: ort::Error,
@@ -289,6 +304,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a provider left a part of the graph to another.
+    pub fn is_placement(&self) -> bool {
+        matches!(self, Self::Provider(refusal) if matches!(**refusal, Refusal::NotPlaced { .. }))
+    }
+
     /// The way out, where one is known to apply.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -301,18 +321,20 @@ impl Error {
             Self::LibraryTooOld { needed, .. } => {
                 Some(format!("`pip install 'onnxruntime>=1.{needed}'` in that environment"))
             }
-            Self::ProviderMissing { provider: "OpenVINOExecutionProvider", .. } => {
-                Some("`pip install onnxruntime-openvino`, then name its library with `--ort-lib`".to_owned())
-            }
-            Self::HalfOnCpu { .. } => Some(
-                "export it with `--precision fp32` for this machine, which does not round and takes no more memory, or \
-                 run it all the same with `--fallback warn`"
-                    .to_owned(),
+            Self::NoSuchDevice { choice: ProviderChoice::OpenVino, .. } => Some(
+                "`--provider openvino --provider-option device_type=GPU` asks it for Intel's graphics card".to_owned(),
             ),
-            Self::Int8Elsewhere { .. } => {
-                Some("`--provider cpu`, or export it with `--precision fp32` for this provider".to_owned())
+            Self::BareDevice { device, before } => {
+                let provider = before.split(':').next().unwrap_or(before);
+                Some(format!("one device runs the graph; by preference: `{before},{provider}:{device}`"))
             }
-            Self::NotPlaced { .. } => Some("export the bundle again, or run it with `--provider cpu`".to_owned()),
+            Self::ProviderOption { .. } => {
+                Some("`--provider-option KEY=VALUE`, or `NAME.KEY=VALUE` for one of several providers".to_owned())
+            }
+            Self::NumericsOfSeveral { .. } => {
+                Some("name one provider: vectors are cached by what may change them".to_owned())
+            }
+            Self::Provider(refusal) => refusal.hint(),
             Self::AnotherLibraryLoaded { .. } => Some("run each library in a process of its own".to_owned()),
             Self::Threads { .. } => Some("`--threads 1` or more".to_owned()),
             Self::WeightsUnreadable { .. } => Some("`--sessions 1` shares nothing".to_owned()),
@@ -327,6 +349,20 @@ impl Error {
             ),
             _ => None,
         }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Provider(Box::new(refusal))
+    }
+}
+
+/// What can be said of a provider's devices.
+fn devices(choice: ProviderChoice) -> &'static str {
+    match choice {
+        ProviderChoice::Cuda | ProviderChoice::TensorRt => "has devices 0, 1 and so on",
+        _ => "has no devices to choose from",
     }
 }
 

@@ -7,7 +7,8 @@ use ort::value::TensorRef;
 use super::EmbeddingMatrix;
 use super::error::Error;
 use super::library::OnnxRuntime;
-use super::session::{SessionOptions, check_finite, open_session};
+use super::opening::open_session;
+use super::session::{SessionOptions, check_finite};
 use crate::model::{ATTENTION_MASK, INPUT_IDS, LOGITS, MASK_PLACES};
 
 /// A masked-LM graph ready to run.

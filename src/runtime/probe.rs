@@ -7,7 +7,8 @@ use ort::value::TensorRef;
 use super::Batch;
 use super::error::Error;
 use super::library::OnnxRuntime;
-use super::session::{SessionOptions, check_finite, open_session};
+use super::opening::open_session;
+use super::session::{SessionOptions, check_finite};
 use crate::model::{ATTENTION_MASK, INPUT_IDS};
 
 /// A graph with further outputs, ready to run.
@@ -66,7 +67,7 @@ mod tests {
             Err(error) => panic!("{error}"),
         };
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-graph/encoder.onnx");
-        let options = SessionOptions { graph, provider: ProviderChoice::Cpu, threads: 1 };
+        let options = SessionOptions { graph, provider: ProviderChoice::Cpu.into(), threads: 1 };
         let mut session = ProbeSession::open(&runtime, &options).unwrap();
         let batch = Batch { ids: vec![9], mask: vec![1], rows: 1, columns: 1, adapters: Vec::new() };
         assert_eq!(session.run(&batch, &["sentence_embedding"]).unwrap(), [[9.0, 9.25, 9.5, 9.75]]);

@@ -1,85 +1,267 @@
-//! Execution providers: which one was chosen, and which ones the loaded library has.
+//! Execution providers: the names that a user may type, and what is known of each.
 //!
-//! Owns the names that a user may type and their meaning. Invariant: a name that is not known is refused with the
-//! list of those that are, never replaced by another.
+//! Owns what a provider is called, what it is told where the user says nothing, and how far its vectors may lie apart.
+//! Opens none. Invariant: a name that is not known is refused with the list of those that are, never replaced by another.
 
 use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::Precision;
+
 use super::error::Error;
 
-/// Names that `--provider` accepts.
-const KNOWN: &[&str] = &["auto", "cpu", "openvino"];
+/// What `--provider` accepts, beside ONNX Runtime's own names.
+pub(super) const KNOWN: &str =
+    "auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, openvino, coreml, directml (or several, by preference: cuda,cpu)";
 
-/// ONNX Runtime's own kernels.
-pub(super) const CPU: &str = "CPUExecutionProvider";
-/// Intel's.
-const OPENVINO: &str = "OpenVINOExecutionProvider";
+/// Padded tokens of a batch on a processor: activations stay in the second-level cache.
+const TOKENS_ON_A_PROCESSOR: usize = 1_024;
+/// Padded tokens of a batch on an accelerator, which is idle while a small batch is handed over.
+const TOKENS_ON_AN_ACCELERATOR: usize = 16_384;
 
-/// The largest difference between two vectors of one text that OpenVINO may make, as a share of the vector's norm. It
-/// chooses kernels by shape, and sums of f32 that are split otherwise differ by some roundings in each layer.
-const OPENVINO_TOLERANCE: f64 = 1e-5;
+/// The largest difference between two vectors of one text where a provider chooses kernels by shape, as a share of the
+/// vector's norm: sums of f32 that are split otherwise differ by some roundings in each layer. Measured on OpenVINO.
+const TOLERANCE: f64 = 1e-5;
+/// The same for a graph in fp16 that is computed as such: a rounding is 2^13 times as large as one of f32, and only some of
+/// them meet in one sum.
+const HALF_TOLERANCE: f64 = 5e-3;
 
-/// The provider that was asked for.
+/// A provider of ONNX Runtime that this program knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProviderChoice {
-    /// The one that gives a text the same bits in any batch: [`ProviderChoice::Cpu`].
+    /// ONNX Runtime's own kernels on the processor, which give a text the same bits in any batch.
     #[default]
-    Auto,
-    /// ONNX Runtime's own kernels on the processor.
     Cpu,
-    /// Intel's kernels on the processor; the library must be built with them.
+    /// NVIDIA's graphics cards.
+    Cuda,
+    /// NVIDIA's graphics cards, by engines that are built for the graph and the card.
+    TensorRt,
+    /// Intel's kernels, here on the processor.
     OpenVino,
+    /// Apple's.
+    CoreMl,
+    /// Graphics cards under Windows.
+    DirectMl,
 }
 
 impl ProviderChoice {
-    /// ONNX Runtime's name of the provider that serves this choice.
+    /// Each of them, in the order in which messages list them.
+    pub const ALL: [Self; 6] = [Self::Cpu, Self::Cuda, Self::TensorRt, Self::OpenVino, Self::CoreMl, Self::DirectMl];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+            Self::OpenVino => "openvino",
+            Self::CoreMl => "coreml",
+            Self::DirectMl => "directml",
+        }
+    }
+
+    /// ONNX Runtime's name of it.
     pub fn resolve(self) -> &'static str {
         match self {
-            Self::Auto | Self::Cpu => CPU,
-            Self::OpenVino => OPENVINO,
+            Self::Cpu => "CPUExecutionProvider",
+            Self::Cuda => "CUDAExecutionProvider",
+            Self::TensorRt => "TensorrtExecutionProvider",
+            Self::OpenVino => "OpenVINOExecutionProvider",
+            Self::CoreMl => "CoreMLExecutionProvider",
+            Self::DirectMl => "DmlExecutionProvider",
         }
+    }
+
+    /// The provider with that word or ONNX Runtime's name, in any case.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(|choice| is(choice.name()) || is(choice.resolve()))
+    }
+
+    /// Padded tokens of a batch that suit it, where the user says nothing.
+    pub fn batch_tokens(self) -> usize {
+        match self {
+            Self::Cpu | Self::OpenVino => TOKENS_ON_A_PROCESSOR,
+            Self::Cuda | Self::TensorRt | Self::CoreMl | Self::DirectMl => TOKENS_ON_AN_ACCELERATOR,
+        }
+    }
+
+    /// Whether one of several devices can be named.
+    fn has_devices(self) -> bool {
+        matches!(self, Self::Cuda | Self::TensorRt)
+    }
+
+    /// Whether it can be told anything.
+    pub(super) fn takes_options(self) -> bool {
+        !matches!(self, Self::Cpu | Self::DirectMl)
     }
 
     /// What `--provider` may name with a library that has these providers.
     pub(super) fn served_by(providers: &[String]) -> Vec<String> {
-        let served = |name: &&&str| {
-            let choice: Result<Self, Error> = name.parse();
-            choice.is_ok_and(|choice| providers.iter().any(|provider| provider == choice.resolve()))
-        };
-        KNOWN.iter().filter(served).map(ToString::to_string).collect()
+        let has = |choice: &Self| providers.iter().any(|provider| provider == choice.resolve());
+        let named = Self::ALL.into_iter().filter(has).map(|choice| choice.name().to_owned());
+        std::iter::once("auto".to_owned()).chain(named).collect()
     }
 }
 
 impl fmt::Display for ProviderChoice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Auto => "auto",
-            Self::Cpu => "cpu",
-            Self::OpenVino => "openvino",
-        })
+        out.write_str(self.name())
     }
 }
 
 impl FromStr for ProviderChoice {
     type Err = Error;
 
-    /// Accepts `auto`, `cpu`, `openvino` and ONNX Runtime's names of providers, in any case.
+    /// Accepts the words and ONNX Runtime's names, in any case.
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::Auto),
-            "cpu" | "cpuexecutionprovider" => Ok(Self::Cpu),
-            "openvino" | "openvinoexecutionprovider" => Ok(Self::OpenVino),
-            _ => Err(Error::UnknownProvider { name: name.to_owned(), known: KNOWN }),
+        Self::named(name).ok_or_else(|| Error::UnknownProvider { name: name.to_owned(), known: KNOWN })
+    }
+}
+
+/// A provider with all that it is told: one that a session can be opened on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Provider {
+    /// Which one.
+    pub choice: ProviderChoice,
+    /// The device, where it has several and one was named.
+    pub device: Option<u32>,
+    /// What else it is told, in its own words: key and value. Overrules [`Provider::settings`].
+    pub options: Vec<(String, String)>,
+}
+
+impl Provider {
+    /// Keys and values that the provider gets: what makes it compute what the graph says, on the device that was named,
+    /// overruled and completed by the options.
+    pub fn settings(&self, threads: usize) -> Vec<(String, String)> {
+        let mut settings = self.own_settings(threads);
+        for (key, value) in &self.options {
+            settings.retain(|(known, _)| known != key);
+            settings.push((key.clone(), value.clone()));
+        }
+        settings
+    }
+
+    /// What it is told where the user says nothing. Matrix products of fp32 are computed in fp32: without being told so, NVIDIA's
+    /// cards cut them to TF32 and Intel's processors with units for it to bf16.
+    fn own_settings(&self, threads: usize) -> Vec<(String, String)> {
+        let device = self.device.unwrap_or(0).to_string();
+        let pairs = match self.choice {
+            ProviderChoice::Cuda => vec![("device_id", device), ("use_tf32", "0".to_owned())],
+            ProviderChoice::TensorRt => vec![("device_id", device)],
+            ProviderChoice::OpenVino => vec![
+                ("device_type", "CPU".to_owned()),
+                ("precision", "FP32".to_owned()),
+                ("num_of_threads", threads.to_string()),
+            ],
+            ProviderChoice::Cpu | ProviderChoice::CoreMl | ProviderChoice::DirectMl => Vec::new(),
+        };
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The options that may change numbers by more than the order of sums: all that are not known to leave them alone, and
+    /// that say something else than what it is told anyway.
+    pub fn numerics(&self) -> Vec<(String, String)> {
+        let own = self.own_settings(1);
+        let changes = |pair: &&(String, String)| !LEAVE_NUMBERS_ALONE.contains(&pair.0.as_str()) && !own.contains(pair);
+        self.options.iter().filter(changes).cloned().collect()
+    }
+}
+
+impl Provider {
+    /// The options that the user gave, `key=value` each; nothing without any.
+    pub(super) fn options_in_words(&self) -> String {
+        let words: Vec<String> = self.options.iter().map(|(key, value)| format!("`{key}={value}`")).collect();
+        words.join(", ")
+    }
+}
+
+/// Options of all providers that say where, how fast and from which files something is computed, not what.
+const LEAVE_NUMBERS_ALONE: [&str; 38] = [
+    "arena_extend_strategy",
+    "cache_dir",
+    "cudnn_conv_use_max_workspace",
+    "device_id",
+    "do_copy_in_default_stream",
+    "enable_cuda_graph",
+    "enable_opencl_throttling",
+    "gpu_mem_limit",
+    "num_of_threads",
+    "num_streams",
+    "ModelCacheDirectory",
+    "ProfileComputePlan",
+    "trt_auxiliary_streams",
+    "trt_build_heuristics_enable",
+    "trt_builder_optimization_level",
+    "trt_context_memory_sharing_enable",
+    "trt_cuda_graph_enable",
+    "trt_detailed_build_log",
+    "trt_dump_ep_context_model",
+    "trt_dump_subgraphs",
+    "trt_engine_cache_enable",
+    "trt_engine_cache_path",
+    "trt_engine_cache_prefix",
+    "trt_engine_decryption_enable",
+    "trt_engine_hw_compatible",
+    "trt_ep_context_embed_mode",
+    "trt_ep_context_file_path",
+    "trt_force_sequential_engine_build",
+    "trt_force_timing_cache",
+    "trt_max_partition_iterations",
+    "trt_max_workspace_size",
+    "trt_min_subgraph_size",
+    "trt_onnx_model_folder_path",
+    "trt_profile_max_shapes",
+    "trt_profile_min_shapes",
+    "trt_profile_opt_shapes",
+    "trt_timing_cache_enable",
+    "trt_timing_cache_path",
+];
+
+impl From<ProviderChoice> for Provider {
+    fn from(choice: ProviderChoice) -> Self {
+        Self { choice, device: None, options: Vec::new() }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.device {
+            Some(device) => write!(out, "{}:{device}", self.choice),
+            None => write!(out, "{}", self.choice),
+        }
+    }
+}
+
+impl FromStr for Provider {
+    type Err = Error;
+
+    /// Accepts a name of a provider, with the number of its device behind a colon where it has several.
+    fn from_str(word: &str) -> Result<Self, Error> {
+        let Some((name, device)) = word.split_once(':') else { return Ok(word.parse::<ProviderChoice>()?.into()) };
+        let Some(choice) = ProviderChoice::named(name) else {
+            return Err(Error::UnknownProvider { name: word.to_owned(), known: KNOWN });
+        };
+        // ONNX Runtime reads device numbers as i32.
+        let number = device.parse().ok().filter(|&number: &u32| i32::try_from(number).is_ok());
+        match number {
+            Some(number) if choice.has_devices() => Ok(Self { device: Some(number), ..choice.into() }),
+            _ => Err(Error::NoSuchDevice { choice, device: device.to_owned() }),
         }
     }
 }
 
 /// How far two vectors of one text may lie apart on a provider of that name, as a share of their norm: 0 where every bit
 /// has to be the same.
-pub fn tolerance(provider: &str) -> f64 {
-    if provider == OPENVINO { OPENVINO_TOLERANCE } else { 0.0 }
+pub fn tolerance(provider: &str, precision: Precision) -> f64 {
+    match ProviderChoice::named(provider) {
+        None | Some(ProviderChoice::Cpu) => 0.0,
+        // It computes an fp16 graph in fp32.
+        Some(ProviderChoice::OpenVino) => TOLERANCE,
+        Some(_) if precision == Precision::Fp16 => HALF_TOLERANCE,
+        Some(_) => TOLERANCE,
+    }
 }
 
 /// The providers built into the loaded library, in its order of preference.
@@ -108,36 +290,99 @@ mod tests {
 
     #[test]
     fn a_provider_is_named_as_users_and_as_onnx_runtime_name_it() {
-        for (name, choice) in [
-            ("auto", ProviderChoice::Auto),
-            ("cpu", ProviderChoice::Cpu),
-            ("CPU", ProviderChoice::Cpu),
-            ("CPUExecutionProvider", ProviderChoice::Cpu),
-            ("OpenVINO", ProviderChoice::OpenVino),
-            ("OpenVINOExecutionProvider", ProviderChoice::OpenVino),
-        ] {
-            assert_eq!(name.parse::<ProviderChoice>().unwrap(), choice);
+        for choice in ProviderChoice::ALL {
+            for name in [choice.name(), choice.resolve(), &choice.name().to_uppercase()] {
+                assert_eq!(name.parse::<Provider>().unwrap(), choice.into(), "{name}");
+            }
         }
-        for name in KNOWN {
-            assert_eq!(name.parse::<ProviderChoice>().unwrap().to_string(), *name);
+        let second: Provider = "CUDAExecutionProvider:1".parse().unwrap();
+        assert_eq!((second.choice, second.device), (ProviderChoice::Cuda, Some(1)));
+        assert_eq!(second.to_string(), "cuda:1");
+        assert_eq!("tensorrt:0".parse::<Provider>().unwrap().to_string(), "tensorrt:0");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_what_is() {
+        for name in ["gpu", "", "gpu:0", "auto "] {
+            let error = name.parse::<Provider>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("execution provider `{name}` is not known, known are: auto, ")),
+                "{error}"
+            );
+        }
+        for (word, expected) in [
+            ("cuda:", "`cuda` has devices 0, 1 and so on, got ``"),
+            ("cuda:x", "`cuda` has devices 0, 1 and so on, got `x`"),
+            ("cuda:-1", "`cuda` has devices 0, 1 and so on, got `-1`"),
+            ("tensorrt:3000000000", "`tensorrt` has devices 0, 1 and so on, got `3000000000`"),
+            ("cpu:0", "`cpu` has no devices to choose from, got `0`"),
+            ("openvino:GPU", "`openvino` has no devices to choose from, got `GPU`"),
+        ] {
+            let error = word.parse::<Provider>().unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.hint().is_some(), word.starts_with("openvino"), "{word}");
         }
     }
 
     #[test]
     fn a_library_serves_the_choices_whose_provider_it_has() {
-        let [cpu, openvino] = [CPU, OPENVINO].map(str::to_owned);
-        assert_eq!(ProviderChoice::served_by(std::slice::from_ref(&cpu)), ["auto", "cpu"]);
-        assert_eq!(ProviderChoice::served_by(&[openvino, cpu]), ["auto", "cpu", "openvino"]);
+        let has = |choices: &[ProviderChoice]| {
+            let providers: Vec<String> = choices.iter().map(|choice| choice.resolve().to_owned()).collect();
+            ProviderChoice::served_by(&providers).join(" ")
+        };
+        assert_eq!(has(&[ProviderChoice::Cpu]), "auto cpu");
+        assert_eq!(has(&[ProviderChoice::OpenVino, ProviderChoice::Cpu]), "auto cpu openvino");
+        assert_eq!(
+            has(&[ProviderChoice::TensorRt, ProviderChoice::Cuda, ProviderChoice::Cpu]),
+            "auto cpu cuda tensorrt"
+        );
+    }
+
+    fn provider(word: &str, options: &[(&str, &str)]) -> Provider {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Provider { options, ..word.parse().unwrap() }
+    }
+
+    fn pairs(pairs: &[(String, String)]) -> String {
+        pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
-    fn only_openvino_is_allowed_a_difference() {
-        assert_eq!((tolerance(CPU), tolerance("stub"), tolerance(OPENVINO)), (0.0, 0.0, OPENVINO_TOLERANCE));
+    fn fp32_is_fp32_where_nothing_is_said_and_options_overrule() {
+        assert_eq!(pairs(&provider("cuda", &[]).settings(4)), "device_id=0 use_tf32=0");
+        assert_eq!(pairs(&provider("cuda:3", &[]).settings(4)), "device_id=3 use_tf32=0");
+        assert_eq!(pairs(&provider("tensorrt:1", &[]).settings(4)), "device_id=1");
+        assert_eq!(pairs(&provider("openvino", &[]).settings(4)), "device_type=CPU precision=FP32 num_of_threads=4");
+        let told = provider("cuda:1", &[("use_tf32", "1"), ("gpu_mem_limit", "9"), ("use_tf32", "0")]);
+        assert_eq!(pairs(&told.settings(1)), "device_id=1 gpu_mem_limit=9 use_tf32=0", "the last one counts");
+        assert_eq!(provider("cpu", &[]).settings(4), []);
     }
 
     #[test]
-    fn an_unknown_provider_is_refused_with_those_that_are_known() {
-        let error = "cuda:0".parse::<ProviderChoice>().unwrap_err();
-        assert_eq!(error.to_string(), "execution provider `cuda:0` is not known; this version has auto, cpu, openvino");
+    fn an_option_counts_among_the_numerics_unless_it_is_known_to_leave_numbers_alone() {
+        let told = [("use_tf32", "1"), ("gpu_mem_limit", "9"), ("sdpa_kernel", "1")];
+        assert_eq!(pairs(&provider("cuda", &told).numerics()), "use_tf32=1 sdpa_kernel=1");
+        assert_eq!(provider("cuda", &[("use_tf32", "0"), ("device_id", "2")]).numerics(), [], "what it is told anyway");
+        assert_eq!(
+            pairs(&provider("openvino", &[("num_of_threads", "7"), ("precision", "FP16")]).numerics()),
+            "precision=FP16"
+        );
+    }
+
+    #[test]
+    fn only_the_cpu_provider_is_allowed_no_difference() {
+        assert_eq!(
+            (tolerance("CPUExecutionProvider", Precision::Fp32), tolerance("stub", Precision::Fp16)),
+            (0.0, 0.0)
+        );
+        assert_eq!(tolerance("OpenVINOExecutionProvider", Precision::Fp16), TOLERANCE);
+        assert_eq!(tolerance("CUDAExecutionProvider", Precision::Fp32), TOLERANCE);
+        assert_eq!(tolerance("CUDAExecutionProvider", Precision::Fp16), HALF_TOLERANCE);
+    }
+
+    #[test]
+    fn an_accelerator_gets_larger_batches() {
+        let tokens = ProviderChoice::ALL.map(ProviderChoice::batch_tokens);
+        assert_eq!(tokens, [1_024, 16_384, 16_384, 1_024, 16_384, 16_384]);
     }
 }

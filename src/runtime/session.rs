@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use ort::ep;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef};
@@ -16,7 +15,9 @@ use super::adapter::{self, AdapterChoice};
 use super::error::Error;
 use super::library::OnnxRuntime;
 use super::numa::{affinities, stay_on};
-use super::provider::ProviderChoice;
+use super::opening::open_placed;
+use super::placement::{PlacedNode, Placement, RECORD};
+use super::provider::Provider;
 use super::shared_weights::CpuSettings;
 use super::{Batch, EmbeddingMatrix, RunBatch};
 
@@ -26,7 +27,7 @@ pub struct SessionOptions {
     /// The ONNX file.
     pub graph: PathBuf,
     /// Where it shall run.
-    pub provider: ProviderChoice,
+    pub provider: Provider,
     /// Threads inside one operator, the calling thread included; at least 1.
     pub threads: usize,
 }
@@ -37,7 +38,8 @@ pub struct EncoderSession {
     session: Session,
     /// What it has besides; declared behind the session, which reads the weights in it, so that they outlive it.
     cpu: CpuSettings,
-    provider: &'static str,
+    provider: Provider,
+    placement: Placement,
     outputs: Vec<Output>,
     takes_adapter: bool,
     adapter: AdapterChoice,
@@ -66,10 +68,24 @@ impl EncoderSession {
     /// # Errors
     /// As [`EncoderSession::open`], with each of `outputs` in the place of `sentence_embedding`.
     pub fn open_outputs(runtime: &OnnxRuntime, options: &SessionOptions, outputs: &[&str]) -> Result<Self, Error> {
-        Self::open_with(runtime, options, outputs, &CpuSettings::default())
+        Self::open_partly(runtime, options, outputs, &|_| false)
     }
 
-    /// The same, with settings for the CPU provider.
+    /// The same for a graph of which the CPU provider may keep the nodes of which `may_stay` says so, such as those that only
+    /// compute shapes; [`EncoderSession::placement`] says how many it kept.
+    ///
+    /// # Errors
+    /// As [`EncoderSession::open_outputs`].
+    pub fn open_partly(
+        runtime: &OnnxRuntime,
+        options: &SessionOptions,
+        outputs: &[&str],
+        may_stay: &dyn Fn(&PlacedNode) -> bool,
+    ) -> Result<Self, Error> {
+        Self::open_with(runtime, options, outputs, (&CpuSettings::default(), may_stay))
+    }
+
+    /// The same with settings for the CPU provider.
     ///
     /// # Errors
     /// As [`EncoderSession::open_outputs`].
@@ -77,18 +93,18 @@ impl EncoderSession {
         runtime: &OnnxRuntime,
         options: &SessionOptions,
         outputs: &[&str],
-        cpu: &CpuSettings,
+        (cpu, may_stay): (&CpuSettings, &dyn Fn(&PlacedNode) -> bool),
     ) -> Result<Self, Error> {
-        let session = open_session_with(runtime, options, cpu)?;
+        let (session, placement) = open_placed(runtime, options, (cpu, may_stay))?;
         let takes_adapter = check_inputs(&session, &options.graph)?;
         let output = |name: &&str| {
             let dim = row_length(&session, &options.graph, name)?;
             Ok(Output { name: (*name).to_owned(), dim })
         };
         let outputs = outputs.iter().map(output).collect::<Result<_, Error>>()?;
-        let provider = options.provider.resolve();
+        let provider = options.provider.clone();
         let (cpu, adapter) = (cpu.clone(), AdapterChoice::ByRow);
-        Ok(Self { session, cpu, provider, outputs, takes_adapter, adapter })
+        Ok(Self { session, cpu, provider, placement, outputs, takes_adapter, adapter })
     }
 
     /// Says which of the graph's several adapters texts go through.
@@ -103,8 +119,13 @@ impl EncoderSession {
     }
 
     /// ONNX Runtime's name of the provider that runs the graph.
-    pub fn provider(&self) -> &str {
-        self.provider
+    pub fn provider(&self) -> &'static str {
+        self.provider.choice.resolve()
+    }
+
+    /// How many nodes of the graph run on which provider.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     /// Numbers that a text gets in each output, in their order.
@@ -116,27 +137,6 @@ impl EncoderSession {
     pub fn dim(&self) -> usize {
         self.widths().sum()
     }
-}
-
-/// A session for a graph, whatever its inputs and outputs.
-pub(super) fn open_session(runtime: &OnnxRuntime, options: &SessionOptions) -> Result<Session, Error> {
-    open_session_with(runtime, options, &CpuSettings::default())
-}
-
-fn open_session_with(runtime: &OnnxRuntime, options: &SessionOptions, cpu: &CpuSettings) -> Result<Session, Error> {
-    if options.threads == 0 {
-        return Err(Error::Threads { threads: options.threads });
-    }
-    if !options.graph.is_file() {
-        return Err(Error::GraphMissing { path: options.graph.clone() });
-    }
-    let provider = options.provider.resolve();
-    if !runtime.providers().iter().any(|built_in| built_in == provider) {
-        return Err(Error::ProviderMissing { provider, library: runtime.path().to_owned() });
-    }
-    let unloadable = |source| refusal(options, source);
-    let mut builder = settings(runtime, options, cpu).map_err(unloadable)?;
-    builder.commit_from_file(&options.graph).map_err(unloadable)
 }
 
 /// Whether the processor adds products of u8 with i8 in 32 bits, as those with VNNI do and all that are no x86.
@@ -157,48 +157,29 @@ pub fn adds_exactly() -> bool {
 /// * products of u8 with i8 are precise on processors without VNNI, which would otherwise add two of them in 16 bits and
 ///   cut what does not fit; elsewhere the precise way would give the same bits in one and a half times the time;
 /// * denormal numbers are left as they are: flushing them would change bits;
-/// * another provider than the CPU's must take the whole graph: what falls back would run there silently. The CPU
-///   provider needs no such ban; ONNX Runtime refuses the two together.
-fn settings(runtime: &OnnxRuntime, options: &SessionOptions, cpu: &CpuSettings) -> Result<SessionBuilder, ort::Error> {
+/// * what runs where is put on record.
+pub(super) fn settings(
+    runtime: &OnnxRuntime,
+    options: &SessionOptions,
+    cpu: &CpuSettings,
+) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(runtime.environment())?
         .with_intra_threads(options.threads)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_memory_pattern(false)?
-        .with_intra_op_spinning(false)?;
-    let builder = if adds_exactly() { builder } else { builder.with_precise_qmm()? };
-    let builder = match options.provider {
-        ProviderChoice::Auto | ProviderChoice::Cpu => {
-            let provider = ep::CPU::default().with_arena_allocator(cpu.memory.keeps_arena());
-            let builder = builder.with_memory_pattern(cpu.memory.plans_shapes())?;
-            let builder = builder.with_execution_providers([provider.build().error_on_failure()])?;
-            let builder = match affinities(&cpu.cores, options.threads) {
-                Some(cores) => builder.with_config_entry("session.intra_op_thread_affinities", cores)?,
-                None => builder,
-            };
-            match &cpu.weights {
-                Some(weights) => weights.give(builder)?,
-                None => builder,
-            }
-        }
-        ProviderChoice::OpenVino => {
-            // Named, because processors with bf16 units are otherwise free to use them.
-            let provider = ep::OpenVINO::default().with_device_type("CPU").with_precision("FP32");
-            let provider = provider.with_num_threads(options.threads).build().error_on_failure();
-            builder.with_disable_cpu_fallback()?.with_execution_providers([provider])?
-        }
+        .with_memory_pattern(cpu.memory.plans_shapes())?
+        .with_intra_op_spinning(false)?
+        .with_config_entry(RECORD.0, RECORD.1)?;
+    let builder = match affinities(&cpu.cores, options.threads) {
+        Some(cores) => builder.with_config_entry("session.intra_op_thread_affinities", cores)?,
+        None => builder,
     };
-    Ok(builder)
-}
-
-/// What ONNX Runtime refused: the graph, or only to run it wholly on the provider.
-fn refusal(options: &SessionOptions, source: ort::Error) -> Error {
-    let path = options.graph.clone();
-    if source.message().contains("fallback to CPU EP has been explicitly disabled") {
-        return Error::NotPlaced { path, provider: options.provider.resolve(), source };
-    }
-    Error::GraphUnloadable { path, source }
+    let builder = match &cpu.weights {
+        Some(weights) => weights.give(builder)?,
+        None => builder,
+    };
+    if adds_exactly() { Ok(builder) } else { Ok(builder.with_precise_qmm()?) }
 }
 
 /// Whether an adapter is among the inputs; an error where they are not those of an encoder.
@@ -294,6 +275,7 @@ pub(super) fn check_finite(data: &[f32], [rows, dim]: [usize; 2], output: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::ProviderChoice;
 
     /// The library of this machine; without one, a test that needs it says so and passes.
     fn runtime() -> Option<OnnxRuntime> {
@@ -309,7 +291,7 @@ mod tests {
 
     fn options(graph: &str) -> SessionOptions {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-graph");
-        SessionOptions { graph: folder.join(graph), provider: ProviderChoice::Auto, threads: 2 }
+        SessionOptions { graph: folder.join(graph), provider: ProviderChoice::Cpu.into(), threads: 2 }
     }
 
     fn batch(ids: &[i64], mask: &[i64], columns: usize) -> Batch {

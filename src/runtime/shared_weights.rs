@@ -21,8 +21,6 @@ use crate::graph::{ElementType, LargeWeight, large_weights};
 
 use super::error::Error;
 use super::memory::MemoryPreset;
-use super::provider::CPU;
-use super::session::SessionOptions;
 
 /// Where a weight may begin, in bytes: as ONNX Runtime's own allocations do.
 const ALIGNMENT: usize = 64;
@@ -39,15 +37,15 @@ pub struct CpuSettings {
 }
 
 impl CpuSettings {
-    /// The settings of sessions side by side: on the CPU provider, several of them share the weights of their graph, and
-    /// one alone has them in a mapped file if it is to keep little.
+    /// The settings of sessions side by side: several of them share the weights of their graph, and one alone has them in a
+    /// mapped file if it is to keep little.
     ///
     /// # Errors
     /// A graph that cannot be read, or no room for its weights.
-    pub fn side_by_side(options: &SessionOptions, sessions: usize, memory: MemoryPreset) -> Result<Self, Error> {
+    pub fn side_by_side(graph: &Path, sessions: usize, memory: MemoryPreset) -> Result<Self, Error> {
         memory.prepare_process();
-        let shared = (sessions > 1 || memory.maps_weights() && sessions == 1) && options.provider.resolve() == CPU;
-        let weights = if shared { Some(Arc::new(SharedWeights::of_graph(&options.graph)?)) } else { None };
+        let shared = sessions > 1 || sessions == 1 && memory.maps_weights();
+        let weights = if shared { Some(Arc::new(SharedWeights::of_graph(graph)?)) } else { None };
         Ok(Self { memory, weights, cores: Vec::new() })
     }
 }

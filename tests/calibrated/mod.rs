@@ -8,7 +8,7 @@ use offprint::graph::{ExportOptions, write_graph};
 use offprint::runtime::{Batch, EncoderSession, OnnxRuntime, ProbeSession, ProviderChoice, SessionOptions};
 
 pub fn session_options(graph: &Path) -> SessionOptions {
-    SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu, threads: 2 }
+    SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu.into(), threads: 2 }
 }
 
 pub fn open(runtime: &OnnxRuntime, graph: &Path) -> EncoderSession {

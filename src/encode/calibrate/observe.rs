@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::encode::{BundleEncoder, Tokenizer, assemble};
-use crate::runtime::{OnnxRuntime, ProbeSession, SessionOptions};
+use crate::runtime::{OnnxRuntime, ProbeSession, ProviderChoice, SessionOptions};
 
 /// The outputs that show what stands before a matrix, each with a number for each channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +33,15 @@ pub struct Seen {
     pub mean: Vec<f32>,
 }
 
-/// What is seen of each of `watched` while `graph` runs on all texts. `bundle` has the tokenizer and says what the graph is
+/// What is seen of each of `watched` while `graph` runs on all texts, on the CPU provider. `bundle` has the tokenizer and says what the graph is
 /// run with.
 ///
 /// # Errors
 /// A graph or tokenizer that cannot be opened or run, and numbers that aren't finite.
 pub fn observe(bundle: &BundleEncoder, graph: &Path, watched: &[Watched], texts: &[&str]) -> Result<Vec<Seen>, Error> {
     let runtime = OnnxRuntime::load(bundle.ort_lib.as_deref())?;
-    let options = SessionOptions { graph: graph.to_owned(), provider: bundle.provider, threads: bundle.threads };
+    let options =
+        SessionOptions { graph: graph.to_owned(), provider: ProviderChoice::Cpu.into(), threads: bundle.threads };
     let mut session = ProbeSession::open(&runtime, &options)?;
     let tokenizer = Tokenizer::open(&bundle.bundle.tokenizer_path(), bundle.bundle.manifest.max_length)?;
     let names = |watched: &Watched| [watched.lowest.clone(), watched.highest.clone(), watched.mean.clone()];

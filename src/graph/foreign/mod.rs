@@ -12,6 +12,7 @@ mod names;
 mod other_file;
 mod rewrite;
 mod scan;
+mod shapes;
 
 pub use error::Error;
 pub use file::OnnxFile;

@@ -120,7 +120,7 @@ fn collect<'g>(graph: &'g GraphProto, into: &mut HashSet<&'g str>) {
 }
 
 /// What a node reads, by itself or in the graphs inside it (with names that are made in there).
-fn reads<'g>(node: &'g NodeProto, into: &mut Vec<&'g str>) {
+pub(super) fn reads<'g>(node: &'g NodeProto, into: &mut Vec<&'g str>) {
     into.extend(node.input.iter().map(String::as_str));
     for graph in node.subgraphs() {
         graph.node.iter().for_each(|node| reads(node, into));
