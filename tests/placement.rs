@@ -241,6 +241,69 @@ fn what_may_stay_with_the_cpu_is_counted_and_what_is_left_is_named() {
     assert!(left.contains(&format!("of {first} left to CPUExecutionProvider")), "{left}");
 }
 
+/// A graph from elsewhere whose vectors are reshaped by a shape that is computed in f64, which OpenVINO does not take; or
+/// that is multiplied by a number in f64.
+const IN_F64: &str = r#"
+import sys, onnx
+from onnx import helper, TensorProto as T
+model = onnx.load(sys.argv[1])
+graph, (old,) = model.graph, [o for o in model.graph.output if o.name == "last_hidden_state"]
+for node in graph.node:
+    node.output[:] = ["before" if name == old.name else name for name in node.output]
+    node.input[:] = ["before" if name == old.name else name for name in node.input]
+if sys.argv[3] == "shape":
+    graph.node.extend([
+        helper.make_node("Shape", ["before"], ["s"], name="t/shape"),
+        helper.make_node("Cast", ["s"], ["d"], name="t/double", to=T.DOUBLE),
+        helper.make_node("Sqrt", ["d"], ["r"], name="t/root"),
+        helper.make_node("Mul", ["r", "r"], ["q"], name="t/square"),
+        helper.make_node("Round", ["q"], ["n"], name="t/round"),
+        helper.make_node("Cast", ["n"], ["i"], name="t/whole", to=T.INT64),
+        helper.make_node("Reshape", ["before", "i"], [old.name], name="t/reshape"),
+    ])
+else:
+    graph.node.extend([
+        helper.make_node("Cast", ["before"], ["d"], name="t/double", to=T.DOUBLE),
+        helper.make_node("Sin", ["d"], ["r"], name="t/sine"),
+        helper.make_node("Cast", ["r"], [old.name], name="t/single", to=T.FLOAT),
+    ])
+onnx.save(model, sys.argv[2])
+"#;
+
+#[test]
+fn an_imported_graph_may_leave_shapes_to_the_cpu_and_nothing_else() {
+    let (Some(library), Some(python)) = (openvino_library(), common::oracle_python()) else { return };
+    let library = library.to_str().unwrap();
+    let place = common::onnx_source("optimum-states");
+    place.write("papers.jsonl", "{\"id\": \"a\", \"title\": \"coral reefs\"}\n{\"id\": \"b\", \"title\": \"steel\"}\n");
+    let embed = |bundle: &str, flags: &[&str], status| {
+        let args = ["embed", "--model", bundle, "papers.jsonl", "-o", "x.npy", "--no-cache", "--ort-lib", library];
+        place.run(&[&args[..], flags].concat(), status)
+    };
+    for kind in ["shape", "number"] {
+        fs::create_dir(place.path(kind)).unwrap();
+        for file in fs::read_dir(place.path("source")).unwrap().map(Result::unwrap).filter(|file| file.path().is_file())
+        {
+            fs::copy(file.path(), place.path(kind).join(file.file_name())).unwrap();
+        }
+        let [from, to] = ["source", kind].map(|folder| place.path(folder).join("model.onnx"));
+        let mut made = std::process::Command::new(&python);
+        assert!(made.args(["-c", IN_F64]).arg(from).arg(to).arg(kind).status().unwrap().success());
+        let bundle = format!("{kind}-bundle");
+        let export = ["export", "--from-onnx", &format!("{kind}/model.onnx"), "-o", &bundle, "--pooling", "mean"];
+        place.run(&[&export[..], &["--no-normalize"]].concat(), 0);
+    }
+    let nodes = embed("shape-bundle", &["--provider", "openvino", "--json"], 0).json()["nodes"].clone();
+    let count = |provider: &str| nodes[provider].as_u64().unwrap_or(0);
+    assert!((1..=6).contains(&count("CPUExecutionProvider")) && count("OpenVINOExecutionProvider") > 50, "{nodes}");
+
+    let said = embed("number-bundle", &["--provider", "openvino"], 2);
+    said.expect(&["does not run wholly on `OpenVINOExecutionProvider`", "of Sin left to CPUExecutionProvider"]);
+    let flags = ["--provider", "openvino", "--fallback", "allow", "--json"];
+    let nodes = embed("number-bundle", &flags, 0).json()["nodes"].clone();
+    assert_eq!(nodes.as_object().unwrap().keys().collect::<Vec<_>>(), ["CPUExecutionProvider"], "all of it");
+}
+
 #[test]
 fn the_account_and_the_cache_name_the_provider_that_ran() {
     let Some(library) = openvino_library() else { return };

@@ -26,7 +26,7 @@ impl OpenEncoder for CandidateEncoder<'_> {
     }
 
     fn open(&self) -> Result<OpenedEncoder, Error> {
-        self.bundle.open_graph(self.graph.clone(), &[(SENTENCE_EMBEDDING, self.dim())])
+        self.bundle.open_graph(&self.graph, &[(SENTENCE_EMBEDDING, self.dim())])
     }
 }
 
