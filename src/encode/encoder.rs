@@ -2,7 +2,7 @@
 //! that finds all in the cache opens neither. [`OpenEncoder`] is the seam: the pipeline, the cache and the crash
 //! tests run with [`StubEncoder`], which needs no model and no ONNX Runtime.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Encoding, Error, Tokenizer};
 use crate::cache::PartOrigin;
