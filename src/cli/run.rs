@@ -25,7 +25,7 @@ use super::fallback::{Ran, chosen, distance};
 use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
-use super::speed::{Settled, Unsettled};
+use super::speed::{Settings, Settled, Unsettled};
 use super::{Status, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
@@ -96,10 +96,8 @@ impl<'a> Run<'a> {
         let mut options = EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() };
         let stop = Stop::on_signals()?;
         let settled = Unsettled { args, corpus, encoder: &encoder, options: &options, stop: &stop }.settle()?;
-        encoder.sessions = settled.setting.sessions;
-        if settled.decides_budget() {
-            options.budget = TokenBudget::new(settled.setting.batch_tokens, max_length)?;
-        }
+        encoder.sessions = settled.sessions;
+        options.budget = settled.budget;
         Ok(Self { args, encoder, adapters, caches: Vec::new(), options, settled, rejects, stop })
     }
 
@@ -228,7 +226,11 @@ impl<'a> Run<'a> {
             ));
         }
         if self.args.json {
-            say(&serde_json::to_string(&Printed { account, settings: &self.settled, quality: self.measured() })?)?;
+            say(&serde_json::to_string(&Printed {
+                account,
+                settings: self.settled.of(account),
+                quality: self.measured(),
+            })?)?;
         } else {
             remark(&self.describe(account));
         }
@@ -255,7 +257,7 @@ impl<'a> Run<'a> {
             lines.push(format!("  interrupted: {kept}"));
         }
         let facts = account_facts(account).into_iter().chain(distance(&self.bundle().manifest));
-        let facts = facts.chain(self.settled.fact());
+        let facts = facts.chain(self.settled.of(account).fact());
         lines.extend(facts.map(|(name, value)| format!("  {name}: {value}")));
         lines.join("\n")
     }
@@ -290,7 +292,7 @@ impl<'a> Run<'a> {
         }
         report.push_environment("processor", Machine::read().cpu_summary());
         report.push_environment("threads", self.encoder.threads);
-        report.push_environment("settings", self.settled.words());
+        report.push_environment("settings", self.settled.of(account).words());
         report.write(folder)?;
         remark(&format!("report: {}", folder.join(HTML_FILE).display()));
         Ok(())
@@ -302,7 +304,7 @@ impl<'a> Run<'a> {
 struct Printed<'a> {
     #[serde(flatten)]
     account: &'a Account,
-    settings: &'a Settled,
+    settings: Settings,
     /// What was measured at export of a bundle that is not fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     quality: Option<&'a MeasuredQuality>,

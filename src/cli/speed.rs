@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::encode::{
-    BundleEncoder, EncodeOptions, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned,
-    tune, tuned_before,
+    Account, BundleEncoder, EncodeOptions, Setting, TokenBudget, TuneJob, TuneKey, TuneStep, Tuned, first_texts,
+    keep_tuned, kept_tuned, tune, tuned_before,
 };
 use offprint::paper::Corpus;
-use offprint::runtime::{Machine, MemoryPreset, OnnxRuntime, default_sessions, divide_threads};
+use offprint::runtime::{Machine, MemoryPreset, OnnxRuntime, ProviderChoice, default_sessions, divide_threads};
 use serde::Serialize;
 
 use super::encode_args::EncodeArgs;
@@ -52,24 +52,39 @@ pub(crate) struct SpeedArgs {
     pub tune: Option<u16>,
 }
 
-/// How a run computes, as `--json` and the report page state it.
-#[derive(Debug, Clone, Serialize)]
+/// How a run is going to compute.
+#[derive(Debug, Clone)]
 pub(crate) struct Settled {
+    pub sessions: usize,
+    pub budget: TokenBudget,
+    threads: usize,
+    memory: MemoryPreset,
+    tuned: bool,
+}
+
+impl Settled {
+    /// How a run with this account computed: the budget may be that of the provider which ran.
+    pub(crate) fn of(&self, account: &Account) -> Settings {
+        let ran = account.selection.provider.as_ref();
+        let budget = ran.map_or(self.budget, |provider| self.budget.on(provider.choice));
+        let setting = Setting { sessions: self.sessions, batch_tokens: budget.tokens() };
+        Settings { setting, threads: self.threads, memory: self.memory.to_string(), tuned: self.tuned }
+    }
+}
+
+/// How a run computed, as `--json` and the report page state it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Settings {
     #[serde(flatten)]
-    pub setting: Setting,
+    setting: Setting,
     /// Threads of all sessions together.
-    pub threads: usize,
+    threads: usize,
     memory: String,
     /// Whether a measurement chose the setting.
     tuned: bool,
 }
 
-impl Settled {
-    /// Whether the budget of a batch was measured, and does not follow the flags or the provider.
-    pub(crate) fn decides_budget(&self) -> bool {
-        self.tuned
-    }
-
+impl Settings {
     /// What the account says of it: nothing, where nothing was chosen.
     pub(crate) fn fact(&self) -> Option<(String, String)> {
         let balanced = self.memory == MemoryPreset::default().name();
@@ -111,26 +126,32 @@ impl Unsettled<'_> {
         let (flags, threads) = (&self.args.speed, self.encoder.threads);
         let sessions = flags.sessions.map_or_else(|| default_sessions(threads, self.encoder.nodes.len()), usize::from);
         divide_threads(threads, sessions)?;
-        let default = Setting { sessions, batch_tokens: self.options.budget.tokens() };
         let tuned = if let Some(seconds) = flags.tune {
-            self.measure(default, seconds)?
+            self.measure(sessions, seconds)?
         } else if flags.sessions.is_none() && self.args.max_batch_tokens.is_none() {
             self.kept()
         } else {
             None
         };
-        let setting = tuned.as_ref().map_or(default, |tuned| tuned.setting);
-        Ok(Settled { setting, threads, memory: flags.memory.to_string(), tuned: tuned.is_some() })
+        let (memory, untuned) = (flags.memory, self.options.budget);
+        let Some(Tuned { setting, .. }) = tuned else {
+            return Ok(Settled { sessions, budget: untuned, threads, memory, tuned: false });
+        };
+        let budget = TokenBudget::new(setting.batch_tokens, self.encoder.bundle.manifest.max_length)?;
+        Ok(Settled { sessions: setting.sessions, budget, threads, memory, tuned: true })
     }
 
     /// Measures and keeps what was found; `None` if a signal stopped it.
-    fn measure(&self, default: Setting, seconds: u16) -> Result<Option<Tuned>> {
+    fn measure(&self, sessions: usize, seconds: u16) -> Result<Option<Tuned>> {
         if self.corpus.total_bytes() == 0 {
             let what = "`--tune` reads the first rows twice, and a pipe can be read once";
             return Err(user_error(what, "tune with a file of such papers: later runs use what was found"));
         }
         let texts = (&self.options.template, self.options.sep.as_str());
         let texts = first_texts(self.corpus, texts, &self.options.adapters, TEXTS)?;
+        let named = self.encoder.provider.named().first();
+        let budget = self.options.budget.on(named.map_or(ProviderChoice::Cpu, |provider| provider.choice));
+        let default = Setting { sessions, batch_tokens: budget.tokens() };
         remark(&format!("tuning for about {seconds} s"));
         let threads = self.encoder.threads;
         let mut display = Display::new();

@@ -2,17 +2,13 @@
 //! that finds all in the cache opens neither. [`OpenEncoder`] is the seam: the pipeline, the cache and the crash
 //! tests run with [`StubEncoder`], which needs no model and no ONNX Runtime.
 
-use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::side_by_side::Opener;
 use super::{Encoding, EngineUse, Error, Tokenizer};
 use crate::cache::PartOrigin;
-use crate::graph::foreign::OnnxFile;
 use crate::model::{Bundle, Fingerprint, GraphHead, Identity, SENTENCE_EMBEDDING};
 use crate::runtime::{
-    AdapterChoice, CpuSettings, EncoderSession, Fallback, MemoryPreset, OnnxRuntime, ProviderChoice, ProviderList,
-    RunBatch, Selection, SessionOptions, StubSession, Wanted, divide_threads, refuse_unopened,
+    AdapterChoice, Fallback, MemoryPreset, ProviderChoice, ProviderList, RunBatch, Selection, StubSession,
 };
 
 /// Turns a text into token ids.
@@ -149,75 +145,6 @@ impl BundleEncoder {
     /// opened; a graph or tokenizer that cannot be opened; rows of another length.
     pub fn open_outputs(&self, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
         self.open_graph(&self.bundle.graph_path(), outputs)
-    }
-
-    /// Opens another graph in the place of the bundle's, likewise.
-    ///
-    /// # Errors
-    /// As [`BundleEncoder::open_outputs`].
-    pub fn open_graph(&self, graph: &Path, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        let mut opened = self.open_each(graph, outputs, &[self.sessions])?;
-        Ok(opened.pop().expect("there is one for each number of sessions, of which there is one"))
-    }
-
-    /// Opens the bundle for its vectors, once for each of these numbers of sessions in the place of its own; on the CPU
-    /// provider all of them share their weights.
-    ///
-    /// # Errors
-    /// As [`BundleEncoder::open_outputs`].
-    pub fn open_for_each(&self, counts: &[usize]) -> Result<Vec<OpenedEncoder>, Error> {
-        self.open_each(&self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
-    }
-
-    fn open_each(
-        &self,
-        graph: &Path,
-        outputs: &[(&str, usize)],
-        counts: &[usize],
-    ) -> Result<Vec<OpenedEncoder>, Error> {
-        let wanted =
-            Wanted { providers: &self.provider, precision: self.bundle.manifest.precision, fallback: self.fallback };
-        refuse_unopened(wanted)?;
-        let divided = counts.iter().map(|&sessions| divide_threads(self.threads, sessions));
-        let divided = divided.collect::<Result<Vec<_>, _>>()?;
-        let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let opener = Opener { encoder: self, runtime, graph, outputs, counts, places: OnceCell::new() };
-        divided.into_iter().map(|shares| opener.open(wanted, &shares)).collect()
-    }
-
-    /// A session on one provider. The graph of another program may compute shapes, which providers leave to the processor; our
-    /// own graphs do not.
-    pub(super) fn open_session(
-        &self,
-        runtime: &OnnxRuntime,
-        (options, cpu): (&SessionOptions, &CpuSettings),
-        names: &[&str],
-    ) -> Result<EncoderSession, crate::runtime::Error> {
-        match EncoderSession::open_with(runtime, options, names, (cpu, &|_| false)) {
-            Err(error) if !self.bundle.manifest.batch_invariant && error.is_placement() => {
-                // A graph that can't be read again is refused for what was found first.
-                let Ok(file) = OnnxFile::open(&options.graph) else { return Err(error) };
-                let shapes = file.nodes_that_feed_shapes();
-                EncoderSession::open_with(runtime, options, names, (cpu, &|node| shapes.contains(&node.name)))
-            }
-            opened => opened,
-        }
-    }
-
-    /// An error if a session is not what the manifest says of its graph.
-    pub(super) fn check_session(&self, session: &EncoderSession, outputs: &[(&str, usize)]) -> Result<(), Error> {
-        let adapters = self.bundle.manifest.adapters.len();
-        if session.takes_adapter() != (adapters > 0) {
-            let takes = if session.takes_adapter() { "chooses among adapters" } else { "has no input `adapter`" };
-            return Err(Error::unhealthy(format!("the graph {takes}, bundle.toml names {adapters}")));
-        }
-        for ((name, expected), got) in outputs.iter().zip(session.widths()) {
-            if got != *expected {
-                let what = format!("the graph gives {got} numbers a text in `{name}`, bundle.toml says {expected}");
-                return Err(Error::unhealthy(what));
-            }
-        }
-        Ok(())
     }
 }
 

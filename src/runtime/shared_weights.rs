@@ -37,14 +37,14 @@ pub struct CpuSettings {
 }
 
 impl CpuSettings {
-    /// The settings of sessions of one graph side by side: several of them share its weights, and one alone has them in a
+    /// The settings of sessions side by side: several of them share the weights of their graph, and one alone has them in a
     /// mapped file if it is to keep little.
     ///
     /// # Errors
     /// A graph that cannot be read, or no room for its weights.
     pub fn side_by_side(graph: &Path, sessions: usize, memory: MemoryPreset) -> Result<Self, Error> {
         memory.prepare_process();
-        let shared = sessions > 1 || memory.maps_weights() && sessions == 1;
+        let shared = sessions > 1 || sessions == 1 && memory.maps_weights();
         let weights = if shared { Some(Arc::new(SharedWeights::of_graph(graph)?)) } else { None };
         Ok(Self { memory, weights, cores: Vec::new() })
     }
