@@ -94,7 +94,7 @@ mod tests {
     };
     use super::*;
     use crate::model::Precision;
-    use crate::runtime::{EmbeddingMatrix, StubSession};
+    use crate::runtime::{EmbeddingMatrix, StubFault, StubSession};
 
     fn building(cache: &Path, takes_adapter: bool) -> BuildingEngine {
         let limits = PlanLimits { max_length: 64, batch_tokens: 1_024, batch_rows: 4_096, profiles: 8 };
@@ -116,7 +116,7 @@ mod tests {
         fn open(&mut self, pairs: &[(String, String)]) -> Result<Box<dyn RunBatch>, runtime::Error> {
             self.opened.push(pairs.to_vec());
             if self.opened.len() > self.fails_at {
-                return Ok(Box::new(StubSession::new(4).failing_at(2)));
+                return Ok(Box::new(StubSession::new(4).failing(StubFault::Batch(2))));
             }
             let (_, folder) = pairs.iter().find(|(name, _)| name == "trt_engine_cache_path").unwrap();
             fs::write(Path::new(folder).join("x_sm90.engine"), "engine").unwrap();
