@@ -282,8 +282,9 @@ mod tests {
     use super::*;
     use crate::bench::grid::Shape;
     use crate::bench::texts::{read_vectors, write_texts};
-    use crate::encode::StubEncoder;
+    use crate::encode::{OpenedEncoder, StubEncoder};
     use crate::model::Precision;
+    use crate::runtime::{StubFault, StubSession};
 
     const STUB: StubEncoder = StubEncoder { dim: 4, max_length: 32 };
 
@@ -341,6 +342,31 @@ mod tests {
         assert_eq!((round.tokenize, round.pipeline), (None, None));
         assert_eq!(round.work.padded_tokens, round.work.useful_tokens);
         assert!(!folder.path().join("vectors").exists(), "there are no whole texts");
+    }
+
+    /// The stub with a session that fails on a token.
+    struct Faulty(i64);
+
+    impl OpenEncoder for Faulty {
+        fn dim(&self) -> usize {
+            STUB.dim
+        }
+
+        fn open(&self) -> Result<OpenedEncoder, crate::encode::Error> {
+            let session = StubSession::new(STUB.dim).failing(StubFault::Token(self.0));
+            Ok(OpenedEncoder { sessions: vec![Box::new(session)], ..STUB.open()? })
+        }
+    }
+
+    #[test]
+    fn a_pipeline_that_leaves_texts_out_has_no_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = job(folder.path(), Batching::Tokens(64));
+        let number = Machine::open(&STUB).unwrap().encode(&["77".to_owned()]).unwrap()[0].ids[1];
+        let machine = Machine::open(&Faulty(number.into())).unwrap();
+        let error = pipeline(&machine, 32, &job).unwrap_err();
+        assert_eq!(error.to_string(), "1 of 100 texts were rejected: the session fails on them");
+        assert!(measure(&Faulty(number.into()), 32, &job).is_err(), "the bare loop fails on them, too");
     }
 
     #[test]
