@@ -1,6 +1,7 @@
 //! The command line: one file per command, each of which builds its objects, makes one library call and prints its
 //! report. Only this folder prints, and only it knows clap.
 
+mod account;
 mod adapter_args;
 mod bench;
 mod cache;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use indicatif::{HumanBytes, HumanCount};
 use offprint::cache::{EmbeddingCache, Space, miss_reason};
 use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, Sink,
@@ -13,7 +12,7 @@ use offprint::encode::{
 };
 use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
-use offprint::report::{HTML_FILE, Report, Section};
+use offprint::report::{HTML_FILE, Report};
 use offprint::runtime::tensorrt::EngineStore;
 use offprint::runtime::{Machine, ProviderChoice, default_threads, numa_nodes};
 use serde::Serialize;
@@ -26,7 +25,7 @@ use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
 use super::speed::{Settings, Settled, Unsettled};
-use super::{Status, places, user_error};
+use super::{Status, account, places, user_error};
 
 /// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
 pub(crate) const WINDOW: usize = 4_096;
@@ -245,7 +244,7 @@ impl<'a> Run<'a> {
         let mut lines = vec![format!(
             "{} in {} ({:.1} papers/s) on {provider}",
             counted(account.rows, "row"),
-            seconds(account.seconds),
+            account::seconds(account.seconds),
             account.papers_per_second(),
         )];
         if account.interrupted {
@@ -256,7 +255,7 @@ impl<'a> Run<'a> {
             };
             lines.push(format!("  interrupted: {kept}"));
         }
-        let facts = account_facts(account).into_iter().chain(distance(&self.bundle().manifest));
+        let facts = account::facts(account).into_iter().chain(distance(&self.bundle().manifest));
         let facts = facts.chain(self.settled.of(account).fact());
         lines.extend(facts.map(|(name, value)| format!("  {name}: {value}")));
         lines.join("\n")
@@ -282,7 +281,7 @@ impl<'a> Run<'a> {
     pub(crate) fn write_report(&self, mut report: Report, account: &Account) -> Result<()> {
         let Some(folder) = &self.args.report else { return Ok(()) };
         let manifest = &self.bundle().manifest;
-        report.push(account_section(account, manifest));
+        report.push(account::section(account, manifest));
         report.push_environment("encoder", manifest.source.name.as_str());
         report.push_environment("pooling", manifest.pooling.to_string());
         report.push_environment("max length", manifest.max_length);
@@ -320,83 +319,4 @@ fn default_rejects(cache_dir: &Path) -> PathBuf {
     let folder = cache_dir.join("rejects");
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     folder.join(format!("{seconds}-{}.jsonl", std::process::id()))
-}
-
-/// The account as names and values, for the terminal and the report page.
-fn account_facts(account: &Account) -> Vec<(String, String)> {
-    let count = |n: u64| HumanCount(n).to_string();
-    let truncated = &account.truncated;
-    let stages = &account.stages;
-    let facts = [
-        (
-            "rows",
-            format!(
-                "{} embedded, {} cached, {} rejected",
-                count(account.embedded),
-                count(account.cached),
-                count(account.rejected)
-            ),
-        ),
-        (
-            "texts",
-            format!(
-                "{} title only, {} empty, {} repeated",
-                count(account.title_only),
-                count(account.empty),
-                count(account.repeated)
-            ),
-        ),
-        (
-            "truncated",
-            format!(
-                "{} lost {} ({} in the title, {} behind it)",
-                counted(truncated.papers, "paper"),
-                counted(truncated.tokens, "token"),
-                count(truncated.title),
-                count(truncated.abstract_text)
-            ),
-        ),
-        ("tokens", format!("{}, {:.2} % padding", count(account.tokens), account.padding_share * 100.0)),
-        (
-            "time",
-            format!(
-                "opening {}, reading {}, tokenizing {}, inference {}, writing {} (stages overlap)",
-                seconds(stages.open),
-                seconds(stages.read),
-                seconds(stages.tokenize),
-                seconds(stages.inference),
-                seconds(stages.write)
-            ),
-        ),
-        ("peak memory", HumanBytes(account.peak_memory).to_string()),
-    ];
-    let nodes = &account.selection.placement;
-    let mut facts: Vec<(String, String)> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    if !nodes.is_empty() {
-        facts.push(("nodes".to_owned(), nodes.to_string()));
-    }
-    if !account.adapters.is_empty() {
-        let rows = account.adapters.iter().map(|(name, rows)| format!("{} {name}", count(*rows)));
-        facts.insert(1, ("adapters".to_owned(), rows.collect::<Vec<_>>().join(", ")));
-    }
-    facts
-}
-
-fn account_section(account: &Account, manifest: &Manifest) -> Section {
-    let provider = account.provider.as_ref().map(|provider| chosen(provider, &account.selection));
-    let mut facts = vec![
-        ("rows in all".to_owned(), HumanCount(account.rows).to_string()),
-        ("seconds".to_owned(), format!("{:.2}", account.seconds)),
-        ("provider".to_owned(), provider.unwrap_or_else(|| "none: nothing had to be computed".into())),
-    ];
-    facts.extend(account_facts(account).into_iter().chain(distance(manifest)));
-    Section::facts("Account", facts)
-}
-
-fn seconds(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.2} s"),
-        s if s < 120.0 => format!("{s:.1} s"),
-        s => format!("{} min {:.0} s", (s / 60.0) as u64, s % 60.0),
-    }
 }

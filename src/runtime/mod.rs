@@ -12,6 +12,7 @@ mod doctor;
 mod error;
 mod fallback;
 mod gemm;
+mod hint;
 mod library;
 mod machine;
 mod masked_lm;

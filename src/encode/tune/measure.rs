@@ -23,10 +23,13 @@ const BATCHES_A_SESSION: usize = 2;
 /// ... and for this many tokens at most.
 const MOST_TOKENS: usize = 1 << 20;
 
+/// Gives an encoder for each number of sessions.
+pub type OpenForEach<'a> = &'a dyn Fn(&[usize]) -> Result<Vec<OpenedEncoder>, Error>;
+
 /// What is to be measured.
 pub struct TuneJob<'a> {
     /// Opens the encoder once for each of these numbers of sessions.
-    pub open: &'a dyn Fn(&[usize]) -> Result<Vec<OpenedEncoder>, Error>,
+    pub open: OpenForEach<'a>,
     /// Texts like those of the runs to come; they are used again where they are few.
     pub texts: &'a TextSample,
     /// What is run where nothing is tuned.

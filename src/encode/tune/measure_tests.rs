@@ -61,7 +61,6 @@ fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tun
     });
     let found = found.unwrap();
     assert_eq!(steps, found.iter().flat_map(|tuned| &tuned.measured).map(|one| one.speeds.len()).sum::<usize>());
-    drop(job);
     let seen = seen.lock().unwrap().clone();
     (found, seen)
 }
