@@ -246,7 +246,7 @@ mod tests {
         let unnamed = format!("{HEAD}adapter = \"a\"\nverified = false\n[adapters]\nb = \"org/b\"");
         assert_eq!(problem(&unnamed), "`adapter` is `a`, `[adapters]` has none of that name");
         let no_id = format!("{HEAD}verified = false\n[adapters]\nb = \"b\"");
-        assert_eq!(problem(&no_id), "adapter `b`: model `b` is not of the form `organisation/name`");
+        assert_eq!(problem(&no_id), "adapter `b`: hub id `b` is not of the form `organisation/name`");
         let unknown = open(&format!("{HEAD}verified = false\nlength = 3")).unwrap_err();
         assert!(unknown.to_string().ends_with("x.toml` could not be understood"), "{unknown}");
     }
