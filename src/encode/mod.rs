@@ -46,5 +46,6 @@ pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_te
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};
 pub use tune::{
-    Measured, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned, tune, tuned_before,
+    Measured, OpenSessions, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned, tune,
+    tuned_before,
 };

@@ -62,7 +62,6 @@ fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tun
     let found = found.unwrap();
     let turns = |tuned: &Tuned| tuned.measured.iter().map(|one| one.speeds.len()).sum::<usize>() + 2 * tuned.duel.len();
     assert_eq!(steps, found.as_ref().map_or(0, turns));
-    drop(job);
     let seen = seen.lock().unwrap().clone();
     (found, seen)
 }
