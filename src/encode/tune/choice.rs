@@ -1,6 +1,7 @@
 //! Which of several settings wins: the rounds of a race and the verdict over what they measured. Knows no session; a
 //! speed comes from a function, the time from a clock, so that both can be made up. Invariant: the default stays unless
-//! another setting was faster by more than noise makes.
+//! another setting was faster by more than noise makes, first among all and then alone against the default: the first of
+//! many is often the luckiest.
 
 use std::ops::ControlFlow;
 
@@ -16,6 +17,8 @@ const MOST_ROUNDS: f64 = 0.75;
 const LEAST_ROUNDS: usize = 3;
 /// More rounds than this change nothing.
 const LAST_ROUND: usize = 9;
+/// Rounds of the winner against the default, which decide.
+const DUEL: usize = 5;
 /// After a round, settings slower than this share of the fastest one are left out of the rest.
 const HOPELESS: f64 = 0.85;
 
@@ -33,16 +36,19 @@ pub struct Measured {
 pub struct Tuned {
     /// The setting that won; the default, if none won clearly.
     pub setting: Setting,
-    /// How many times as fast as the default it was: the median of its rounds, 1 for the default itself.
+    /// How many times as fast as the default it was in the rounds against it alone (median); 1 for the default itself.
     pub times_as_fast: f64,
     /// What was run where nothing is tuned.
     pub default: Setting,
     /// All that was measured, the default first.
     pub measured: Vec<Measured>,
+    /// Speeds of the default and of the winner of the race in the rounds between these two; none if the default won.
+    pub duel: Vec<[f64; 2]>,
 }
 
-/// Lets settings, the default first, take turns until `limit` seconds have gone by (but three rounds at least).
-/// `speed_of` gives the speed of a setting, or breaks the race off; `clock` gives seconds since its start. `None`: broken off.
+/// Lets settings, the default first, take turns until `limit` seconds have gone by (but three rounds at least),
+/// then the winner and the default alone. `speed_of` gives the speed of a setting, or breaks the race off; `clock` gives
+/// seconds since its start.
 pub(super) fn race<E>(
     settings: &[Setting],
     (limit, clock): (f64, &mut dyn FnMut() -> f64),
@@ -67,24 +73,40 @@ pub(super) fn race<E>(
             one.speeds.push(speed_of(one.setting)?);
         }
     }
-    ControlFlow::Continue(verdict(measured))
+    let default = measured[0].setting;
+    let Some(winner) = fastest(&measured) else {
+        let (setting, times_as_fast, duel) = (default, 1.0, Vec::new());
+        return ControlFlow::Continue(Tuned { setting, times_as_fast, default, measured, duel });
+    };
+    let mut duel = Vec::new();
+    for round in 0..DUEL {
+        let mut speeds = [0.0; 2];
+        for turn in [round % 2, (round + 1) % 2] {
+            speeds[turn] = speed_of([default, winner][turn])?;
+        }
+        duel.push(speeds);
+    }
+    let ratios: Vec<f64> = duel.iter().map(|[default, winner]| winner / default).collect();
+    let (setting, times_as_fast) = clearly_faster(&ratios).map_or((default, 1.0), |times| (winner, times));
+    ControlFlow::Continue(Tuned { setting, times_as_fast, default, measured, duel })
 }
 
-/// The setting that was clearly faster than the default, which comes first, and most of all of those.
-fn verdict(measured: Vec<Measured>) -> Tuned {
-    let default = measured[0].setting;
-    let mut winner = (default, 1.0);
-    for one in &measured[1..] {
+/// The setting that was clearly faster than the default, which comes first, and most of all of those; if any was.
+fn fastest(measured: &[Measured]) -> Option<Setting> {
+    let (default, others) = measured.split_first()?;
+    let times = |one: &Measured| {
         // Speeds of one round stand side by side in time: what slows the machine down slows both.
-        let ratios: Vec<f64> =
-            one.speeds.iter().zip(&measured[0].speeds).map(|(speed, default)| speed / default).collect();
-        let faster = ratios.iter().filter(|&&ratio| ratio > 1.0).count() as f64;
-        let Some(times) = median(&ratios).filter(|_| ratios.len() >= LEAST_ROUNDS) else { continue };
-        if times >= CLEARLY && faster >= MOST_ROUNDS * ratios.len() as f64 && times > winner.1 {
-            winner = (one.setting, times);
-        }
-    }
-    Tuned { setting: winner.0, times_as_fast: winner.1, default, measured }
+        let ratios: Vec<f64> = one.speeds.iter().zip(&default.speeds).map(|(speed, default)| speed / default).collect();
+        Some((clearly_faster(&ratios)?, one.setting))
+    };
+    others.iter().filter_map(times).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, setting)| setting)
+}
+
+/// How many times as fast as the default a setting was, given this ratio in each round; `None` if it was not clearly faster.
+fn clearly_faster(ratios: &[f64]) -> Option<f64> {
+    let faster = ratios.iter().filter(|&&ratio| ratio > 1.0).count() as f64;
+    let often = ratios.len() >= LEAST_ROUNDS && faster >= MOST_ROUNDS * ratios.len() as f64;
+    median(ratios).filter(|&times| often && times >= CLEARLY)
 }
 
 /// The middle value, or the mean of the two in the middle; none of nothing.
@@ -127,7 +149,7 @@ mod tests {
             raced(|setting, _| 100.0 + 4.0 * setting.sessions as f64 - setting.batch_tokens as f64 / 256.0, 30.0);
         assert_eq!((tuned.setting, tuned.default), (SETTINGS[2], SETTINGS[0]));
         assert!((tuned.times_as_fast - 1.06).abs() < 1e-9, "{tuned:?}");
-        assert_eq!(tuned.measured.len(), 3);
+        assert_eq!((tuned.measured.len(), tuned.duel.len()), (3, DUEL));
     }
 
     #[test]
@@ -144,6 +166,11 @@ mod tests {
             1e9,
         );
         assert_eq!(unsteady.setting, SETTINGS[0], "{unsteady:?}");
+        assert!(unsteady.duel.is_empty());
+        // Lucky in the race, and no faster alone against the default.
+        let lucky = raced(|setting, round| if setting == SETTINGS[1] && round < 3 { 120.0 } else { 100.0 }, 0.0);
+        assert_eq!((lucky.setting, lucky.times_as_fast, lucky.duel.len()), (SETTINGS[0], 1.0, DUEL), "{lucky:?}");
+        assert_eq!(lucky.duel[0], [100.0, 100.0]);
         // A machine that gets slower all the while is no reason.
         let slower = raced(|_, round| 100.0 / (1.0 + round as f64), 30.0);
         assert_eq!(slower.setting, SETTINGS[0]);

@@ -125,7 +125,8 @@ mod tests {
     fn tuned(sessions: usize) -> Tuned {
         let default = Setting { sessions: 1, batch_tokens: 1_024 };
         let measured = vec![Measured { setting: default, speeds: vec![0.1 + 0.2, 1.0] }];
-        Tuned { setting: Setting { sessions, batch_tokens: 512 }, times_as_fast: 1.07, default, measured }
+        let setting = Setting { sessions, batch_tokens: 512 };
+        Tuned { setting, times_as_fast: 1.07, default, measured, duel: vec![[1.0, 1.07]] }
     }
 
     #[test]

@@ -23,13 +23,13 @@ const BATCHES_A_SESSION: usize = 2;
 /// ... and for this many tokens at most.
 const MOST_TOKENS: usize = 1 << 20;
 
-/// Gives an encoder for each number of sessions.
-pub type OpenForEach<'a> = &'a dyn Fn(&[usize]) -> Result<Vec<OpenedEncoder>, Error>;
+/// Opens an encoder once for each of some numbers of sessions, in their order.
+pub type OpenSessions<'a> = dyn Fn(&[usize]) -> Result<Vec<OpenedEncoder>, Error> + 'a;
 
 /// What is to be measured.
 pub struct TuneJob<'a> {
-    /// Opens the encoder once for each of these numbers of sessions.
-    pub open: OpenForEach<'a>,
+    /// Opens the encoder.
+    pub open: &'a OpenSessions<'a>,
     /// Texts like those of the runs to come; they are used again where they are few.
     pub texts: &'a TextSample,
     /// What is run where nothing is tuned.

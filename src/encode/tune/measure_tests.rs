@@ -60,7 +60,8 @@ fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tun
         steps += 1;
     });
     let found = found.unwrap();
-    assert_eq!(steps, found.iter().flat_map(|tuned| &tuned.measured).map(|one| one.speeds.len()).sum::<usize>());
+    let turns = |tuned: &Tuned| tuned.measured.iter().map(|one| one.speeds.len()).sum::<usize>() + 2 * tuned.duel.len();
+    assert_eq!(steps, found.as_ref().map_or(0, turns));
     let seen = seen.lock().unwrap().clone();
     (found, seen)
 }

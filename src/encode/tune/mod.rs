@@ -13,7 +13,7 @@ use crate::runtime::divide_threads;
 
 pub use choice::{Measured, Tuned};
 pub use kept::{TuneKey, keep_tuned, kept_tuned, tuned_before};
-pub use measure::{OpenForEach, TuneJob, TuneStep, first_texts, tune};
+pub use measure::{OpenSessions, TuneJob, TuneStep, first_texts, tune};
 
 /// Numbers of sessions that are tried, at most: 1, 2, 4 ... and as many as there are threads.
 const MOST_COUNTS: usize = 5;
