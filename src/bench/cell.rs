@@ -11,28 +11,24 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::gpu::{GpuMeter, GpuUse, card_of};
 use super::grid::{Batching, Setting};
-use super::machine::Machine;
+use super::machine::{Machine, one_adapter};
 use super::ready::{Ready, Work, run_all};
 use super::texts::{read_texts, write_vectors};
 use super::warm_up::{WarmUp, warm_up};
 use crate::encode::{
     BundleEncoder, EmbeddedWindow, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, RowAdapters, Sink,
-    SinkError, TokenBudget, encode_corpus,
+    SinkError, TokenBudget, WINDOW, encode_corpus,
 };
 use crate::graph::CostLaw;
 use crate::model::Bundle;
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use crate::runtime::tensorrt::EngineStore;
-use crate::runtime::{
-    AdapterChoice, Batch, Fallback, Placement, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds,
-};
+use crate::runtime::{Batch, Fallback, Placement, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds};
 
 /// Texts that are tokenized before the first batch runs.
 const FIRST_TEXTS: usize = 64;
 /// Batches that a session runs in a pass of the warm-up, at most.
 const WARM_UP_BATCHES: usize = 8;
-/// Papers of a window of the pipeline, as in every run.
-const WINDOW: usize = 4_096;
 /// Latencies that are kept of a round, at most.
 const LATENCIES: usize = 200;
 
@@ -132,7 +128,6 @@ pub fn run_cell(job: &CellJob) -> Result<Round, Error> {
 /// The encoder of a job. Of several adapters all texts take the first: they cost the same. fp16 may be measured on the
 /// CPU provider, too; nothing else falls back.
 fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
-    let several = !bundle.manifest.adapters.is_empty();
     let provider = provider_with(&job.setting.provider, &job.provider_options)?;
     let on_cpu = provider.named().iter().all(|provider| provider.choice == ProviderChoice::Cpu);
     Ok(BundleEncoder {
@@ -141,7 +136,7 @@ fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
         fallback: on_cpu.then_some(Fallback::Allow),
         sessions: job.setting.sessions,
         engines: engines(job, bundle.manifest.max_length),
-        adapter: if several { AdapterChoice::Fixed(0) } else { AdapterChoice::default() },
+        adapter: one_adapter(&bundle),
         ..BundleEncoder::on_cpu(bundle, job.setting.threads)
     })
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Error;
 use crate::cache::PartOrigin;
 use crate::encode::{self, Encoding, OpenEncoder, OpenedEncoder, Tokenize};
-use crate::runtime::{self, Batch, EmbeddingMatrix, RunBatch, Selection};
+use crate::model::Bundle;
+use crate::runtime::{self, AdapterChoice, Batch, EmbeddingMatrix, RunBatch, Selection};
 
 /// A session that several owners take turns with.
 #[derive(Clone)]
@@ -35,6 +36,11 @@ impl Tokenize for SharedTokenizer {
     fn pad_id(&self) -> u32 {
         self.0.pad_id()
     }
+}
+
+/// The adapter that all texts go through: the first of several, which all cost the same.
+pub(super) fn one_adapter(bundle: &Bundle) -> AdapterChoice {
+    if bundle.manifest.adapters.is_empty() { AdapterChoice::default() } else { AdapterChoice::Fixed(0) }
 }
 
 /// What an encoder opened into.

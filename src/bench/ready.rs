@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::grid::{Batching, Shape};
 use super::machine::{Machine, SharedSession};
-use crate::encode::{Encoding, TokenBudget, assemble, plan};
+use crate::encode::{Encoding, TokenBudget, assemble, padding_share, plan};
 use crate::graph::CostLaw;
 use crate::runtime::{Batch, EmbeddingMatrix, RunBatch, work_seconds};
 
@@ -42,10 +42,7 @@ pub struct Work {
 impl Work {
     /// The share of the computed tokens that is padding, 0 to 1.
     pub fn padding_share(&self) -> f64 {
-        match self.padded_tokens {
-            0 => 0.0,
-            padded => (padded - self.useful_tokens) as f64 / padded as f64,
-        }
+        padding_share(self.padded_tokens, self.useful_tokens)
     }
 }
 

@@ -6,15 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::grid::Batching;
-use super::machine::Machine;
+use super::machine::{Machine, one_adapter};
 use super::ready::Ready;
 use super::texts::{read_texts, write_vectors};
-use crate::encode::BundleEncoder;
+use crate::encode::{BundleEncoder, TokenBudget};
 use crate::model::Bundle;
-use crate::runtime::AdapterChoice;
-
-/// Padded tokens of a batch; the bits of vectors on the CPU provider don't depend on it.
-const TOKENS: usize = 1_024;
 
 /// Which vectors are wanted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,15 +32,14 @@ impl ReferenceJob {
     pub(super) fn run(&self) -> Result<(), Error> {
         let bundle = Bundle::open(&self.bundle)?;
         let max_length = bundle.manifest.max_length;
-        let several = !bundle.manifest.adapters.is_empty();
         let encoder = BundleEncoder {
             ort_lib: self.ort_lib.clone(),
-            adapter: if several { AdapterChoice::Fixed(0) } else { AdapterChoice::default() },
+            adapter: one_adapter(&bundle),
             ..BundleEncoder::on_cpu(bundle, self.threads)
         };
         let machine = Machine::open(&encoder)?;
         let encodings = machine.encode(&read_texts(&self.texts)?)?;
-        let batches = Batching::Tokens(TOKENS.max(max_length));
+        let batches = Batching::Tokens(TokenBudget::of_provider(max_length).tokens());
         let ready = Ready::of(&encodings, batches, (machine.pad_id(), max_length), None)?;
         match ready.vectors(&machine)? {
             Some(vectors) => write_vectors(&self.vectors, &vectors),

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -16,10 +16,7 @@ use super::folder::{self, DAMAGED_FOLDER};
 use super::merge;
 use super::space::{self, SpaceFolder};
 use super::stamp;
-use crate::durable::disk;
-
-/// Start of the name of a folder that is being removed. No fingerprint begins so.
-const ASIDE_PREFIX: &str = ".pruned-";
+use crate::durable::{aside, disk};
 
 /// What may go. The first two choose spaces: one goes that fits all that is given.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +93,7 @@ pub fn prune(root: &Path, options: &PruneOptions) -> Result<PruneReport, Error> 
     }
     let mut report = PruneReport { dry_run: options.dry_run, ..PruneReport::default() };
     if !options.dry_run {
-        remove_leftovers(root);
+        aside::remove_leftovers(root);
     }
     let mut spaces = Vec::new();
     for SpaceFolder { path, fingerprint, .. } in space::scan(root)? {
@@ -183,14 +180,10 @@ fn remove_space(root: &Path, space: &Candidate, report: &mut PruneReport) -> Res
     let Some(alone) = alone else { return keep(report, KeepReason::InUse) };
     let Some(merging) = merge::lock(&space.path)? else { return keep(report, KeepReason::InUse) };
     if !report.dry_run {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-        let aside = root.join(format!("{ASIDE_PREFIX}{}-{}-{nanos}", space.fingerprint, std::process::id()));
-        disk::rename_folder(&space.path, &aside)
-            .and_then(|()| disk::sync_folder(root))
-            .map_err(Error::io("remove", &space.path))?;
+        let aside = aside::move_aside(root, &space.path).map_err(Error::io("remove", &space.path))?;
         // Whoever waits for the folder sees now that it is gone, and makes a new one.
         drop((alone, merging));
-        remove_folder(&aside).map_err(Error::io("remove", &aside))?;
+        aside::remove_aside(&aside).map_err(Error::io("remove", &aside))?;
     }
     report.bytes += space.bytes;
     report.bytes_left -= space.bytes;
@@ -233,23 +226,4 @@ fn remove_damaged(folder: &Path, report: &mut PruneReport) -> Result<(), Error> 
         disk::sync_folder(folder).map_err(Error::io("sync", folder))?;
     }
     Ok(())
-}
-
-/// Removes what a prune that was killed had moved aside. What cannot be removed stays for the next one.
-fn remove_leftovers(root: &Path) {
-    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(ASIDE_PREFIX)
-            && let Err(error) = remove_folder(&entry.path())
-        {
-            tracing::debug!(path = %entry.path().display(), %error, "a removed space was not removed to its end");
-        }
-    }
-}
-
-/// Another prune may be removing the same.
-fn remove_folder(path: &Path) -> io::Result<()> {
-    match disk::remove_folder(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::folder;
+use crate::durable::disk;
 
 pub(super) const STAMP_FILE: &str = "last-used";
 
@@ -52,18 +53,8 @@ impl InUse {
     }
 
     /// Whether `folder` is still the one that was claimed: not removed, moved or made anew.
-    #[cfg(unix)]
     pub fn is_of(&self, folder: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        match (self.file.metadata(), fs::metadata(folder.join(STAMP_FILE))) {
-            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-            _ => false,
-        }
-    }
-
-    #[cfg(not(unix))]
-    pub fn is_of(&self, folder: &Path) -> bool {
-        folder.join(STAMP_FILE).exists()
+        disk::leads_to(&folder.join(STAMP_FILE), &self.file)
     }
 }
 

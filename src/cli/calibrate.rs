@@ -16,7 +16,6 @@ use offprint::runtime::{EmbeddingMatrix, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
-use super::run::CPU_BATCH_TOKENS;
 use super::say::say;
 
 /// Run graphs in the place of a bundle's own and print what was measured as JSON
@@ -86,7 +85,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Status> {
     let longest = bundle.manifest.max_length;
     let mut bench = Bench {
         original: BundleEncoder { ort_lib: args.ort_lib.clone(), ..BundleEncoder::on_cpu(bundle, threads) },
-        budget: TokenBudget::new(CPU_BATCH_TOKENS.max(longest), longest)?,
+        budget: TokenBudget::of_provider(longest),
         head: args.head.as_deref().map(Head::load).transpose()?,
         label: args.label.clone(),
         observed: Vec::new(),

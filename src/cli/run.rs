@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use offprint::cache::{EmbeddingCache, Space, miss_reason};
 use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, Sink,
-    TokenBudget, encode_corpus,
+    TokenBudget, WINDOW, encode_corpus,
 };
 use offprint::model::{Bundle, Fingerprint, GraphHead, Identity, Manifest, MeasuredQuality, Precision};
 use offprint::paper::{Corpus, Template};
@@ -26,11 +26,6 @@ use super::say::{counted, counted_that, remark, say};
 use super::signals::Stop;
 use super::speed::{Settings, Settled, Unsettled};
 use super::{Status, account, places, user_error};
-
-/// Papers that are sorted by length together: enough that padding stays under 3 %, few enough to stay small.
-pub(crate) const WINDOW: usize = 4_096;
-/// Padded tokens of a batch on the CPU provider: activations stay in the second-level cache.
-pub(crate) const CPU_BATCH_TOKENS: usize = 1_024;
 
 /// A bundle, with its cache where vectors are wanted, ready for a corpus.
 pub(crate) struct Run<'a> {

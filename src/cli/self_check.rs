@@ -16,7 +16,6 @@ use offprint::runtime::{AdapterChoice, Fallback, default_threads};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
-use super::run::CPU_BATCH_TOKENS;
 use super::say::say;
 
 /// Run a bundle on built-in texts and print what was measured as JSON
@@ -121,7 +120,7 @@ pub(crate) fn run(args: &SelfCheckArgs) -> Result<Status> {
     let job = QualityJob {
         original: side(&on_original, &original.manifest),
         new: side(&on_new, &bundle.manifest),
-        budget: TokenBudget::new(CPU_BATCH_TOKENS.max(longest), longest)?,
+        budget: TokenBudget::of_provider(longest),
         corpus: &args.corpus,
         graph_heads: &heads,
         head: head.as_ref(),

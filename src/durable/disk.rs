@@ -137,6 +137,21 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Whether `path` still leads to this open file: it was not removed, moved or made anew.
+#[cfg(unix)]
+pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn leads_to(path: &Path, _: &File) -> bool {
+    path.exists()
+}
+
 /// Removes a folder and all in it.
 pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
     reach("remove folder", folder)?;

@@ -4,6 +4,7 @@
 //! Invariant: a temporary file is locked for as long as its owner lives, so that whoever can lock one knows that the
 //! owner is gone and may remove it; no process id, no clock. Every single change of the disk is a step of [`disk`].
 
+pub(crate) mod aside;
 pub(crate) mod disk;
 #[cfg(test)]
 pub(crate) mod fail_points;

@@ -75,10 +75,15 @@ pub struct BatchPlan {
 impl BatchPlan {
     /// The share of the computed tokens that is padding, 0 to 1; 0 for an empty plan.
     pub fn padding_share(&self) -> f64 {
-        match self.padded_tokens {
-            0 => 0.0,
-            padded => (padded - self.useful_tokens) as f64 / padded as f64,
-        }
+        padding_share(self.padded_tokens, self.useful_tokens)
+    }
+}
+
+/// The share of `padded` tokens that are not `useful`, 0 to 1; 0 where there are none.
+pub(crate) fn padding_share(padded: u64, useful: u64) -> f64 {
+    match padded {
+        0 => 0.0,
+        padded => (padded - useful) as f64 / padded as f64,
     }
 }
 

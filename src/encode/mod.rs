@@ -32,6 +32,7 @@ mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
 pub use adapters::RowAdapters;
+pub(crate) use batch::padding_share;
 pub use batch::{BatchPlan, TokenBudget, assemble, plan};
 pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone_and_together};
 pub use composition::Composition;
@@ -44,7 +45,7 @@ pub use fill::{FilledMask, Filling, fill_masks};
 pub use invariance::{CheckStep, Compared, InvarianceOptions, InvarianceReport, Threaded, check_invariance};
 pub(crate) use invariance::{cosine, differences};
 pub use nearest::{NearWord, NearestWords, nearest_words};
-pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, encode_corpus};
+pub use pipeline::{EmbeddedWindow, EncodeJob, EncodeOptions, Sink, WINDOW, encode_corpus};
 pub use pooled::see_pooling;
 pub use quality::{Comparison, NEIGHBOUR_TEXTS, Side, WindowPair, WindowRows};
 pub use sample::{PaperSample, SampledPaper, TextSample, sample_papers, sample_texts};

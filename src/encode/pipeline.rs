@@ -22,6 +22,9 @@ use crate::cache::{EmbeddingCache, RowMeta};
 use crate::paper::{Corpus, Paper, Rejection, RejectsFile, Template};
 use crate::runtime::{Selection, memory_in_use};
 
+/// Papers of a window in ordinary runs: enough that padding stays under 3 %, few enough to stay small.
+pub const WINDOW: usize = 4_096;
+
 /// How papers become texts and texts become batches.
 #[derive(Debug, Clone)]
 pub struct EncodeOptions {

@@ -22,7 +22,7 @@ const FIRST_WINDOW: usize = 512;
 /// Texts that are tokenized in one turn, in which no batch is run: some hundredths of a second.
 const TEXTS_A_TURN: usize = 256;
 /// Text bytes at which a window is closed, however few papers it has.
-const WINDOW_BYTES: usize = 32 << 20;
+pub(super) const WINDOW_BYTES: usize = 32 << 20;
 /// Windows before this one whose vectors may not be in the cache yet: one is computed while this one is read, and those
 /// before it may still be written.
 pub(super) const WINDOWS_UNDER_WAY: usize = 3;

@@ -9,13 +9,12 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::encoder::Tokenize;
-use super::{Error, TokenBudget, plan};
+use super::prepare::WINDOW_BYTES;
+use super::{Error, TokenBudget, padding_share, plan};
 use crate::cache::Key;
 use crate::paper::{Corpus, Rendered, Row, Template};
 use crate::runtime::tensorrt::{BatchShape, ShapeHistogram};
 
-/// Text bytes at which a window is closed, however few papers it has.
-const WINDOW_BYTES: usize = 32 << 20;
 /// Texts between two looks at how far the work is.
 const TEXTS_A_STEP: usize = 256;
 
@@ -66,10 +65,7 @@ pub struct CorpusShapes {
 impl CorpusShapes {
     /// The share of the computed tokens that is padding, 0 to 1.
     pub fn padding_share(&self) -> f64 {
-        match self.padded_tokens {
-            0 => 0.0,
-            padded => (padded - self.tokens) as f64 / padded as f64,
-        }
+        padding_share(self.padded_tokens, self.tokens)
     }
 }
 

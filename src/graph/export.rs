@@ -322,6 +322,11 @@ pub(super) fn stopped(problem: Problem, path: &Path) -> Error {
 mod tests {
     use super::*;
 
+    #[test]
+    fn weights_beside_a_graph_have_its_name() {
+        assert_eq!(data_of(Path::new("a/candidate.onnx")), Path::new("a/candidate.onnx.data"));
+    }
+
     /// Writes the bundle of the checkpoint `OFFPRINT_EXPORT_FROM` into `OFFPRINT_EXPORT_INTO`; the scripts in
     /// `export/oracle/` use it to compare any checkpoint with the reference.
     #[test]

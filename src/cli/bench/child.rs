@@ -2,21 +2,16 @@
 //! One process loads one ONNX Runtime, and what one leaves in memory, the next does not find. Invariant: a child has
 //! ended when its outcome is known.
 
-use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use offprint::bench::{Answer, Job, Outcome};
 
 use super::super::Status;
-use super::super::export::this_program;
+use super::super::export::{this_program, to_its_end};
 use super::super::say::say;
-
-/// How often a child that runs is looked at. Each look takes a moment of the time that is measured.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Run one job of a measurement, which comes as JSON through standard input, and print its answer as JSON
 #[derive(Debug, Args)]
@@ -46,49 +41,18 @@ pub(super) fn run_job(job: &Job, stopped: &dyn Fn() -> bool) -> Outcome {
 fn ask(job: &Job, stopped: &dyn Fn() -> bool) -> Result<Outcome> {
     let mut command: Command = this_program("bench-cell", None)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().context("could not start a process to measure in")?;
-    let job = serde_json::to_vec(job)?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (status, stdout, stderr) = thread::scope(|scope| {
-        let (stdout, stderr) = (scope.spawn(|| read(stdout)), scope.spawn(|| read(stderr)));
-        // A child that does not take its job says itself why.
-        let _ = stdin.map(|mut stdin| stdin.write_all(&job));
-        let status = wait(&mut child, stopped);
-        let [stdout, stderr] = [stdout, stderr].map(|read| read.join().unwrap_or_default());
-        (status, stdout, stderr)
-    });
-    let status = status.context("could not wait for the process to measure in")?;
+    let child = command.spawn().context("could not start a process to measure in")?;
+    let ended = to_its_end(child, &serde_json::to_vec(job)?, stopped);
+    let Output { status, stdout, stderr } = ended.context("could not wait for the process to measure in")?;
     if stopped() {
         return Ok(Outcome::Stopped);
     }
     if !status.success() {
-        let said = reason(&stderr);
+        let said = reason(&String::from_utf8_lossy(&stderr));
         return Ok(Outcome::Failed(if said.is_empty() { format!("its process ended with {status}") } else { said }));
     }
-    let answer: Answer = serde_json::from_str(&stdout).context("could not read what was measured")?;
+    let answer: Answer = serde_json::from_slice(&stdout).context("could not read what was measured")?;
     Ok(Outcome::Done(answer))
-}
-
-fn wait(child: &mut Child, stopped: &dyn Fn() -> bool) -> std::io::Result<std::process::ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if stopped() {
-            // One that has ended already needs no end.
-            drop(child.kill());
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-}
-
-fn read(pipe: Option<impl Read>) -> String {
-    let mut said = Vec::new();
-    if let Some(mut pipe) = pipe {
-        // What was read before a failure is better than nothing.
-        let _ = pipe.read_to_end(&mut said);
-    }
-    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// An error with its causes and its hint on one line.

@@ -3,14 +3,13 @@
 
 use anyhow::{Context, Result};
 use indicatif::HumanCount;
-use offprint::encode::{CorpusShapes, ShapeOptions, TokenBudget, Tokenizer, corpus_shapes};
+use offprint::encode::{CorpusShapes, ShapeOptions, TokenBudget, Tokenizer, WINDOW, corpus_shapes};
 use offprint::model::Bundle;
 use offprint::paper::Corpus;
 use offprint::runtime::tensorrt::{EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, plan_profiles};
 use offprint::runtime::{OnnxRuntime, Provider, ProviderChoice, default_threads};
 
 use super::super::progress::Display;
-use super::super::run::WINDOW;
 use super::super::say::counted;
 use super::super::signals::Stop;
 use super::super::{places, user_error};

@@ -60,12 +60,24 @@ pub(crate) fn this_program(hidden: &str, ort_lib: Option<&Path>) -> Result<Comma
 /// Runs a child that needs no texts to its end, which comes at once when `stopped` says so.
 pub(crate) fn run_to_end(mut command: Command, stopped: &dyn Fn() -> bool) -> Result<Output> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().context("could not start the check of the graph")?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let child = command.spawn().context("could not start the check of the graph")?;
+    to_its_end(child, &[], stopped).context("could not wait for the check of the graph")
+}
+
+/// Gives a child its input and waits for its end, which comes at once when `stopped` says so. What of its three streams is
+/// a pipe is written to, or read.
+pub(crate) fn to_its_end(
+    mut child: std::process::Child,
+    input: &[u8],
+    stopped: &dyn Fn() -> bool,
+) -> std::io::Result<Output> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         let (stdout, stderr) = (scope.spawn(|| read(stdout)), scope.spawn(|| read(stderr)));
+        // A child that does not take its input says itself why.
+        let _ = stdin.map(|mut stdin| stdin.write_all(input));
         let status = loop {
-            if let Some(status) = child.try_wait().context("could not wait for the check of the graph")? {
+            if let Some(status) = child.try_wait()? {
                 break status;
             }
             if stopped() {

@@ -26,7 +26,7 @@ use super::signals::{Stop, Stopped};
 use int8::Int8Export;
 
 pub(crate) use args::ExportArgs;
-pub(crate) use child::{run_to_end, this_program};
+pub(crate) use child::{run_to_end, this_program, to_its_end};
 pub(crate) use int8_words::{lines as int8_lines, of_group as int8_group};
 pub(crate) use publish::{NewBundle, Outcome, refuse_foreign_folder};
 pub(crate) use quality::{Asked, Original, as_flag};

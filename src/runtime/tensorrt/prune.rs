@@ -3,19 +3,14 @@
 //! Must not know how engines are found. Invariants: engines in use by any process stay; what goes is first moved to
 //! another name, so that nobody ever finds half of it.
 
-use std::fs;
-use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::error::Error;
 use super::store::{EngineStore, StoredEngine, claim_alone};
-use crate::durable::disk;
-
-/// Start of the name of a folder that is being removed. No graph's hash begins so.
-const ASIDE_PREFIX: &str = ".pruned-";
+use crate::durable::aside;
 
 /// What may go: engines that fit all that is given.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +72,7 @@ pub fn prune_engines(store: &EngineStore, options: &EnginePruneOptions) -> Resul
         return Err(Error::NothingSelected);
     }
     if !options.dry_run {
-        remove_leftovers(store.root());
+        aside::remove_leftovers(store.root());
     }
     let engines = store.list()?;
     if let Some(prefix) =
@@ -112,13 +107,9 @@ fn remove(root: &Path, engine: StoredEngine, report: &mut EnginePruneReport) -> 
         return Ok(());
     };
     if !report.dry_run {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-        let aside = root.join(format!("{ASIDE_PREFIX}{}-{}-{nanos}", engine.name, std::process::id()));
-        disk::rename_folder(&engine.path, &aside)
-            .and_then(|()| disk::sync_folder(root))
-            .map_err(Error::io("remove", &engine.path))?;
+        let aside = aside::move_aside(root, &engine.path).map_err(Error::io("remove", &engine.path))?;
         drop(alone);
-        remove_folder(&aside).map_err(Error::io("remove", &aside))?;
+        aside::remove_aside(&aside).map_err(Error::io("remove", &aside))?;
     }
     report.bytes += engine.bytes;
     report.bytes_left -= engine.bytes;
@@ -129,23 +120,4 @@ fn remove(root: &Path, engine: StoredEngine, report: &mut EnginePruneReport) -> 
         unused_seconds: engine.unused_seconds,
     });
     Ok(())
-}
-
-/// Removes what a prune that was killed had moved aside. What cannot be removed stays for the next one.
-fn remove_leftovers(root: &Path) {
-    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(ASIDE_PREFIX)
-            && let Err(error) = remove_folder(&entry.path())
-        {
-            tracing::debug!(path = %entry.path().display(), %error, "removed engines were not removed to their end");
-        }
-    }
-}
-
-/// Another prune may be removing the same.
-fn remove_folder(path: &Path) -> io::Result<()> {
-    match disk::remove_folder(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

@@ -305,18 +305,8 @@ pub(super) fn claim_alone(folder: &Path) -> Result<Option<File>, Error> {
 }
 
 /// Whether `folder` is still the one that the stamp was opened in.
-#[cfg(unix)]
 fn is_of(stamp: &File, folder: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (stamp.metadata(), fs::metadata(folder.join(STAMP))) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_of(_: &File, folder: &Path) -> bool {
-    folder.join(STAMP).exists()
+    disk::leads_to(&folder.join(STAMP), stamp)
 }
 
 #[cfg(test)]
