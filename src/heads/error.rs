@@ -18,6 +18,16 @@ pub enum Error {
         /// Width of a row.
         dim: usize,
     },
+    /// Not as many numbers as a matrix of that shape has.
+    #[error("{values} numbers are not {rows} rows of {dim} dimensions")]
+    MatrixSize {
+        /// Numbers given.
+        values: usize,
+        /// Rows asked for.
+        rows: usize,
+        /// Width of a row asked for.
+        dim: usize,
+    },
     /// Rows and labels differ in number.
     #[error("got {labels} labels for {rows} rows")]
     LabelCount {

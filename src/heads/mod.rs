@@ -15,6 +15,8 @@ mod newton;
 mod objective;
 mod path_over_c;
 mod rough_fit;
+mod rows;
+mod trainer;
 mod training_set;
 
 pub use error::{Error, IdentityChange};
@@ -25,4 +27,8 @@ pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+pub use rows::{Matrix, Parts, Rows, Selection};
+pub use trainer::{
+    Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
+};
 pub use training_set::{Classes, DEV, HELD_OUT, TRAIN, TrainingSet, TrainingSink};
