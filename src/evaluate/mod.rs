@@ -14,7 +14,9 @@ mod regression;
 mod tally;
 
 pub use error::Error;
-pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure};
+pub use fitting::{
+    Choice, Fitting, GivenAnswer, Mistake, PartReport, PlaneMap, Strength, fit_and_measure, plane_map, worst_mistakes,
+};
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};

@@ -245,6 +245,46 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A field of a labelled row that does not say what it has to.
+    #[error("paper `{id}` has {got} as its {what}, expected {expected}")]
+    RowField {
+        /// The paper's id.
+        id: String,
+        /// What the field is for: `group`, `weight`, ...
+        what: &'static str,
+        /// What is there, shortened.
+        got: String,
+        /// What has to be there.
+        expected: &'static str,
+    },
+    /// A share that leaves nothing to fit on, or nothing to measure on.
+    #[error("the share of held-out rows is {share}, expected a number above 0 and below 1")]
+    SplitShare {
+        /// The share.
+        share: f64,
+    },
+    /// Nothing can be told apart by groups or years of which there is one.
+    #[error("all rows have the {what} `{name}`, and a split by {what} needs two")]
+    OneGroup {
+        /// `group` or `year`.
+        what: &'static str,
+        /// The only one; empty where there is none.
+        name: String,
+    },
+    /// Several labels may be right, and no row to fit on has any.
+    #[error("none of the {rows} train rows has a label")]
+    NoLabelsInTrain {
+        /// Rows to fit on.
+        rows: usize,
+    },
+    /// All numbers to fit on are the same.
+    #[error("all {rows} train rows have the number {value}, so there is nothing to learn")]
+    ConstantTarget {
+        /// The number.
+        value: f64,
+        /// Rows with it.
+        rows: usize,
+    },
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -271,6 +311,7 @@ impl Error {
             }
             Self::NotConverged { .. } => Some("use a smaller C".to_owned()),
             Self::NoLabels { .. } => Some("name the field with `--label`".to_owned()),
+            Self::RowField { what: "label", .. } => Some("name what it is with `--task`".to_owned()),
             Self::NoTrainRows { .. } => Some("name the field that says `train` with `--split-field`".to_owned()),
             Self::OtherEncoder { .. } => Some("train it again on this bundle".to_owned()),
             Self::File { source: FileProblem::Newer { .. }, .. } => {

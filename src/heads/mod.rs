@@ -31,4 +31,7 @@ pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };
-pub use training_set::{Classes, DEV, HELD_OUT, TRAIN, TrainingSet, TrainingSink};
+pub use training_set::{
+    Classes, DEV, HELD_OUT, LookAlike, SplitBy, SplitPlan, TRAIN, TaskReason, TrainingFields, TrainingOptions,
+    TrainingSet, TrainingSink,
+};

@@ -1,56 +1,25 @@
 //! `offprint train`: papers with labels become a head.
 
-use std::path::PathBuf;
+mod args;
 
 use anyhow::Result;
-use clap::Args;
 use offprint::evaluate::{ClassFigures, Fitting, PartReport, Strength, fit_and_measure};
-use offprint::heads::{Head, HeadDescription, TRAIN, TrainingSet, TrainingSink};
+use offprint::heads::{Head, HeadDescription, TRAIN, TrainingFields, TrainingOptions, TrainingSet, TrainingSink};
 use offprint::report::{Cell, Report, Section};
 
 use super::corpus_args::CorpusArgs;
-use super::encode_args::EncodeArgs;
 use super::run::Run;
 use super::say::{counted, counted_that, remark};
 use super::{Status, table, user_error};
-
-/// Train a head on the embeddings of labelled papers
-///
-/// A logistic regression with scikit-learn's objective. Where the corpus has a split field, the head is fitted on its
-/// `train` rows alone and the others are only reported; else a stratified 20 % by hash of the id is held out.
-#[derive(Debug, Args)]
-pub(crate) struct TrainArgs {
-    #[command(flatten)]
-    encode: EncodeArgs,
-
-    #[command(flatten)]
-    corpus: CorpusArgs,
-
-    /// Field with the label; rows without one are embedded, left out and counted
-    #[arg(long, value_name = "FIELD", help_heading = "Corpus")]
-    label: String,
-
-    /// Where the head goes
-    #[arg(short, long, value_name = "HEAD", help_heading = "Output")]
-    output: PathBuf,
-
-    /// Inverse strength of the L2 penalty, as scikit-learn's C
-    #[arg(long, value_name = "C", default_value_t = 1.0, help_heading = "Head")]
-    c: f64,
-
-    /// Choose C among these by macro-F1: on the corpus' dev rows, else by a stratified 5-fold on its train rows
-    #[arg(long, value_name = "C,C,...", value_delimiter = ',', num_args = 0..=1, require_equals = true,
-          default_missing_value = "0.01,0.1,1,10,100", conflicts_with = "c", help_heading = "Head")]
-    c_grid: Option<Vec<f64>>,
-}
+pub(crate) use args::TrainArgs;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let strength = strength(args)?;
-    let corpus = args.corpus.open(Some(args.label.as_str()), &[])?;
+    let corpus = args.corpus.open(Some(args.labels.label.as_str()), &[])?;
     let run = Run::new(&args.encode, &corpus, Some(&args.output))?;
     let identity = run.identity()?;
     let run = run.with_cache()?;
-    let mut sink = TrainingSink::new(run.bundle().manifest.dim);
+    let mut sink = TrainingSink::new(TrainingOptions::new(run.bundle().manifest.dim, &args.labels.label));
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
     if account.interrupted {
         run.print(&account)?;
@@ -80,9 +49,9 @@ fn strength(args: &TrainArgs) -> Result<Strength> {
         }
         Err(user_error(format!("`{flag}` is {c}, expected a positive number"), "scikit-learn's default is 1"))
     };
-    match &args.c_grid {
+    match &args.kind.c_grid {
         Some(grid) => Ok(Strength::Grid(grid.iter().map(|&c| positive(c, "--c-grid")).collect::<Result<Vec<f64>>>()?)),
-        None => Ok(Strength::Fixed(positive(args.c, "--c")?)),
+        None => Ok(Strength::Fixed(positive(args.kind.c.unwrap_or(1.0), "--c")?)),
     }
 }
 
@@ -96,7 +65,7 @@ pub(crate) fn text_source_of(corpus: &CorpusArgs, template: &str) -> String {
 
 fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
     if set.unlabelled > 0 {
-        remark(&format!("warning: {}", left_out(set.unlabelled, &args.label)));
+        remark(&format!("warning: {}", left_out(set.unlabelled, &args.labels.label)));
     }
     if set.without_split > 0 {
         let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
@@ -139,7 +108,7 @@ fn summary(part: &PartReport) -> Vec<Cell> {
 }
 
 fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
-    let mut report = Report::new(&format!("Head for {}", args.label));
+    let mut report = Report::new(&format!("Head for {}", args.labels.label));
     let summaries = fitting.parts.iter().map(summary).collect();
     report.push_environment("C", fitting.c);
     report.push_environment("train rows", set.rows_of(TRAIN).len());
@@ -152,7 +121,7 @@ fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
         push_part(&mut report, part, &str::to_owned);
     }
     if set.unlabelled > 0 {
-        report.push(Section::note("Left out", &(left_out(set.unlabelled, &args.label) + ".")));
+        report.push(Section::note("Left out", &(left_out(set.unlabelled, &args.labels.label) + ".")));
     }
     report
 }

@@ -1,12 +1,19 @@
 //! A head is fitted on the `train` rows of a corpus, with C given or chosen, and measured on every part of the split.
 
+mod map;
+mod mistakes;
+
 use ndarray::Array2;
 use serde::Serialize;
+
+pub use map::{PlaneMap, plane_map};
+pub use mistakes::{GivenAnswer, Mistake, worst_mistakes};
 
 use super::error::Error;
 use super::metrics::{ClassFigures, classification, f1_macro};
 use crate::heads::{
-    DEV, Fold, LogisticFit, LogisticOptions, PathOverC, TRAIN, TrainingSet, choose_c, fit_logistic, stratified_folds,
+    DEV, Fold, LogisticFit, LogisticOptions, PathOverC, TRAIN, Targets, TrainingSet, choose_c, fit_logistic,
+    stratified_folds,
 };
 
 /// Folds of the cross-validation that chooses C where the corpus has no `dev` rows.
@@ -72,7 +79,7 @@ pub struct PartReport {
 /// Fewer than two classes in `train`, values that are not finite, or a fit that did not converge.
 pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting, Error> {
     let train = set.rows_of(TRAIN);
-    let (x, y) = set.select(&train);
+    let (x, y) = classes_of(set, &train);
     let classes = set.classes.trained;
     let (c, choice) = match strength {
         Strength::Fixed(c) => (*c, None),
@@ -86,23 +93,31 @@ pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting
     Ok(Fitting { fit, c, choice, parts })
 }
 
+fn classes_of(set: &TrainingSet, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
+    let of = match set.targets.select(rows) {
+        Targets::Classes { of, .. } => of,
+        _ => Vec::new(),
+    };
+    (set.copied(rows), of)
+}
+
 /// Chooses C on `dev` where there is one, else by cross-validation on `train`.
 fn choose(set: &TrainingSet, (train, x, y): (&[usize], &Array2<f32>, &[usize]), grid: &[f64]) -> Result<Choice, Error> {
-    let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| set.labels[row] < set.classes.trained).collect();
+    let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| set.is_known(row)).collect();
     if dev.is_empty() {
         let folds = stratified_folds(y, FOLDS, SEED)?;
         let path = choose_c(x.view(), y, &folds, grid, f1_macro)?;
         return Ok(Choice { on: format!("{FOLDS}-fold on {TRAIN}"), path });
     }
     let rows: Vec<usize> = train.iter().chain(&dev).copied().collect();
-    let (x, y) = set.select(&rows);
+    let (x, y) = classes_of(set, &rows);
     let fold = Fold { train: (0..train.len()).collect(), validation: (train.len()..rows.len()).collect() };
     let path = choose_c(x.view(), &y, &[fold], grid, f1_macro)?;
     Ok(Choice { on: DEV.to_owned(), path })
 }
 
 fn measure(set: &TrainingSet, part: &str, fit: &LogisticFit) -> Result<PartReport, Error> {
-    let (x, truth) = set.select(&set.rows_of(part));
+    let (x, truth) = classes_of(set, &set.rows_of(part));
     let predicted = fit.predict(x.view());
     let unknown_labels = truth.iter().filter(|&&label| label >= set.classes.trained).count();
     Ok(PartReport { unknown_labels, ..describe(part, &truth, &predicted, &set.classes.names)? })
