@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error as ThisError;
 
 use super::file_problem::FileProblem;
+use crate::model::Task;
 
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
@@ -285,6 +286,68 @@ pub enum Error {
         /// Rows with it.
         rows: usize,
     },
+    /// Names of groups or folds that are not one for each row.
+    #[error("got {names} names of groups or folds for {rows} rows")]
+    GroupNames {
+        /// Names given.
+        names: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// More folds than groups, or less than two.
+    #[error("rows of {groups} {} cannot be split into {folds} folds: a group is never parted", if *.groups == 1 { "group" } else { "groups" })]
+    GroupCount {
+        /// Folds asked for.
+        folds: usize,
+        /// Groups that the rows have.
+        groups: usize,
+    },
+    /// A column that names fewer than two folds.
+    #[error("{}, expected at least two folds", .name.as_ref().map_or(format!("none of {rows} rows names a fold"), |name| format!("all of {rows} rows that name a fold name `{name}`")))]
+    NamedFolds {
+        /// The one that is named.
+        name: Option<String>,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Weights of classes where rows are not of one class each.
+    #[error("classes can be weighted only where each row is of one class, the task is {task}")]
+    ClassWeightTask {
+        /// What it is.
+        task: Task,
+    },
+    /// Not a weight for each class.
+    #[error("got {got} weights for {classes} classes")]
+    ClassWeightCount {
+        /// Weights given.
+        got: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A weight that none can be.
+    #[error("{what} {at} has the weight {value}, expected a finite number of 0 or more")]
+    Weight {
+        /// `class` or `row`.
+        what: &'static str,
+        /// Its number, from 0.
+        at: usize,
+        /// Its weight.
+        value: f64,
+    },
+    /// Rows and their weights differ in number.
+    #[error("got {weights} weights for {rows} rows")]
+    WeightCount {
+        /// Weights given.
+        weights: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Weights of which none is above 0.
+    #[error("the weights of all {rows} rows are 0, so none counts")]
+    NoWeight {
+        /// Rows given.
+        rows: usize,
+    },
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -324,6 +387,12 @@ impl Error {
                 Self::NotConverged { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
                 _ => source.hint(),
             },
+            Self::GroupCount { groups: 0 | 1, .. } => {
+                Some("name a field that parts the rows into at least two groups".to_owned())
+            }
+            Self::GroupCount { groups: 2, .. } => Some("ask for 2 folds".to_owned()),
+            Self::GroupCount { groups, .. } => Some(format!("ask for 2 to {groups} folds")),
+            Self::ClassWeightTask { .. } => Some("weight rows by a field instead".to_owned()),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 //! no graph, no cache and no metric: the score that the choice of C maximizes comes in as a closure.
 //! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
 
+mod class_weights;
 mod error;
 mod file_problem;
 mod folded;
@@ -14,19 +15,22 @@ mod logistic;
 mod newton;
 mod objective;
 mod path_over_c;
+mod random;
 mod rough_fit;
 mod rows;
 mod trainer;
 mod training_set;
 
+pub use class_weights::{ClassWeights, class_weights};
 pub use error::{Error, IdentityChange};
 pub use file_problem::FileProblem;
 pub use folded::FoldedHead;
-pub use folds::{Fold, stratified_folds};
+pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
 pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+pub(crate) use random::Random;
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
