@@ -4,29 +4,39 @@
 //! no graph, no cache and no metric: the score that the choice of C maximizes comes in as a closure.
 //! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
 
+mod calibration;
 mod error;
 mod file_problem;
 mod folded;
 mod folds;
 mod head;
 mod head_file;
+mod kind;
+mod linear;
 mod logistic;
 mod newton;
 mod objective;
 mod path_over_c;
+mod reading;
 mod rough_fit;
 mod rows;
 mod trainer;
 mod training_set;
 
+pub use calibration::{
+    Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Steps, ThresholdRule, choose_abstention,
+    choose_thresholds,
+};
 pub use error::{Error, IdentityChange};
 pub use file_problem::FileProblem;
 pub use folded::FoldedHead;
 pub use folds::{Fold, stratified_folds};
-pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
+pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
+pub use kind::HeadKind;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+pub use reading::{Meaning, Reading};
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
