@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use thiserror::Error as ThisError;
 
+use super::calibration::ThresholdRule;
 use super::file_problem::FileProblem;
 use crate::model::Task;
+use super::kind::HeadKind;
 
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
@@ -348,6 +350,77 @@ pub enum Error {
         /// Rows given.
         rows: usize,
     },
+    /// Numbers, which have no probabilities.
+    #[error("there are no labels to calibrate, a regression gives numbers")]
+    NothingToCalibrate,
+    /// Decision values or answers that are not of these targets.
+    #[error("{rows} rows have {got} decision values each, expected {expected}")]
+    DecisionShape {
+        /// Rows given.
+        rows: usize,
+        /// Columns given.
+        got: usize,
+        /// Columns of the targets.
+        expected: usize,
+    },
+    /// NaN among decision values.
+    #[error("row {row} has no decision value in column {column}, expected a number")]
+    DecisionNotANumber {
+        /// 0-based row.
+        row: usize,
+        /// 0-based column.
+        column: usize,
+    },
+    /// A column that no fold could decide.
+    #[error("column {column} has no row with a finite decision value to calibrate on")]
+    NoDecisions {
+        /// 0-based column.
+        column: usize,
+    },
+    /// The log loss falls without end.
+    #[error(
+        "no temperature is best: {}",
+        if *all_right { "all rows are decided rightly" } else { "decisions are no better than chance" }
+    )]
+    NoTemperature {
+        /// Whether it falls towards 0, or towards infinity.
+        all_right: bool,
+    },
+    /// The Newton iteration did not end.
+    #[error("the sigmoid of column {column} did not converge")]
+    NoSigmoid {
+        /// 0-based column.
+        column: usize,
+    },
+    /// Thresholds that mean nothing.
+    #[error("`{rule}` chooses a threshold for each label, but each row has one of {classes} classes")]
+    ThresholdsOfClasses {
+        /// Number of classes.
+        classes: usize,
+        /// What was asked.
+        rule: ThresholdRule,
+    },
+    /// A text that is no rule.
+    #[error("`{got}` is no rule for thresholds, expected `f1`, `precision=P`, `recall=P` or `cost=MISSED:WRONG`")]
+    UnknownThresholdRule {
+        /// The text, shortened.
+        got: String,
+    },
+    /// A share that is none.
+    #[error("the share of sets without the right label is {value}, expected a number above 0 and below 1")]
+    NoLevel {
+        /// What was asked.
+        value: f64,
+    },
+    /// A head that is no matrix product.
+    #[error("a `{kind}` head has no weights that could become part of a graph")]
+    NotLinear {
+        /// Its kind.
+        kind: HeadKind,
+    },
+    /// A calibration that a graph of weighted sums, softmax and sigmoid does not have.
+    #[error("an isotonic calibration cannot become part of a graph")]
+    IsotonicInGraph,
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -379,6 +452,12 @@ impl Error {
             Self::OtherEncoder { .. } => Some("train it again on this bundle".to_owned()),
             Self::File { source: FileProblem::Newer { .. }, .. } => {
                 Some("use the version of offprint that wrote it, or train the head again".to_owned())
+            }
+            Self::NoTemperature { all_right: true } => Some("use `platt`, whose targets are smoothed".to_owned()),
+            Self::ThresholdsOfClasses { .. } => Some("use `precision=P`: rows below it get no label".to_owned()),
+            Self::NotLinear { .. } => Some("use the head file beside the bundle, or train a linear kind".to_owned()),
+            Self::IsotonicInGraph => {
+                Some("use the head file beside the bundle, or calibrate by `platt` or `temperature`".to_owned())
             }
             Self::Fold { source, .. } => match **source {
                 Self::OneClass { .. } => {

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::newton::{minimise, relative_gradient};
 use super::objective::{Frame, Objective};
 use super::rough_fit::rough_fit;
+use super::trainer::{Fitted, LinearModel, Model, Optimality};
 
 /// Root mean square norm that centred rows are brought to: with longer rows the intercepts weigh less in the gradient
 /// and L-BFGS needs a third of the iterations (measured on 384-dimensional unit rows; 1 to 10 differ little).
@@ -60,6 +61,8 @@ pub struct LogisticFit {
     pub c: f64,
     /// How close to the optimum it is.
     pub convergence: Convergence,
+    /// The largest `coefficient_error` that was asked for.
+    pub tolerance: f64,
 }
 
 impl LogisticFit {
@@ -73,6 +76,23 @@ impl LogisticFit {
             predicted.push(if logits.len() == 1 { usize::from(logits[0] > 0.0) } else { argmax(&logits) });
         }
         predicted
+    }
+}
+
+impl From<LogisticFit> for Fitted {
+    fn from(fit: LogisticFit) -> Self {
+        Self {
+            model: Model::Linear(LinearModel { coefficients: fit.coefficients, intercepts: fit.intercepts }),
+            strength: fit.c,
+            optimality: Some(Optimality {
+                solver: "newton".to_owned(),
+                iterations: fit.convergence.iterations,
+                objective: fit.convergence.objective,
+                bound: "coefficient_error".to_owned(),
+                reached: fit.convergence.coefficient_error,
+                allowed: fit.tolerance,
+            }),
+        }
     }
 }
 
@@ -180,7 +200,8 @@ pub(super) fn fit_in_frame(
     // A shift of all intercepts changes nothing but how they read: their mean is 0, as in scikit-learn.
     let shift = if columns == 1 { 0.0 } else { parameters.row(dim).sum() / columns as f64 };
     let intercepts = parameters.row(dim).iter().map(|intercept| intercept - shift).collect();
-    Ok((LogisticFit { coefficients, intercepts, c: options.c, convergence }, stop.parameters))
+    let (c, tolerance) = (options.c, options.tolerance);
+    Ok((LogisticFit { coefficients, intercepts, c, convergence, tolerance }, stop.parameters))
 }
 
 /// Refuses options that no fit can have.

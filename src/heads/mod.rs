@@ -4,6 +4,7 @@
 //! no graph, no cache and no metric: the score that the choice of C maximizes comes in as a closure.
 //! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
 
+mod calibration;
 mod class_weights;
 mod error;
 mod file_problem;
@@ -11,11 +12,14 @@ mod folded;
 mod folds;
 mod head;
 mod head_file;
+mod kind;
+mod linear;
 mod logistic;
 mod newton;
 mod objective;
 mod path_over_c;
 mod random;
+mod reading;
 mod rough_fit;
 mod rows;
 mod trainer;
@@ -26,11 +30,17 @@ pub use error::{Error, IdentityChange};
 pub use file_problem::FileProblem;
 pub use folded::FoldedHead;
 pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
-pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
+pub use calibration::{
+    Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Steps, ThresholdRule, choose_abstention,
+    choose_thresholds,
+};
+pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
+pub use kind::HeadKind;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub(crate) use random::Random;
+pub use reading::{Meaning, Reading};
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,

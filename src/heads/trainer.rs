@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::folds::Fold;
-use super::head::HeadKind;
+use super::kind::HeadKind;
 use super::rows::Rows;
 use crate::model::Task;
 
