@@ -1,14 +1,12 @@
 //! What can go wrong with heads: training data that is no problem to solve, fits that failed, files that are not heads.
 
-use std::io;
-use std::path::PathBuf;
-
-use thiserror::Error as ThisError;
-
 use super::calibration::ThresholdRule;
 use super::file_problem::FileProblem;
-use crate::model::Task;
 use super::kind::HeadKind;
+use crate::model::Task;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error as ThisError;
 
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
@@ -280,12 +278,14 @@ pub enum Error {
         /// Rows to fit on.
         rows: usize,
     },
-    /// All numbers to fit on are the same.
-    #[error("all {rows} train rows have the number {value}, so there is nothing to learn")]
+    /// A number to fit that is the same everywhere.
+    #[error("target {target} is {value} in all {rows} rows, so there is nothing to fit")]
     ConstantTarget {
-        /// The number.
+        /// 0-based target.
+        target: usize,
+        /// Its value.
         value: f64,
-        /// Rows with it.
+        /// Rows given.
         rows: usize,
     },
     /// Names of groups or folds that are not one for each row.
@@ -421,6 +421,113 @@ pub enum Error {
     /// A calibration that a graph of weighted sums, softmax and sigmoid does not have.
     #[error("an isotonic calibration cannot become part of a graph")]
     IsotonicInGraph,
+    /// A kind of head that does not do this task.
+    #[error("a head of kind `{kind}` cannot be fitted for {task}: {why}")]
+    NotForTask {
+        /// The kind.
+        kind: &'static str,
+        /// What was asked of it.
+        task: Task,
+        /// What it does instead.
+        why: &'static str,
+    },
+    /// A kind of head that has no use for weights.
+    #[error("a head of kind `{kind}` cannot weigh rows")]
+    WeightsNotTaken {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A label number beyond the number of labels.
+    #[error("row {row} has label {label}, expected a label below {labels}")]
+    UnknownLabel {
+        /// 0-based row.
+        row: usize,
+        /// The label number.
+        label: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A number to fit that squares cannot be summed of.
+    #[error("target {target} of row {row} is {value}, expected a finite number between -1e150 and 1e150")]
+    TargetValue {
+        /// 0-based row.
+        row: usize,
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit that is not near enough to the optimum.
+    #[error(
+        "{kind} fit with {name} = {strength} did not converge: after {iterations} {steps} its {bound} is {reached:.1e}, \
+         allowed {allowed:.1e}"
+    )]
+    NotOptimal {
+        /// The kind.
+        kind: &'static str,
+        /// What its strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What its steps are called.
+        steps: &'static str,
+        /// What bounds the distance from the optimum, in words.
+        bound: &'static str,
+        /// Its value.
+        reached: f64,
+        /// The largest that was asked for.
+        allowed: f64,
+    },
+    /// The penalty is so large that no coefficient is left.
+    #[error(
+        "{kind} fit with alpha = {alpha} has no coefficient but 0 for target {target}: from alpha = {none_from:.3e} on there is none"
+    )]
+    AllZero {
+        /// The kind.
+        kind: &'static str,
+        /// The penalty.
+        alpha: f64,
+        /// 0-based target.
+        target: usize,
+        /// The smallest penalty that leaves no coefficient.
+        none_from: f64,
+    },
+    /// A number of neighbours that cannot be looked up.
+    #[error("n_neighbors is {asked}, expected a whole number from 1 to the {rows} rows")]
+    NeighbourCount {
+        /// What was asked for.
+        asked: f64,
+        /// Rows to choose from.
+        rows: usize,
+    },
+    /// A share that is none.
+    #[error("{name} is {value}, expected a number from 0 to 1")]
+    NotAShare {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit on the rows of a fold failed.
+    #[error("fold {fold} of {folds} could not be fitted with {name} = {strength}")]
+    FoldFit {
+        /// 1-based fold.
+        fold: usize,
+        /// Folds in all.
+        folds: usize,
+        /// What the strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// linfa refused a data set.
+    #[error("the data set cannot be used")]
+    Linfa(#[from] linfa::Error),
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -472,6 +579,9 @@ impl Error {
             Self::GroupCount { groups: 2, .. } => Some("ask for 2 folds".to_owned()),
             Self::GroupCount { groups, .. } => Some(format!("ask for 2 to {groups} folds")),
             Self::ClassWeightTask { .. } => Some("weight rows by a field instead".to_owned()),
+            Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
+            Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
+            Self::FoldFit { source, .. } => source.hint(),
             _ => None,
         }
     }

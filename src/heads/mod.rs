@@ -6,8 +6,11 @@
 
 mod calibration;
 mod class_weights;
+mod decisions;
+mod elastic_net;
 mod error;
 mod file_problem;
+mod fold_sums;
 mod folded;
 mod folds;
 mod head;
@@ -15,33 +18,42 @@ mod head_file;
 mod kind;
 mod linear;
 mod logistic;
+mod moments;
+mod neighbours;
 mod newton;
 mod objective;
 mod path_over_c;
 mod random;
 mod reading;
+mod ridge;
 mod rough_fit;
 mod rows;
+mod sample;
+mod svm;
 mod trainer;
 mod training_set;
 
-pub use class_weights::{ClassWeights, class_weights};
-pub use error::{Error, IdentityChange};
-pub use file_problem::FileProblem;
-pub use folded::FoldedHead;
-pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
 pub use calibration::{
     Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Steps, ThresholdRule, choose_abstention,
     choose_thresholds,
 };
+pub use class_weights::{ClassWeights, class_weights};
+pub use elastic_net::ElasticNetTrainer;
+pub use error::{Error, IdentityChange};
+pub use file_problem::FileProblem;
+pub use folded::FoldedHead;
+pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
 pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use kind::HeadKind;
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
+pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub(crate) use random::Random;
 pub use reading::{Meaning, Reading};
+pub use ridge::RidgeTrainer;
 pub use rows::{Matrix, Parts, Rows, Selection};
+pub use svm::{SvmLoss, SvmTrainer};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };

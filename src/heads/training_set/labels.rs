@@ -163,7 +163,7 @@ pub(super) fn numbered(options: &TrainingOptions, truths: Truths, trains: &[bool
             let mut train = values.iter().zip(trains).filter(|(_, trains)| **trains).map(|(value, _)| *value);
             let first = train.next();
             if let Some(value) = first.filter(|first| train.all(|value| value == *first)) {
-                return Err(Error::ConstantTarget { value, rows });
+                return Err(Error::ConstantTarget { target: 0, value, rows });
             }
             let shape = (values.len(), 1);
             let targets = Targets::Numbers(Array2::from_shape_vec(shape, values).expect("one number a row"));

@@ -89,7 +89,7 @@ fn lists_make_several_labels_and_fractions_a_regression() {
     let error = set(asked.clone(), numbers(&["1", "x"])).unwrap_err();
     assert_eq!(error, "paper `1` has others as its label, expected a number");
     let error = set(asked, numbers(&["4", "4"])).unwrap_err();
-    assert_eq!(error, "all 2 train rows have the number 4, so there is nothing to learn");
+    assert_eq!(error, "target 0 is 4 in all 2 rows, so there is nothing to fit");
     let none = vec![paper(0, several(&[]), train, &[])];
     assert_eq!(set(options(), none).unwrap_err(), "none of the 1 train rows has a label");
 }
