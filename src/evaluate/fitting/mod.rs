@@ -1,142 +1,150 @@
-//! A head is fitted on the `train` rows of a corpus, with C given or chosen, and measured on every part of the split.
+//! A head is fitted on the `train` rows of a corpus, with what can be chosen chosen on rows that the fits had not seen,
+//! and measured on every part of the split.
+//!
+//! Knows sets, trainers and figures, no flags and no files. Invariant: whatever is chosen (strength, calibration,
+//! thresholds, sets) is chosen on the `train` and `dev` rows alone.
 
+mod choose;
+mod curves;
 mod map;
+mod measure;
 mod mistakes;
+mod reliability;
+mod settle;
 
-use ndarray::Array2;
 use serde::Serialize;
 
+pub use curves::{PrecisionRecall, precision_recall};
 pub use map::{PlaneMap, plane_map};
+pub use measure::{Figure, MeasuredPart, PartFigures, PartReport, Quality, UnknownRule};
 pub use mistakes::{GivenAnswer, Mistake, worst_mistakes};
+pub use reliability::{Reliability, ReliabilityBin, reliability};
+pub use settle::{AnswerPlan, SettledAnswers};
 
 use super::error::Error;
-use super::metrics::{ClassFigures, classification, f1_macro};
-use crate::heads::{
-    DEV, Fold, LogisticFit, LogisticOptions, PathOverC, TRAIN, Targets, TrainingSet, choose_c, fit_logistic,
-    stratified_folds,
+use super::{
+    Bootstrap, ChosenStrength, GroupGap, LeakOptions, LeakRows, Leaks, LearningPoint, NestedEstimate, Objective, Rule,
+    find_leaks,
 };
+use crate::heads::{Head, HeadDescription, MissingClass, Selection, TRAIN, Trainer, TrainingSet};
+use choose::Bench;
 
-/// Folds of the cross-validation that chooses C where the corpus has no `dev` rows.
-const FOLDS: usize = 5;
-/// Its seed: the choice is the same for the same rows in the same order.
-const SEED: u64 = 42;
-
-/// How strongly a head is regularized.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Strength {
-    /// scikit-learn's C.
-    Fixed(f64),
-    /// The one of these that gives the best macro-F1 on `dev`, else in a stratified 5-fold cross-validation.
-    Grid(Vec<f64>),
+/// How a head is fitted and chosen.
+#[derive(Clone, Copy)]
+pub struct FitPlan<'a> {
+    /// Fits it.
+    pub trainer: &'a dyn Trainer,
+    /// One strength, or several of which one is chosen.
+    pub strengths: &'a [f64],
+    /// Folds of the cross-validation on the `train` rows; where nobody asks, `dev` rows take its place if there are any.
+    pub folds: Option<usize>,
+    /// What decides who is drawn, everywhere.
+    pub seed: u64,
+    /// What the choice goes by.
+    pub objective: Objective,
+    /// Which of the strengths is chosen.
+    pub rule: Rule,
+    /// Whether each class counts the same.
+    pub balanced: bool,
+    /// What becomes of decision values.
+    pub answers: AnswerPlan,
+    /// Whether shares of the rows are fitted, too.
+    pub learning_curve: bool,
+    /// Whether the score is also estimated with the choice inside each fold.
+    pub nested: bool,
+    /// What an unknown label means.
+    pub unknown: UnknownRule,
 }
 
-/// A fitted head's numbers with all that was measured.
+/// A fitted head with all that was measured.
 #[derive(Debug)]
 pub struct Fitting {
-    /// Coefficients, intercepts, convergence.
-    pub fit: LogisticFit,
-    /// The C that was used.
-    pub c: f64,
-    /// What each C of a grid reached, and on which rows.
+    /// Ready to be saved.
+    pub head: Head,
+    /// What each strength reached, and on which rows; none where nothing was left out.
     pub choice: Option<Choice>,
-    /// One entry for each part of the split, train first.
-    pub parts: Vec<PartReport>,
+    /// Classes that folds lack.
+    pub missing: Vec<MissingClass>,
+    /// What shares of the rows reach.
+    pub learning_curve: Option<Vec<LearningPoint>>,
+    /// The score with the choice inside each fold.
+    pub nested: Option<NestedEstimate>,
+    /// What is lost on groups that were not fitted on.
+    pub gap: Option<GroupGap>,
+    /// Thresholds and what they reach on the rows that they were chosen on.
+    pub answers: SettledAnswers,
+    /// One entry for each part that was measured, train first.
+    pub parts: Vec<MeasuredPart>,
+    /// Rows that are in several parts.
+    pub leaks: Leaks,
 }
 
-/// How C was chosen.
-#[derive(Debug, Serialize)]
+/// How the strength was chosen.
+#[derive(Debug, Clone, Serialize)]
 pub struct Choice {
-    /// `dev`, or `5-fold on train`.
+    /// `dev`, `5-fold on train`, ...
     pub on: String,
     /// The scores.
-    pub path: PathOverC,
+    #[serde(skip)]
+    pub chosen: ChosenStrength,
 }
 
-/// Quality on one part of the split.
-#[derive(Debug, Clone, Serialize)]
-pub struct PartReport {
-    /// Name of the part: train, dev, test, test_group, held_out, ...
-    pub part: String,
-    /// Rows.
-    pub rows: usize,
-    /// Share of rows with the right label.
-    pub accuracy: f64,
-    /// Mean of the classes' F1.
-    pub f1_macro: f64,
-    /// Per-class figures, in the order of `classes`.
-    pub per_class: Vec<ClassFigures>,
-    /// Names of the classes of the confusion matrix.
-    pub classes: Vec<String>,
-    /// Rows of class i (first index) that were given class j; empty where there are too many classes to show.
-    pub confusion: Vec<Vec<u64>>,
-    /// Rows whose label no training row has; they count as wrong.
-    pub unknown_labels: usize,
-}
+/// Shares of the rows that a learning curve has.
+const SHARES: [f64; 6] = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0];
 
-/// Fits a logistic regression on the `train` rows and measures it everywhere.
+/// Fits a head on the `train` rows and measures it everywhere. The labels of `description` are the set's own.
 ///
 /// # Errors
-/// Fewer than two classes in `train`, values that are not finite, or a fit that did not converge.
-pub fn fit_and_measure(set: &TrainingSet, strength: &Strength) -> Result<Fitting, Error> {
+/// Rows, targets and weights that make no problem of the trainer's kind, folds that cannot be made, an objective that is
+/// not of the task, a fit that is not near its optimum, answers that cannot be settled so, and unknown labels where they
+/// are refused.
+pub fn fit_and_measure(
+    set: &TrainingSet,
+    plan: &FitPlan<'_>,
+    description: HeadDescription,
+) -> Result<Fitting, Error> {
+    measure::check_unknown(set, plan.unknown)?;
+    let rows = set.rows();
+    let bench = Bench::new(set, plan)?;
+    let selected = Selection::new(&rows, &bench.numbers);
+    let data = bench.data(&selected);
+    let on = bench.on.clone();
+    let chosen = bench.choose(&data, plan)?;
+    let strength = chosen.as_ref().map_or(plan.strengths[0], ChosenStrength::strength);
     let train = set.rows_of(TRAIN);
-    let (x, y) = classes_of(set, &train);
-    let classes = set.classes.trained;
-    let (c, choice) = match strength {
-        Strength::Fixed(c) => (*c, None),
-        Strength::Grid(grid) => {
-            let choice = choose(set, (&train, &x, &y), grid)?;
-            (choice.path.chosen, Some(choice))
-        }
+    let fitted = bench.fit(set, (&train, &rows), (plan, strength))?;
+
+    let labels = set.classes.names[..set.classes.trained].to_vec();
+    let kind = plan.trainer.kind();
+    let mut head = Head::new((set.task(), kind), fitted, HeadDescription { labels, ..description })?;
+    let answers = match &chosen {
+        Some(chosen) => settle::settle(&mut head, (&chosen.out_of_fold, &bench.targets), (&plan.answers, bench.weights()))?,
+        None => settle::settle_without_rows(&mut head, &plan.answers)?,
     };
-    let fit = fit_logistic(x.view(), &y, classes, &LogisticOptions { c, ..LogisticOptions::default() })?;
-    let parts = set.parts().iter().map(|part| measure(set, part, &fit)).collect::<Result<_, _>>()?;
-    Ok(Fitting { fit, c, choice, parts })
-}
-
-fn classes_of(set: &TrainingSet, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
-    let of = match set.targets.select(rows) {
-        Targets::Classes { of, .. } => of,
-        _ => Vec::new(),
+    let learning_curve = plan.learning_curve.then(|| bench.learning_curve(&data, (plan, strength))).transpose()?;
+    let nested = plan.nested.then(|| bench.nested(&data, plan)).transpose()?;
+    let gap = match &chosen {
+        Some(chosen) => bench.gap(&data, (plan, chosen))?,
+        None => None,
     };
-    (set.copied(rows), of)
-}
-
-/// Chooses C on `dev` where there is one, else by cross-validation on `train`.
-fn choose(set: &TrainingSet, (train, x, y): (&[usize], &Array2<f32>, &[usize]), grid: &[f64]) -> Result<Choice, Error> {
-    let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| set.is_known(row)).collect();
-    if dev.is_empty() {
-        let folds = stratified_folds(y, FOLDS, SEED)?;
-        let path = choose_c(x.view(), y, &folds, grid, f1_macro)?;
-        return Ok(Choice { on: format!("{FOLDS}-fold on {TRAIN}"), path });
-    }
-    let rows: Vec<usize> = train.iter().chain(&dev).copied().collect();
-    let (x, y) = classes_of(set, &rows);
-    let fold = Fold { train: (0..train.len()).collect(), validation: (train.len()..rows.len()).collect() };
-    let path = choose_c(x.view(), &y, &[fold], grid, f1_macro)?;
-    Ok(Choice { on: DEV.to_owned(), path })
-}
-
-fn measure(set: &TrainingSet, part: &str, fit: &LogisticFit) -> Result<PartReport, Error> {
-    let (x, truth) = classes_of(set, &set.rows_of(part));
-    let predicted = fit.predict(x.view());
-    let unknown_labels = truth.iter().filter(|&&label| label >= set.classes.trained).count();
-    Ok(PartReport { unknown_labels, ..describe(part, &truth, &predicted, &set.classes.names)? })
-}
-
-/// A class that neither occurs nor is predicted says nothing about a part and is left out of its figures.
-fn describe(part: &str, truth: &[usize], predicted: &[usize], names: &[String]) -> Result<PartReport, Error> {
-    let measured = classification(truth, predicted, names.len())?;
-    let seen = |class: usize| truth.contains(&class) || predicted.contains(&class);
-    let present: Vec<usize> = (0..names.len()).filter(|&class| seen(class)).collect();
-    let row = |class: usize| present.iter().map(|&other| measured.confusion[class][other]).collect();
-    Ok(PartReport {
-        part: part.to_owned(),
-        rows: truth.len(),
-        accuracy: measured.accuracy,
-        f1_macro: measured.f1_macro,
-        per_class: present.iter().map(|&class| measured.per_class[class]).collect(),
-        classes: present.iter().map(|&class| names[class].clone()).collect(),
-        confusion: present.iter().map(|&class| row(class)).collect(),
-        unknown_labels: 0,
+    let parts = measure::parts(set, &head, plan)?;
+    let figures: Vec<&PartFigures> = parts.iter().map(|part| &part.figures).collect();
+    head.metrics = serde_json::to_value(&figures).map_err(|source| Error::Figures { source })?;
+    let leaks = LeakRows { rows: &rows, ids: &set.ids, parts: &set.splits, texts: None };
+    Ok(Fitting {
+        head,
+        missing: bench.missing(),
+        choice: chosen.map(|chosen| Choice { on, chosen }),
+        learning_curve,
+        nested,
+        gap,
+        answers,
+        parts,
+        leaks: find_leaks(&leaks, &LeakOptions::default())?,
     })
+}
+
+/// Draws for intervals.
+fn draws(seed: u64) -> Bootstrap {
+    Bootstrap { seed, ..Bootstrap::default() }
 }

@@ -13,7 +13,7 @@ use super::decisions::linear_decisions;
 use super::error::Error;
 use super::fold_sums::sums_of_folds;
 use super::folds::Fold;
-use super::head::HeadKind;
+use super::kind::HeadKind;
 use super::moments::{Moments, Normal};
 use super::sample::{Origin, Sample, check, check_folds, check_learnable, check_positive, check_weight};
 use super::trainer::{

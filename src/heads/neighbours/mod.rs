@@ -19,7 +19,7 @@ use self::votes::decide;
 use super::decisions::settle_missing_classes;
 use super::error::Error;
 use super::folds::Fold;
-use super::head::HeadKind;
+use super::kind::HeadKind;
 use super::rows::{Matrix, Rows, Selection};
 use super::sample::{Sample, check, check_folds, check_learnable};
 use super::trainer::{Fitted, LabelledRows, Model, Simplest, StrengthName, TakeDecisions, Targets, Trainer};

@@ -14,7 +14,7 @@ use super::decisions::{linear_decisions, settle_missing_classes};
 use super::error::Error;
 use super::fold_sums::sums_of_folds;
 use super::folds::Fold;
-use super::head::HeadKind;
+use super::kind::HeadKind;
 use super::sample::{Sample, check, check_folds, check_learnable, check_positive, check_weight};
 use super::trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Trainer,
