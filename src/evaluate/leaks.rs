@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
+use ndarray::{Array2, ArrayView2, linalg::general_mat_mul};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -218,7 +218,7 @@ impl Look<'_> {
             let known = self.gather(&earlier[range.clone()], &mut others);
             let mut products = products.slice_mut(ndarray::s![.., ..range.len()]);
             general_mat_mul(1.0, &queries, &known.t(), 0.0, &mut products);
-            self.take_best((earlier, range), products, &mut best);
+            self.take_best((earlier, range), products.view(), &mut best);
         }
         let decide = |(&row, &(cosine, twin)): (&usize, &(f32, usize))| {
             let cosine = cosine * self.norms[row];
@@ -238,7 +238,7 @@ impl Look<'_> {
     fn take_best(
         &self,
         (earlier, range): (&[usize], Range<usize>),
-        products: ArrayViewMut2<'_, f32>,
+        products: ArrayView2<'_, f32>,
         best: &mut [(f32, usize)],
     ) {
         for (products, best) in products.rows().into_iter().zip(best) {

@@ -18,6 +18,8 @@ mod objective;
 mod quality;
 mod regression;
 mod selection;
+#[cfg(test)]
+mod stub_trainer;
 mod tally;
 
 pub use bootstrap::{Bootstrap, Interval, bootstrap_interval, difference_interval};

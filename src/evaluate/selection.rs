@@ -112,6 +112,16 @@ pub fn choose_strength(
     data: &LabelledRows<'_>,
     search: &Search<'_>,
 ) -> Result<ChosenStrength, Error> {
+    choose_keeping(trainer, data, search, MOST_KEPT)
+}
+
+/// The same with so many decision values kept at most.
+fn choose_keeping(
+    trainer: &dyn Trainer,
+    data: &LabelledRows<'_>,
+    search: &Search<'_>,
+    most: usize,
+) -> Result<ChosenStrength, Error> {
     let name = trainer.strength();
     let strengths = checked_strengths(name, search)?;
     if search.rule == Rule::OneStandardError && search.folds.len() < 2 {
@@ -119,7 +129,7 @@ pub fn choose_strength(
     }
     search.objective.check_task(data.targets.task())?;
     let (rows, fold_of) = scored_rows(search.folds, data.rows.count())?;
-    let keep = rows.len() * data.targets.columns() * strengths.len() <= MOST_KEPT;
+    let keep = rows.len() * data.targets.columns() * strengths.len() <= most;
     let decided = decide(trainer, data, search, (&strengths, keep))?;
 
     let score = |at: usize| decided.scores.iter().map(|of_fold| of_fold[at]).collect();

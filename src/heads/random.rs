@@ -15,8 +15,8 @@ impl Random {
 
     /// The numbers of one of many draws that share a seed, whichever of them is made first.
     pub(crate) fn of_draw(seed: u64, draw: u64) -> Self {
-        let start = Self::new(seed).next();
-        Self { state: start ^ Self::new(draw).next() }
+        let mixed = Self::new(seed).next() ^ draw;
+        Self::new(Self::new(mixed).next())
     }
 
     /// 64 random bits.

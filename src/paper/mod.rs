@@ -39,7 +39,7 @@ pub use labels::{LABEL_SEPARATOR, Label, LabelKind, labels_in};
 pub use rejects::RejectsFile;
 pub use schema::Schema;
 pub use shard::Shard;
-pub use split::held_out;
+pub use split::{held_out, held_out_groups, held_out_years};
 pub use template::{CustomTemplate, Rendered, Template};
 
 /// Where a row stands: the file as the user would name it, and the line (from 1) on which the row begins; in Parquet,

@@ -155,24 +155,4 @@ impl FromStr for Objective {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lead_back() {
-        for objective in Objective::ALL {
-            assert_eq!(objective.name().parse::<Objective>().unwrap(), objective);
-            assert!(Task::ALL.iter().any(|&task| objective.serves(task)));
-        }
-        let error = "f1".parse::<Objective>().unwrap_err();
-        assert_eq!(error.to_string(), "`f1` is no objective");
-        assert!(error.hint().unwrap().contains("f1_macro"), "{:?}", error.hint());
-        for task in Task::ALL {
-            assert!(Objective::default_of(task).serves(task));
-        }
-        let error = Objective::R2.check_task(Task::Multilabel).unwrap_err();
-        assert_eq!(error.to_string(), "`r2` says nothing about multilabel");
-        let hint = "choose one of accuracy, f1_macro, f1_micro, f1_weighted, log_loss, roc_auc, average_precision";
-        assert_eq!(error.hint().unwrap(), hint);
-    }
-}
+mod tests;
