@@ -1,13 +1,13 @@
 //! Which rows are held out: as the corpus says, or a share of them, chosen by the hashes of ids or groups, or by year.
 //! Knows no labels' meaning. Invariant: the choice depends on ids, labels, groups and years alone, not on the rows' order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::labels::Truths;
 use super::sink::{Collected, TrainingOptions};
 use super::{HELD_OUT, TRAIN};
 use crate::heads::error::Error;
-use crate::paper::held_out;
+use crate::paper::{held_out, held_out_groups, held_out_years};
 
 /// Share that is set aside where nobody says another.
 const SHARE: f64 = 0.2;
@@ -62,16 +62,13 @@ pub(super) fn assign(
         (SplitBy::Stratified, Truths::Texts(labels)) => hold_out(&rows.ids, &strata(labels), share),
         (SplitBy::Random | SplitBy::Stratified, _) => hold_out(&rows.ids, &one(), share),
         (SplitBy::Group, _) => {
-            let by_itself = |row: usize| format!("row {}", rows.ids[row]);
-            let named = |(row, name): (usize, &Option<String>)| {
-                name.as_ref().map_or_else(|| by_itself(row), |name| format!("group {name}"))
-            };
-            let groups: Vec<String> = rows.groups.iter().enumerate().map(named).collect();
-            if groups.windows(2).all(|pair| pair[0] == pair[1]) {
+            if rows.groups.windows(2).all(|pair| pair[0].is_some() && pair[0] == pair[1]) {
                 let name = rows.groups.first().cloned().flatten().unwrap_or_default();
                 return Err(Error::OneGroup { what: "group", name });
             }
-            hold_out(&groups, &one(), share)
+            let ids: Vec<&str> = rows.ids.iter().map(String::as_str).collect();
+            let groups: Vec<Option<&str>> = rows.groups.iter().map(Option::as_deref).collect();
+            held_out_groups(&ids, &groups, share)
         }
         (SplitBy::Year, _) => return by_year(&rows.years, share),
     };
@@ -94,24 +91,13 @@ fn strata(labels: &[String]) -> Vec<usize> {
     labels.iter().map(String::as_str).map(number).collect()
 }
 
-/// Whole years from the latest back, until they are nearest to the share of the rows that have one; the first year stays.
+/// A row without a year may be of any time, so it is in no part.
 fn by_year(years: &[Option<i64>], share: f64) -> Result<Vec<Option<String>>, Error> {
-    let mut rows_of: BTreeMap<i64, usize> = BTreeMap::new();
-    years.iter().flatten().for_each(|&year| *rows_of.entry(year).or_default() += 1);
-    if rows_of.len() < 2 {
-        let name = rows_of.keys().next().map_or_else(String::new, ToString::to_string);
-        return Err(Error::OneGroup { what: "year", name });
+    let mut known = years.iter().flatten();
+    let first = known.next();
+    if known.all(|year| Some(year) == first) {
+        return Err(Error::OneGroup { what: "year", name: first.map_or_else(String::new, ToString::to_string) });
     }
-    let wanted = share * rows_of.values().sum::<usize>() as f64;
-    let mut first_held = *rows_of.keys().next_back().expect("there are two years");
-    let (mut held, mut nearest) = (0.0, f64::INFINITY);
-    for (&year, &rows) in rows_of.iter().rev().take(rows_of.len() - 1) {
-        held += rows as f64;
-        let distance: f64 = (held - wanted).abs();
-        if distance < nearest {
-            (nearest, first_held) = (distance, year);
-        }
-    }
-    let part = |year: i64| if year >= first_held { HELD_OUT } else { TRAIN }.to_owned();
-    Ok(years.iter().map(|year| year.map(part)).collect())
+    let part = |(held, year): (bool, &Option<i64>)| year.map(|_| if held { HELD_OUT } else { TRAIN }.to_owned());
+    Ok(held_out_years(years, share).into_iter().zip(years).map(part).collect())
 }
