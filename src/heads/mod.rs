@@ -11,10 +11,6 @@ mod folds;
 mod head;
 mod head_file;
 mod logistic;
-mod newton;
-mod objective;
-mod path_over_c;
-mod rough_fit;
 mod rows;
 mod trainer;
 mod training_set;
@@ -25,8 +21,9 @@ pub use folded::FoldedHead;
 pub use folds::{Fold, stratified_folds};
 pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
-pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
-pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+pub use logistic::{
+    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c, fit_logistic,
+};
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
