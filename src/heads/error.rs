@@ -1,11 +1,11 @@
 //! What can go wrong with heads: training data that is no problem to solve, fits that failed, files that are not heads.
 
-use super::calibration::ThresholdRule;
-use super::file_problem::FileProblem;
-use super::kind::HeadKind;
 use crate::model::Task;
 use std::io;
 use std::path::PathBuf;
+use super::calibration::ThresholdRule;
+use super::file_problem::FileProblem;
+use super::kind::HeadKind;
 use thiserror::Error as ThisError;
 
 /// Failures of training, applying, saving and loading heads.
@@ -115,15 +115,15 @@ pub enum Error {
     },
     /// The fit is not provably near the optimum.
     #[error(
-        "logistic fit with C = {c} did not converge: after {iterations} Newton steps its coefficients may be off by a \
+        "logistic fit with C = {c} did not converge: after {iterations} steps its coefficients may be off by a \
          share of {error:.1e}, allowed {allowed:.1e}"
     )]
     NotConverged {
         /// Inverse L2 strength.
         c: f64,
-        /// Newton steps done.
+        /// Steps done.
         iterations: u64,
-        /// Newton steps allowed.
+        /// Steps allowed.
         max_iterations: u64,
         /// Bound on the relative error of the coefficients.
         error: f64,
@@ -528,6 +528,37 @@ pub enum Error {
     /// linfa refused a data set.
     #[error("the data set cannot be used")]
     Linfa(#[from] linfa::Error),
+    /// A fit that only chooses is not near its optimum.
+    #[error(
+        "logistic fit with C = {c} did not settle: after {iterations} steps its loss may still fall by {decrement:.1e} nats \
+         a row, allowed {allowed:.1e}"
+    )]
+    NotSettled {
+        /// Inverse L2 strength.
+        c: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What the loss may still fall by, in nats a row.
+        decrement: f64,
+        /// The largest that is allowed.
+        allowed: f64,
+    },
+    /// A loss that says nothing about what is to be fitted.
+    #[error("the loss `{loss}` is not one for {task}")]
+    LossOfOtherTask {
+        /// Its name in scikit-learn.
+        loss: &'static str,
+        /// What was to be fitted.
+        task: Task,
+    },
+    /// An option below 0.
+    #[error("{name} is {value}, expected a finite number of 0 or more")]
+    Negative {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -566,13 +597,6 @@ impl Error {
             Self::IsotonicInGraph => {
                 Some("use the head file beside the bundle, or calibrate by `platt` or `temperature`".to_owned())
             }
-            Self::Fold { source, .. } => match **source {
-                Self::OneClass { .. } => {
-                    Some("label at least two rows of each class, or give C instead of a grid".to_owned())
-                }
-                Self::NotConverged { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
-                _ => source.hint(),
-            },
             Self::GroupCount { groups: 0 | 1, .. } => {
                 Some("name a field that parts the rows into at least two groups".to_owned())
             }
@@ -582,6 +606,17 @@ impl Error {
             Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
             Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
             Self::FoldFit { source, .. } => source.hint(),
+            Self::Fold { source, .. } => match **source {
+                Self::OneClass { .. } => {
+                    Some("label at least two rows of each class, or give C instead of a grid".to_owned())
+                }
+                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
+                _ => source.hint(),
+            },
+            Self::LossOfOtherTask { task: Task::Regression, .. } => {
+                Some("numbers take `epsilon_insensitive` and `squared_epsilon_insensitive`".to_owned())
+            }
+            Self::LossOfOtherTask { .. } => Some("classes and labels take `hinge` and `squared_hinge`".to_owned()),
             _ => None,
         }
     }

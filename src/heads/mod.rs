@@ -20,13 +20,9 @@ mod linear;
 mod logistic;
 mod moments;
 mod neighbours;
-mod newton;
-mod objective;
-mod path_over_c;
 mod random;
 mod reading;
 mod ridge;
-mod rough_fit;
 mod rows;
 mod sample;
 mod svm;
@@ -46,12 +42,13 @@ pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classe
 pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use kind::HeadKind;
-pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
-pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub(crate) use random::Random;
 pub use reading::{Meaning, Reading};
 pub use ridge::RidgeTrainer;
+pub use logistic::{
+    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c, fit_logistic,
+};
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use svm::{SvmLoss, SvmTrainer};
 pub use trainer::{
