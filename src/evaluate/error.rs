@@ -233,18 +233,6 @@ pub enum Error {
         /// The cosine.
         threshold: f64,
     },
-}
-
-/// When an objective has no figure.
-fn undefined(objective: &Objective) -> &'static str {
-    match objective {
-        Objective::RocAuc => "no class has rows that are of it and rows that are not",
-        Objective::AveragePrecision => "no row has a label",
-        Objective::R2 => "there are fewer than two, or they go beyond the range of numbers",
-        Objective::Pearson | Objective::Spearman | Objective::KendallTau => "what is right is the same for all of them",
-        Objective::Rmse | Objective::Mae => "they go beyond the range of numbers",
-        _ => "no label is right or given",
-    }
     /// Sets of labels where rows are not of one class each.
     #[error("sets of labels are for one label of several, and the head is for {task}")]
     SetsOfTask {
@@ -281,6 +269,18 @@ fn undefined(objective: &Objective) -> &'static str {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// When an objective has no figure.
+fn undefined(objective: &Objective) -> &'static str {
+    match objective {
+        Objective::RocAuc => "no class has rows that are of it and rows that are not",
+        Objective::AveragePrecision => "no row has a label",
+        Objective::R2 => "there are fewer than two, or they go beyond the range of numbers",
+        Objective::Pearson | Objective::Spearman | Objective::KendallTau => "what is right is the same for all of them",
+        Objective::Rmse | Objective::Mae => "they go beyond the range of numbers",
+        _ => "no label is right or given",
+    }
 }
 
 impl Error {

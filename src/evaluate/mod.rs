@@ -25,9 +25,9 @@ mod tally;
 pub use bootstrap::{Bootstrap, Interval, bootstrap_interval, difference_interval};
 pub use error::Error;
 pub use fitting::{
-    AnswerPlan, Choice, Figure, FitPlan, Fitting, GivenAnswer, MeasuredPart, Mistake, PartFigures, PartReport, PlaneMap,
-    PrecisionRecall, Quality, Reliability, ReliabilityBin, SettledAnswers, UnknownRule, fit_and_measure, plane_map,
-    precision_recall, reliability, worst_mistakes,
+    AnswerPlan, Choice, Figure, FitPlan, Fitting, GivenAnswer, MeasuredPart, Mistake, PartFigures, PartReport,
+    PlaneMap, PrecisionRecall, Quality, Reliability, ReliabilityBin, SettledAnswers, UnknownRule, fit_and_measure,
+    plane_map, precision_recall, reliability, worst_mistakes,
 };
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use group_gap::{GroupGap, group_gap, seen_and_unseen};

@@ -1,11 +1,11 @@
 //! What can go wrong with heads: training data that is no problem to solve, fits that failed, files that are not heads.
 
-use crate::model::Task;
-use std::io;
-use std::path::PathBuf;
 use super::calibration::ThresholdRule;
 use super::file_problem::FileProblem;
 use super::kind::HeadKind;
+use crate::model::Task;
+use std::io;
+use std::path::PathBuf;
 use thiserror::Error as ThisError;
 
 /// Failures of training, applying, saving and loading heads.
@@ -610,7 +610,9 @@ impl Error {
                 Self::OneClass { .. } => {
                     Some("label at least two rows of each class, or give C instead of a grid".to_owned())
                 }
-                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
+                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => {
+                    Some(format!("leave C = {c} and larger ones out of the grid"))
+                }
                 _ => source.hint(),
             },
             Self::LossOfOtherTask { task: Task::Regression, .. } => {

@@ -42,15 +42,16 @@ pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classe
 pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use kind::HeadKind;
+pub use logistic::{
+    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
+    fit_logistic,
+};
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub(crate) use random::Random;
 pub use reading::{Meaning, Reading};
 pub use ridge::RidgeTrainer;
-pub use logistic::{
-    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c, fit_logistic,
-};
 pub use rows::{Matrix, Parts, Rows, Selection};
-pub use svm::{SvmLoss, SvmTrainer};
+pub use svm::{LinearSvm, LinearSvr, SvmLoss, SvmParams, SvmTrainer, SvmValidParams};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };

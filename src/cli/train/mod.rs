@@ -1,58 +1,75 @@
-//! `offprint train`: papers with labels become a head.
+//! `offprint train`: papers with labels become a head. What the flags mean is settled in `plan` and `kinds`, what a run
+//! came to is told by `tell` and shown by `page`.
 
 mod args;
+mod kinds;
+mod page;
+mod plan;
+mod tell;
 
 use anyhow::Result;
-use offprint::evaluate::{ClassFigures, Fitting, PartReport, Strength, fit_and_measure};
-use offprint::heads::{Head, HeadDescription, TRAIN, TrainingFields, TrainingOptions, TrainingSet, TrainingSink};
-use offprint::report::{Cell, Report, Section};
+use offprint::evaluate::{FitPlan, Objective, Rule, fit_and_measure};
+use offprint::heads::{HeadDescription, TrainingSink};
+use serde_json::Value;
 
 use super::corpus_args::CorpusArgs;
 use super::run::Run;
-use super::say::{counted, counted_that, remark};
-use super::{Status, table, user_error};
+use super::{Status, user_error};
+use args::KindName;
 pub(crate) use args::TrainArgs;
+pub(crate) use page::{push_figures, push_part};
+use plan::Plan;
+use tell::Told;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
-    let strength = strength(args)?;
-    let corpus = args.corpus.open(Some(args.labels.label.as_str()), &[])?;
+    let plan = Plan::new(args)?;
+    let corpus = args.corpus.open(Some(args.labels.label.as_str()), &plan.keep)?;
+    let corpus = corpus.with_label_kinds(vec![plan.label_kind.clone()]);
     let run = Run::new(&args.encode, &corpus, Some(&args.output))?;
     let identity = run.identity()?;
     let run = run.with_cache()?;
-    let mut sink = TrainingSink::new(TrainingOptions::new(run.bundle().manifest.dim, &args.labels.label));
+    let mut sink = TrainingSink::new(plan.set(args, run.bundle().manifest.dim));
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
     if account.interrupted {
         run.print(&account)?;
         return Ok(run.status(&account));
     }
     let set = sink.finish()?;
-    let fitting = fit_and_measure(&set, &strength)?;
-    let Fitting { fit, parts, .. } = &fitting;
+    let task = set.task();
+    let kind = args.kind.kind.unwrap_or_else(|| KindName::default_of(task));
+    kinds::check_task(kind, task)?;
+    let trainer = kinds::trainer(args, (kind, task))?;
+    let objective = plan.objective.unwrap_or_else(|| Objective::default_of(task));
+    if !objective.serves(task) {
+        return Err(user_error(format!("`--objective {objective}` says nothing about {task}"), plan::of_task(task)));
+    }
+    let strengths = kinds::strengths(&args.kind, kind)?;
+    let fit = FitPlan {
+        trainer: &*trainer,
+        strengths: &strengths,
+        folds: args.selection.folds.map(usize::from),
+        seed: args.selection.seed,
+        objective,
+        rule: if args.selection.one_standard_error { Rule::OneStandardError } else { Rule::Best },
+        balanced: args.kind.class_weight.is_some(),
+        answers: plan.answers,
+        learning_curve: args.selection.learning_curve,
+        nested: args.selection.nested,
+        unknown: plan.unknown,
+    };
     let description = HeadDescription {
-        labels: set.classes.names[..set.classes.trained].to_vec(),
+        labels: Vec::new(),
         identity: identity.fields().clone(),
         template_or_field: text_source_of(&args.corpus, &run.bundle().manifest.template),
-        metrics: serde_json::to_value(parts)?,
+        metrics: Value::Null,
     };
-    let head = Head::new(fit.clone(), description)?;
-    head.save(&args.output)?;
+    let fitting = fit_and_measure(&set, &fit, description)?;
+    fitting.head.save(&args.output)?;
     run.print(&account)?;
-    print(args, &set, &fitting);
-    run.write_report(report(args, &set, &fitting), &account)?;
+    let told = Told { args, set: &set, fitting: &fitting, kind, objective };
+    told.print();
+    run.write_report(told.report(), &account)?;
     Ok(run.status(&account))
-}
-
-fn strength(args: &TrainArgs) -> Result<Strength> {
-    let positive = |c: f64, flag: &str| {
-        if c > 0.0 && c.is_finite() {
-            return Ok(c);
-        }
-        Err(user_error(format!("`{flag}` is {c}, expected a positive number"), "scikit-learn's default is 1"))
-    };
-    match &args.kind.c_grid {
-        Some(grid) => Ok(Strength::Grid(grid.iter().map(|&c| positive(c, "--c-grid")).collect::<Result<Vec<f64>>>()?)),
-        None => Ok(Strength::Fixed(positive(args.kind.c.unwrap_or(1.0), "--c")?)),
-    }
 }
 
 /// What a head remembers about how texts were made: the template, or the field that was used as it is.
@@ -61,93 +78,4 @@ pub(crate) fn text_source_of(corpus: &CorpusArgs, template: &str) -> String {
         Some(field) => format!("text-field {field}"),
         None => format!("template {template}"),
     }
-}
-
-fn print(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) {
-    if set.unlabelled > 0 {
-        remark(&format!("warning: {}", left_out(set.unlabelled, &args.labels.label)));
-    }
-    if set.without_split > 0 {
-        let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
-        remark(&format!("warning: {}", counted_that(set.without_split, "labelled row", verbs)));
-    }
-    let convergence = &fitting.fit.convergence;
-    remark(&format!(
-        "logistic regression on {} × {}, {}, C = {}{}: converged after {}",
-        counted(set.rows_of(TRAIN).len() as u64, "row"),
-        set.matrix.ncols(),
-        counted(set.classes.trained as u64, "class"),
-        fitting.c,
-        fitting.choice.as_ref().map_or(String::new(), |choice| format!(" (chosen on {})", choice.on)),
-        counted(convergence.iterations, "iteration"),
-    ));
-    let figure = |value: f64| format!("{value:.4}");
-    let row = |part: &PartReport| {
-        vec![part.part.clone(), part.rows.to_string(), figure(part.accuracy), figure(part.f1_macro)]
-    };
-    let rows: Vec<Vec<String>> = fitting.parts.iter().map(row).collect();
-    remark(table::layout(&SUMMARY, &rows, 40).trim_end());
-    for part in fitting.parts.iter().filter(|part| part.unknown_labels > 0) {
-        let [one, several] = ["has", "have"].map(|has| format!("of {} {has} a label that no train row has", part.part));
-        remark(&format!("warning: {}", counted_that(part.unknown_labels as u64, "row", (&one, &several))));
-    }
-    remark(&format!("head: {}", args.output.display()));
-}
-
-/// Rows that have no label.
-fn left_out(rows: u64, field: &str) -> String {
-    let [one, several] =
-        [("has", "was"), ("have", "were")].map(|(has, was)| format!("{has} no `{field}` and {was} left out"));
-    counted_that(rows, "row", (&one, &several))
-}
-
-const SUMMARY: [&str; 4] = ["part", "rows", "accuracy", "f1_macro"];
-
-fn summary(part: &PartReport) -> Vec<Cell> {
-    vec![part.part.as_str().into(), part.rows.into(), part.accuracy.into(), part.f1_macro.into()]
-}
-
-fn report(args: &TrainArgs, set: &TrainingSet, fitting: &Fitting) -> Report {
-    let mut report = Report::new(&format!("Head for {}", args.labels.label));
-    let summaries = fitting.parts.iter().map(summary).collect();
-    report.push_environment("C", fitting.c);
-    report.push_environment("train rows", set.rows_of(TRAIN).len());
-    report.push(Section::table("Quality", &SUMMARY, summaries));
-    if let Some(choice) = &fitting.choice {
-        let bars = choice.path.points.iter().map(|point| (format!("C = {}", point.c), point.mean));
-        report.push(Section::bars(&format!("Macro-F1 by C, on {}", choice.on), bars));
-    }
-    for part in fitting.parts.iter().filter(|part| fitting.parts.len() == 1 || part.part != TRAIN) {
-        push_part(&mut report, part, &str::to_owned);
-    }
-    if set.unlabelled > 0 {
-        report.push(Section::note("Left out", &(left_out(set.unlabelled, &args.labels.label) + ".")));
-    }
-    report
-}
-
-/// Per-class figures and the confusion matrix of one part, under titles that `title` completes.
-pub(crate) fn push_part(report: &mut Report, part: &PartReport, title: &dyn Fn(&str) -> String) {
-    push_figures(report, &title(&format!("Classes in {}", part.part)), &part.classes, &part.per_class);
-    let confusion = title(&format!("Confusion in {}", part.part));
-    if part.confusion.is_empty() {
-        let text = format!("Not drawn: there are {} classes.", part.classes.len());
-        report.push(Section::note(&confusion, &text));
-    } else {
-        report.push(Section::confusion(&confusion, &part.classes, &part.confusion));
-    }
-}
-
-/// A table with the figures of each class.
-pub(crate) fn push_figures(report: &mut Report, title: &str, classes: &[String], figures: &[ClassFigures]) {
-    let rows = classes.iter().zip(figures).map(|(name, class)| {
-        vec![
-            Cell::from(name.as_str()),
-            class.support.into(),
-            class.precision.into(),
-            class.recall.into(),
-            class.f1.into(),
-        ]
-    });
-    report.push(Section::table(title, &["class", "rows", "precision", "recall", "f1"], rows.collect()));
 }

@@ -152,8 +152,7 @@ impl Bench {
         }
         let parting = FoldPlan::Shuffled { folds: self.folds.len(), seed: plan.seed }.split(&self.targets)?;
         let strengths = [chosen.strength()];
-        let search =
-            Search { folds: &parting, strengths: &strengths, objective: plan.objective, rule: Rule::Best };
+        let search = Search { folds: &parting, strengths: &strengths, objective: plan.objective, rule: Rule::Best };
         let seen = choose_strength(plan.trainer, data, &search)?.out_of_fold;
         let unseen = &chosen.out_of_fold;
         let scale = Scale::of(plan.trainer.kind());

@@ -98,11 +98,7 @@ const SHARES: [f64; 6] = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// Rows, targets and weights that make no problem of the trainer's kind, folds that cannot be made, an objective that is
 /// not of the task, a fit that is not near its optimum, answers that cannot be settled so, and unknown labels where they
 /// are refused.
-pub fn fit_and_measure(
-    set: &TrainingSet,
-    plan: &FitPlan<'_>,
-    description: HeadDescription,
-) -> Result<Fitting, Error> {
+pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadDescription) -> Result<Fitting, Error> {
     measure::check_unknown(set, plan.unknown)?;
     let rows = set.rows();
     let bench = Bench::new(set, plan)?;
@@ -118,7 +114,9 @@ pub fn fit_and_measure(
     let kind = plan.trainer.kind();
     let mut head = Head::new((set.task(), kind), fitted, HeadDescription { labels, ..description })?;
     let answers = match &chosen {
-        Some(chosen) => settle::settle(&mut head, (&chosen.out_of_fold, &bench.targets), (&plan.answers, bench.weights()))?,
+        Some(chosen) => {
+            settle::settle(&mut head, (&chosen.out_of_fold, &bench.targets), (&plan.answers, bench.weights()))?
+        }
         None => settle::settle_without_rows(&mut head, &plan.answers)?,
     };
     let learning_curve = plan.learning_curve.then(|| bench.learning_curve(&data, (plan, strength))).transpose()?;

@@ -42,6 +42,7 @@ pub(super) fn stored(model: &Model) -> Vec<Stored> {
                 bytes: wide(&mut intercepts.iter()),
             },
         ],
+        Model::Neighbours(_) => Vec::new(),
     }
 }
 

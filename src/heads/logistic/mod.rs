@@ -27,7 +27,7 @@ use super::error::Error;
 use super::rows::Matrix;
 use super::trainer::{Fitted, LabelledRows, LinearModel, Model, Optimality, Targets};
 use fit::fit;
-pub(super) use objective::{sigmoid, softmax};
+
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub use trainer::LogisticTrainer;
 

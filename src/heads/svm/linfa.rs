@@ -193,7 +193,7 @@ impl<M> SvmValidParams<M> {
         let records = records.as_standard_layout();
         let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
         let fitted = self.trainer.fit(&LabelledRows { rows: &rows, targets, weights: None }, self.c)?;
-        let Model::Linear(model) = fitted.model;
+        let Model::Linear(model) = fitted.model else { unreachable!("support vectors are weighted sums") };
         let optimality = fitted.optimality.expect("support vectors are optimized");
         Ok(Found { model, optimality })
     }
