@@ -8,6 +8,8 @@ mod decisions;
 mod elastic_net;
 mod error;
 mod file_problem;
+#[cfg(test)]
+mod fixture;
 mod fold_sums;
 mod folded;
 mod folds;
@@ -25,6 +27,7 @@ mod rows;
 mod sample;
 mod trainer;
 mod training_set;
+mod tridiagonal;
 
 pub use elastic_net::ElasticNetTrainer;
 pub use error::{Error, IdentityChange};
