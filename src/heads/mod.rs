@@ -10,6 +10,8 @@ mod decisions;
 mod elastic_net;
 mod error;
 mod file_problem;
+#[cfg(test)]
+mod fixture;
 mod fold_sums;
 mod folded;
 mod folds;
@@ -28,6 +30,7 @@ mod sample;
 mod svm;
 mod trainer;
 mod training_set;
+mod tridiagonal;
 
 pub use calibration::{
     Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Steps, ThresholdRule, choose_abstention,

@@ -7,6 +7,8 @@
 
 use ndarray::{Array2, ArrayView1};
 
+use crate::heads::tridiagonal::Tridiagonal;
+
 /// Passes over the coordinates that are left between two looks at the gap.
 const BETWEEN_GAPS: u64 = 10;
 
@@ -28,6 +30,9 @@ pub(super) struct Penalties {
     pub l1: f64,
     pub l2: f64,
 }
+
+/// Weight of the distance from the present coefficients in a jump, as a share of the largest curvature.
+const NEAR: f64 = 1e-13;
 
 /// Coefficients on their way.
 #[derive(Debug, Clone)]
@@ -58,6 +63,7 @@ impl Descent {
         let mut left: Vec<usize> = (0..self.coefficients.len()).collect();
         let allowed = tolerance * target.square;
         let mut passes = 0;
+        let (mut support, mut next_jump) = (Vec::new(), 2 * BETWEEN_GAPS);
         loop {
             let Look { gap, objective, shrink } = self.look(target, penalties);
             if gap <= allowed || passes >= max_passes {
@@ -66,6 +72,12 @@ impl Descent {
             }
             // What the gap may have lost to rounding is added, so that no coordinate is dropped by it.
             self.screen((target, penalties), (gap + ROUNDING * target.square, shrink), &mut left);
+            let last = std::mem::replace(&mut support, self.support());
+            if passes >= next_jump && support == last {
+                next_jump = 2 * passes;
+                // Each jump that stops on the way leaves one coordinate fewer.
+                while !self.jump((target, penalties)) {}
+            }
             for _ in 0..BETWEEN_GAPS.min(max_passes - passes) {
                 passes += 1;
                 if !self.pass(target, penalties, &left) {
@@ -101,6 +113,46 @@ impl Descent {
         let row = target.gram.row(at);
         let row = row.as_slice().expect("standard layout");
         self.product.iter_mut().zip(row).for_each(|(product, value)| *product += change * value);
+    }
+
+    /// Coordinates that are not 0.
+    fn support(&self) -> Vec<usize> {
+        (0..self.coefficients.len()).filter(|&at| self.coefficients[at] != 0.0).collect()
+    }
+
+    /// Goes to where the objective is least among coefficients with the present signs, or on the way there to where the
+    /// first of them becomes 0: as long as no sign changes the objective is a parabola, so it falls all the way. False
+    /// where it stopped on the way.
+    fn jump(&mut self, (target, Penalties { l1, l2 }): (&Target<'_>, Penalties)) -> bool {
+        let support = self.support();
+        let old = |at: usize| self.coefficients[support[at]];
+        let count = support.len();
+        let gram = Array2::from_shape_fn((count, count), |(i, j)| target.gram[[support[i], support[j]]]);
+        let mut best = Array2::from_shape_fn((count, 1), |(at, _)| target.cross[support[at]] - l1 * old(at).signum());
+        // Where columns depend on each other, there is a least among the nearest only.
+        let near = NEAR * gram.diag().iter().fold(0.0_f64, |most, &value| most.max(value));
+        for at in 0..count {
+            best[[at, 0]] += near * old(at);
+        }
+        let factored = Tridiagonal::of(gram);
+        factored.turn(best.view_mut());
+        if !factored.solve(l2 + near, best.view_mut()) {
+            return true;
+        }
+        factored.turn_back(best.view_mut());
+        let share = |at: usize| if best[[at, 0]] * old(at) < 0.0 { old(at) / (old(at) - best[[at, 0]]) } else { 1.0 };
+        let shares: Vec<f64> = (0..count).map(share).collect();
+        let least = shares.iter().fold(1.0_f64, |least, &share| least.min(share));
+        let mut ends = Vec::with_capacity(count);
+        if !shares.iter().all(|share| share.is_finite()) {
+            return true;
+        }
+        for (at, share) in shares.into_iter().enumerate() {
+            let end = if share > least || least == 1.0 { old(at) + least * (best[[at, 0]] - old(at)) } else { 0.0 };
+            ends.push(end);
+        }
+        support.iter().zip(ends).for_each(|(&at, end)| self.put(target, at, end));
+        least == 1.0
     }
 
     /// Half of the negative gradient of the smooth part at a coordinate.

@@ -5,9 +5,9 @@
 
 use ndarray::{Array2, Axis, concatenate};
 
-use super::tridiagonal::Tridiagonal;
 use crate::heads::moments::{Moments, Normal, SAME_ROW, segments};
 use crate::heads::sample::{Origin, Sample, add};
+use crate::heads::tridiagonal::Tridiagonal;
 
 /// Rows per f64 block of a pass over all rows.
 const BLOCK: usize = 256;

@@ -5,7 +5,6 @@
 //! is judged by its gradient on the rows as they came in.
 
 mod factors;
-mod tridiagonal;
 
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
