@@ -73,8 +73,7 @@ pub fn looked_at(folder: &Path, page: &str, colours: Colours) -> Option<Value> {
     let harness = folder.join(format!("harness-{colours:?}.html"));
     std::fs::write(&harness, HARNESS.replace("PAGE", page).replace("WIDTH", &PHONE.to_string())).unwrap();
     let profile = format!("--user-data-dir={}", folder.join(format!("profile-{colours:?}")).display());
-    let scheme =
-        format!("--blink-settings=preferredColorScheme={}", if colours == Colours::Dark { 0 } else { 1 });
+    let scheme = format!("--blink-settings=preferredColorScheme={}", if colours == Colours::Dark { 0 } else { 1 });
     let file = format!("file://{}", harness.display());
     let args = [
         "--headless",
