@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::evaluate::{ClassFigures, Fitting, PartReport, Strength, fit_and_measure};
-use offprint::heads::{Head, HeadDescription, TRAIN, TrainingSet, TrainingSink};
+use offprint::heads::{Head, HeadDescription, HeadKind, TRAIN, TrainingSet, TrainingSink};
+use offprint::model::Task;
 use offprint::report::{Cell, Report, Section};
 
 use super::corpus_args::CorpusArgs;
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
         template_or_field: text_source_of(&args.corpus, &run.bundle().manifest.template),
         metrics: serde_json::to_value(parts)?,
     };
-    let head = Head::new(fit.clone(), description)?;
+    let head = Head::new((Task::Classification, HeadKind::Logistic), fit.clone().into(), description)?;
     head.save(&args.output)?;
     run.print(&account)?;
     print(args, &set, &fitting);

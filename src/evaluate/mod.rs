@@ -11,6 +11,7 @@ mod histogram;
 mod metrics;
 mod quality;
 mod regression;
+mod reliability;
 mod tally;
 
 pub use error::Error;
@@ -20,6 +21,7 @@ pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use metrics::{ClassFigures, Classification, accuracy, classification, f1_macro, log_loss};
 pub use quality::{LabelledText, QualityJob, head_quality, measure_quality};
 pub use regression::{MOST_RANKED, Regression, RegressionTally};
+pub use reliability::{RELIABILITY_BINS, Reliability, ReliabilityBin, reliability};
 pub use tally::{LabelTally, MOST_CONFUSED, MOST_OTHER_LABELS, SeveralReport, SeveralTally};
 
 /// The rows as they lie in memory.
