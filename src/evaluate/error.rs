@@ -269,6 +269,24 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// Probabilities that cannot be put into bins.
+    #[error("{rows} rows × {labels} labels in {bins} bins say nothing about reliability")]
+    NoReliability {
+        /// Rows given.
+        rows: usize,
+        /// Labels given.
+        labels: usize,
+        /// Bins asked for.
+        bins: usize,
+    },
+    /// An answer that is no probability.
+    #[error("row {row} has the answer {value}, expected a probability from 0 to 1")]
+    NotAProbability {
+        /// 0-based row.
+        row: usize,
+        /// What is there.
+        value: f64,
+    },
 }
 
 /// When an objective has no figure.

@@ -17,6 +17,7 @@ mod nested;
 mod objective;
 mod quality;
 mod regression;
+mod reliability;
 mod selection;
 #[cfg(test)]
 mod stub_trainer;
@@ -26,8 +27,8 @@ pub use bootstrap::{Bootstrap, Interval, bootstrap_interval, difference_interval
 pub use error::Error;
 pub use fitting::{
     AnswerPlan, Choice, Figure, FitPlan, Fitting, GivenAnswer, MeasuredPart, Mistake, PartFigures, PartReport,
-    PlaneMap, PrecisionRecall, Quality, Reliability, ReliabilityBin, SettledAnswers, UnknownRule, fit_and_measure,
-    plane_map, precision_recall, reliability, worst_mistakes,
+    PlaneMap, PrecisionRecall, Quality, SettledAnswers, UnknownRule, fit_and_measure, plane_map, precision_recall,
+    worst_mistakes,
 };
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use group_gap::{GroupGap, group_gap, seen_and_unseen};
@@ -39,6 +40,7 @@ pub use nested::{NestedEstimate, NestedFold, nested_estimate};
 pub use objective::{CutPoint, Given, Objective, Scale, Scorer, average_precision, cut_points, roc_auc};
 pub use quality::{LabelledText, QualityJob, head_quality, measure_quality};
 pub use regression::{MOST_RANKED, Regression, RegressionTally};
+pub use reliability::{RELIABILITY_BINS, Reliability, ReliabilityBin, reliability};
 pub use selection::{ChosenStrength, OutOfFold, Rule, Search, StrengthPoint, choose_strength};
 pub use tally::{LabelTally, MOST_CONFUSED, MOST_OTHER_LABELS, SeveralReport, SeveralTally};
 

@@ -120,7 +120,8 @@ impl Told<'_> {
         let (name, figures) = (&part.figures.part, &part.figures);
         if let Some(reliability) = &part.reliability {
             let point = |x: f64, y: f64| Point { x, y, interval: None };
-            let points = reliability.bins.iter().map(|bin| point(bin.claimed, bin.right)).collect();
+            let filled = reliability.bins.iter().filter_map(|bin| Some(point(bin.probability?, bin.right?)));
+            let points = filled.collect();
             let series = vec![
                 Series { name: "answers".to_owned(), points },
                 Series { name: "as claimed".to_owned(), points: vec![point(0.0, 0.0), point(1.0, 1.0)] },

@@ -1,7 +1,7 @@
 //! What a head is worth on each part of a split: figures with their intervals, and what a page shows of them. Knows heads
 //! and sets, no trainers. Invariant: answers are read as `classify` reads them; figures of a part are of its rows alone.
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::Serialize;
 
 use super::super::error::Error;
@@ -10,7 +10,8 @@ use super::super::{
     Given, Interval, LabelTally, Objective, Regression, RegressionTally, Scale, Scorer, SeveralReport, SeveralTally,
     bootstrap_interval,
 };
-use super::{FitPlan, Mistake, PrecisionRecall, Reliability, draws, precision_recall, reliability, worst_mistakes};
+use super::super::{RELIABILITY_BINS, Reliability, reliability};
+use super::{FitPlan, Mistake, PrecisionRecall, draws, precision_recall, worst_mistakes};
 use crate::heads::{Head, HeadKind, Meaning, TRAIN, Targets, TrainingSet};
 use crate::model::{Task, given_label};
 
@@ -161,7 +162,7 @@ impl<'a> Part<'a> {
             return Err(Error::NothingKnown { part: name.to_owned(), rows: all.len() });
         }
         let mut answers = Array2::zeros((rows.len(), head.labels.len()));
-        for (block, mut out) in rows.chunks(BLOCK).zip(answers.axis_chunks_iter_mut(ndarray::Axis(0), BLOCK)) {
+        for (block, mut out) in rows.chunks(BLOCK).zip(answers.axis_chunks_iter_mut(Axis(0), BLOCK)) {
             out.assign(&head.predict(set.copied(block).view())?);
         }
         let (truth, left_out) = (set.targets.select(&rows), all.len() - rows.len());
@@ -170,7 +171,7 @@ impl<'a> Part<'a> {
 
     fn measure(self, plan: &FitPlan<'_>) -> Result<MeasuredPart, Error> {
         let is_probability = self.head.meaning() == Meaning::Probability;
-        let reliability = if is_probability { reliability(self.claims()) } else { None };
+        let reliability = if is_probability { self.reliability()? } else { None };
         let given = |row: ArrayView1<'_, f32>| self.given(row);
         let figures = PartFigures {
             part: self.name.to_owned(),
@@ -285,27 +286,15 @@ impl<'a> Part<'a> {
         Scorer::new(objective, &self.set.learnt(&known), given)
     }
 
-    /// What probabilities claim, and whether it is so: of one label the given one's, of several every label's.
-    fn claims(&self) -> Vec<(f64, bool)> {
-        let rows = || self.answers.rows().into_iter().enumerate();
-        match &self.truth {
-            Targets::Classes { of, .. } => {
-                let claim = |(row, answers): (usize, ArrayView1<'_, f32>)| {
-                    let given = self.given(answers)[0];
-                    (f64::from(answers[given]), given == of[row])
-                };
-                rows().map(claim).collect()
-            }
-            Targets::Labels { of, .. } => {
-                let claims = |(row, answers): (usize, ArrayView1<'_, f32>)| {
-                    let is_right = |label| of[row].binary_search(&label).is_ok();
-                    let claim = |(label, &answer): (usize, &f32)| (f64::from(answer), is_right(label));
-                    answers.iter().enumerate().map(claim).collect::<Vec<_>>()
-                };
-                rows().flat_map(claims).collect()
-            }
-            Targets::Numbers(_) => Vec::new(),
+    /// Of rows whose labels the head knows; none where there are no such.
+    fn reliability(&self) -> Result<Option<Reliability>, Error> {
+        let known: Vec<usize> = (0..self.rows.len()).filter(|&row| self.set.is_known(self.rows[row])).collect();
+        if known.is_empty() {
+            return Ok(None);
         }
+        let numbers: Vec<usize> = known.iter().map(|&row| self.rows[row]).collect();
+        let answers = self.answers.select(Axis(0), &known).mapv(f64::from);
+        reliability(answers.view(), &self.set.learnt(&numbers), None, RELIABILITY_BINS).map(Some)
     }
 
     fn answered(&self) -> Option<(f64, f64)> {

@@ -9,7 +9,6 @@ mod curves;
 mod map;
 mod measure;
 mod mistakes;
-mod reliability;
 mod settle;
 
 use serde::Serialize;
@@ -18,7 +17,6 @@ pub use curves::{PrecisionRecall, precision_recall};
 pub use map::{PlaneMap, plane_map};
 pub use measure::{Figure, MeasuredPart, PartFigures, PartReport, Quality, UnknownRule};
 pub use mistakes::{GivenAnswer, Mistake, worst_mistakes};
-pub use reliability::{Reliability, ReliabilityBin, reliability};
 pub use settle::{AnswerPlan, SettledAnswers};
 
 use super::error::Error;
