@@ -15,6 +15,7 @@ mod folded;
 mod folds;
 mod head;
 mod head_file;
+mod linfa_traits;
 mod logistic;
 mod moments;
 mod neighbours;
@@ -36,6 +37,9 @@ pub use folded::FoldedHead;
 pub use folds::{Fold, stratified_folds};
 pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
+pub use linfa_traits::{
+    CheckOptions, FittedClassifier, FittedRegressor, ForClasses, ForNumbers, TrainerParams, TrainerValidParams,
+};
 pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
