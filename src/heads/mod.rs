@@ -19,6 +19,7 @@ mod head;
 mod head_file;
 mod kind;
 mod linear;
+mod linfa_traits;
 mod logistic;
 mod moments;
 mod neighbours;
@@ -48,6 +49,9 @@ pub use kind::HeadKind;
 pub use logistic::{
     Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
     fit_logistic,
+};
+pub use linfa_traits::{
+    CheckOptions, FittedClassifier, FittedRegressor, ForClasses, ForNumbers, TrainerParams, TrainerValidParams,
 };
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub(crate) use random::Random;

@@ -127,12 +127,19 @@ impl Trainer for ElasticNetTrainer {
 }
 
 impl ElasticNetTrainer {
-    fn check(&self, data: &LabelledRows<'_>, strengths: &[f64]) -> Result<(), Error> {
+    /// Refuses options and strengths that no fit can have.
+    pub(super) fn check_penalties(&self, strengths: &[f64]) -> Result<(), Error> {
         check_positive(ALPHA, strengths)?;
         check_positive("tolerance", &[self.tolerance])?;
-        if !(0.0..=1.0).contains(&self.l1_ratio) {
-            return Err(Error::NotAShare { name: "l1_ratio", value: self.l1_ratio });
+        if (0.0..=1.0).contains(&self.l1_ratio) {
+            Ok(())
+        } else {
+            Err(Error::NotAShare { name: "l1_ratio", value: self.l1_ratio })
         }
+    }
+
+    fn check(&self, data: &LabelledRows<'_>, strengths: &[f64]) -> Result<(), Error> {
+        self.check_penalties(strengths)?;
         if !matches!(data.targets, Targets::Numbers(_)) {
             let why = "it answers with numbers";
             return Err(Error::NotForTask { kind: KIND, task: data.targets.task(), why });

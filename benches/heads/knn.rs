@@ -1,0 +1,130 @@
+//! Nearest neighbours and ridge on rows out of files, timed without the reading: the part of `knn.py` that is ours.
+//!
+//! Reads one JSON object from standard input (see [`Request`]) and prints seconds, and seconds of all threads together.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ndarray::Array2;
+use offprint::heads::{
+    ElasticNetTrainer, Fitted, LabelledRows, Matrix, Metric, Model, NeighbourTrainer, RidgeTrainer, Targets, Trainer,
+    stratified_folds,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    /// `knn`, `ridge`, `elastic` (one fit and, of neighbours, answers) or `ridge_grid` (folds × strengths and a refit).
+    what: String,
+    /// A file of f32, and its shape.
+    rows: PathBuf,
+    shape: (usize, usize),
+    /// A file of f64, one column.
+    targets: PathBuf,
+    /// 0 for numbers.
+    classes: usize,
+    /// Rows to answer for: a file of f32, and how many.
+    asked: Option<(PathBuf, usize)>,
+    /// Of neighbours `l2` or `cosine`.
+    metric: Option<String>,
+    strengths: Vec<f64>,
+    folds: usize,
+    threads: usize,
+    /// A file for coefficients, intercepts after them, or decision values, in f64.
+    out: PathBuf,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    if text.is_empty() {
+        // `cargo bench` without `knn.py` has nothing to say.
+        return Ok(());
+    }
+    let request: Request = serde_json::from_str(&text)?;
+    let rows: Vec<f32> = numbers(&request.rows, f32::from_le_bytes)?;
+    let given: Vec<f64> = numbers(&request.targets, f64::from_le_bytes)?;
+    let targets = match request.classes {
+        0 => Targets::Numbers(Array2::from_shape_vec((given.len(), 1), given)?),
+        classes => Targets::Classes { of: given.iter().map(|&class| class as usize).collect(), classes },
+    };
+    let asked: Vec<f32> = match &request.asked {
+        Some((path, _)) => numbers(path, f32::from_le_bytes)?,
+        None => Vec::new(),
+    };
+    let matrix = Matrix::new(&rows, request.shape)?;
+    let data = LabelledRows { rows: &matrix, targets: &targets, weights: None };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(request.threads).build()?;
+    let (start, busy) = (Instant::now(), processor_seconds()?);
+    let out = pool.install(|| run(&request, &data, &asked))?;
+    let (seconds, processor) = (start.elapsed().as_secs_f64(), processor_seconds()? - busy);
+    let mut file = std::fs::File::create(&request.out)?;
+    for value in out {
+        file.write_all(&value.to_le_bytes())?;
+    }
+    println!("{}", serde_json::json!({ "seconds": seconds, "processor_seconds": processor }));
+    Ok(())
+}
+
+fn run(
+    request: &Request,
+    data: &LabelledRows<'_>,
+    asked: &[f32],
+) -> Result<Vec<f64>, Box<dyn std::error::Error + Send + Sync>> {
+    let first = request.strengths[0];
+    match request.what.as_str() {
+        "ridge" => Ok(flat(RidgeTrainer::default().fit(data, first)?)),
+        "elastic" => Ok(flat(ElasticNetTrainer::default().fit(data, first)?)),
+        "knn" => {
+            let metric = if request.metric.as_deref() == Some("cosine") { Metric::Cosine } else { Metric::L2 };
+            let fitted = NeighbourTrainer { metric, ..NeighbourTrainer::default() }.fit(data, first)?;
+            let Model::Neighbours(kept) = fitted.model else { return Err("not the kind of model asked for".into()) };
+            let count = request.asked.as_ref().map_or(0, |&(_, count)| count);
+            let asked = Matrix::new(asked, (count, request.shape.1))?;
+            Ok(kept.decisions(&asked)?.into_iter().collect())
+        }
+        "ridge_grid" => {
+            let Targets::Classes { of, .. } = data.targets else { return Err("a grid is for classes".into()) };
+            let folds = stratified_folds(of, request.folds, 0)?;
+            let right = std::sync::Mutex::new(vec![0_usize; request.strengths.len()]);
+            RidgeTrainer::default().path(data, &folds, &request.strengths, &|(fold, at), decisions| {
+                let largest = |row: ndarray::ArrayView1<'_, f64>| {
+                    let best = (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+                    if row.len() == 1 { usize::from(row[0] > 0.0) } else { best }
+                };
+                let decided = decisions.rows().into_iter().map(largest);
+                let hits = decided.zip(&folds[fold].validation).filter(|&(class, &row)| class == of[row]).count();
+                right.lock().expect("no holder panics")[at] += hits;
+                Ok(())
+            })?;
+            let right = right.into_inner()?;
+            let best = (0..right.len()).fold(0, |best, at| if right[at] > right[best] { at } else { best });
+            RidgeTrainer::default().fit(data, request.strengths[best])?;
+            Ok(right.iter().map(|&right| right as f64 / of.len() as f64).collect())
+        }
+        other => Err(format!("`{other}` is nothing to measure").into()),
+    }
+}
+
+fn flat(fitted: Fitted) -> Vec<f64> {
+    match fitted.model {
+        Model::Linear(model) => model.coefficients.into_iter().chain(model.intercepts).collect(),
+        Model::Neighbours(_) => Vec::new(),
+    }
+}
+
+fn numbers<T, const N: usize>(path: &PathBuf, read: fn([u8; N]) -> T) -> std::io::Result<Vec<T>> {
+    Ok(std::fs::read(path)?.as_chunks::<N>().0.iter().map(|&bytes| read(bytes)).collect())
+}
+
+/// Processor time of all threads of this process so far, as Linux counts it.
+fn processor_seconds() -> Result<f64, Box<dyn std::error::Error>> {
+    let mut sum = 0.0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        sum += text.split(' ').next().unwrap_or("0").parse::<f64>()?;
+    }
+    Ok(sum * 1e-9)
+}

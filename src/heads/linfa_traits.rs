@@ -1,0 +1,415 @@
+//! linfa's traits for ridge, elastic net and nearest neighbours: checked parameters, `fit` on a data set of f32 records,
+//! `predict` for new ones.
+//!
+//! Knows data sets; the fits are those of the trainers. Invariant: parameters that have not been checked cannot fit.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+
+use linfa::ParamGuard;
+use linfa::dataset::{AsMultiTargets, AsSingleTargets, DatasetBase, Label};
+use linfa::traits::{Fit, PredictInplace};
+use ndarray::{Array1, Array2, ArrayBase, ArrayView1, Data, Ix2};
+
+use super::elastic_net::ElasticNetTrainer;
+use super::error::Error;
+use super::neighbours::{Metric, NeighbourTrainer, Weighting};
+use super::ridge::RidgeTrainer;
+use super::rows::Matrix;
+use super::sample::check_positive;
+use super::trainer::{Fitted, LabelledRows, Model, Targets, Trainer};
+
+/// Marks parameters of a model that answers with classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForClasses;
+
+/// Marks parameters of a model that answers with numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForNumbers;
+
+/// Parameters that have not been checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainerParams<T, A>(TrainerValidParams<T, A>);
+
+/// Parameters that a fit can have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainerValidParams<T, A> {
+    trainer: T,
+    strength: f64,
+    answers: PhantomData<A>,
+}
+
+/// A model that answers with one of its classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedClassifier<L> {
+    fitted: Fitted,
+    classes: Vec<L>,
+}
+
+/// A model that answers with numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedRegressor {
+    fitted: Fitted,
+}
+
+impl RidgeTrainer {
+    /// Parameters of scikit-learn's `RidgeClassifier`: alpha = 1.
+    ///
+    /// ```
+    /// use linfa::traits::{Fit, Predict};
+    /// use ndarray::array;
+    /// use offprint::heads::{Error, RidgeTrainer};
+    ///
+    /// let rows = array![[0.0_f32, 1.0], [0.2, 0.8], [1.0, 0.1], [0.9, 0.0]];
+    /// let papers = linfa::Dataset::new(rows, array!["art", "art", "physics", "physics"]);
+    /// let ridge = RidgeTrainer::classifier().alpha(0.1).fit(&papers)?;
+    /// assert_eq!(ridge.predict(&papers), array!["art", "art", "physics", "physics"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn classifier() -> TrainerParams<Self, ForClasses> {
+        TrainerParams::new(Self::default(), 1.0)
+    }
+
+    /// Parameters of scikit-learn's `Ridge`: alpha = 1.
+    pub fn regressor() -> TrainerParams<Self, ForNumbers> {
+        TrainerParams::new(Self::default(), 1.0)
+    }
+}
+
+impl ElasticNetTrainer {
+    /// Parameters of scikit-learn's `ElasticNet`: alpha = 1, half of each penalty.
+    ///
+    /// ```
+    /// use linfa::traits::{Fit, Predict};
+    /// use ndarray::array;
+    /// use offprint::heads::{ElasticNetTrainer, Error};
+    ///
+    /// let papers = linfa::Dataset::new(array![[0.0_f32], [1.0], [2.0], [3.0]], array![[1.0], [3.0], [5.0], [7.0]]);
+    /// let net = ElasticNetTrainer::regressor().alpha(1e-4).l1_ratio(0.9).fit(&papers)?;
+    /// assert!((net.predict(&papers)[[3, 0]] - 7.0).abs() < 0.01);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn regressor() -> TrainerParams<Self, ForNumbers> {
+        TrainerParams::new(Self::default(), 1.0)
+    }
+}
+
+impl NeighbourTrainer {
+    /// Parameters of scikit-learn's `KNeighborsClassifier`: 5 neighbours by L2, all counting the same.
+    ///
+    /// ```
+    /// use linfa::traits::{Fit, Predict};
+    /// use ndarray::array;
+    /// use offprint::heads::{Error, Metric, NeighbourTrainer};
+    ///
+    /// let rows = array![[0.0_f32, 1.0], [0.2, 0.8], [1.0, 0.1], [0.9, 0.0]];
+    /// let papers = linfa::Dataset::new(rows, array!["art", "art", "physics", "physics"]);
+    /// let nearest = NeighbourTrainer::classifier().n_neighbors(1).metric(Metric::Cosine).fit(&papers)?;
+    /// assert_eq!(nearest.predict(&array![[0.9_f32, 0.2]]), array!["physics"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn classifier() -> TrainerParams<Self, ForClasses> {
+        TrainerParams::new(Self::default(), 5.0)
+    }
+
+    /// Parameters of scikit-learn's `KNeighborsRegressor`: 5 neighbours by L2, all counting the same.
+    pub fn regressor() -> TrainerParams<Self, ForNumbers> {
+        TrainerParams::new(Self::default(), 5.0)
+    }
+}
+
+impl<T, A> TrainerParams<T, A> {
+    fn new(trainer: T, strength: f64) -> Self {
+        Self(TrainerValidParams { trainer, strength, answers: PhantomData })
+    }
+}
+
+impl<A> TrainerParams<RidgeTrainer, A> {
+    /// The penalty, above 0.
+    pub fn alpha(mut self, alpha: f64) -> Self {
+        self.0.strength = alpha;
+        self
+    }
+
+    /// Whether there is an intercept.
+    pub fn with_intercept(mut self, with_intercept: bool) -> Self {
+        self.0.trainer.fit_intercept = with_intercept;
+        self
+    }
+}
+
+impl<A> TrainerParams<ElasticNetTrainer, A> {
+    /// Both penalties together, above 0.
+    pub fn alpha(mut self, alpha: f64) -> Self {
+        self.0.strength = alpha;
+        self
+    }
+
+    /// Share of |w|₁ in the penalty, from 0 to 1.
+    pub fn l1_ratio(mut self, l1_ratio: f64) -> Self {
+        self.0.trainer.l1_ratio = l1_ratio;
+        self
+    }
+
+    /// Whether there is an intercept.
+    pub fn with_intercept(mut self, with_intercept: bool) -> Self {
+        self.0.trainer.fit_intercept = with_intercept;
+        self
+    }
+
+    /// Largest allowed duality gap, as a share of the target's sum of squares.
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        self.0.trainer.tolerance = tolerance;
+        self
+    }
+}
+
+impl<A> TrainerParams<NeighbourTrainer, A> {
+    /// How many neighbours decide, at least 1.
+    pub fn n_neighbors(mut self, n_neighbors: usize) -> Self {
+        self.0.strength = n_neighbors as f64;
+        self
+    }
+
+    /// What near is.
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.0.trainer.metric = metric;
+        self
+    }
+
+    /// How much each neighbour counts.
+    pub fn weighting(mut self, weighting: Weighting) -> Self {
+        self.0.trainer.weighting = weighting;
+        self
+    }
+}
+
+/// Trainers whose options can be checked before there are rows.
+pub trait CheckOptions: Trainer {
+    /// Refuses options and a strength that no fit can have.
+    ///
+    /// # Errors
+    /// The option and its value.
+    fn check_options(&self, strength: f64) -> Result<(), Error>;
+}
+
+impl CheckOptions for RidgeTrainer {
+    fn check_options(&self, strength: f64) -> Result<(), Error> {
+        check_positive("alpha", &[strength])?;
+        check_positive("tolerance", &[self.tolerance])
+    }
+}
+
+impl CheckOptions for ElasticNetTrainer {
+    fn check_options(&self, strength: f64) -> Result<(), Error> {
+        self.check_penalties(&[strength])
+    }
+}
+
+impl CheckOptions for NeighbourTrainer {
+    fn check_options(&self, strength: f64) -> Result<(), Error> {
+        check_positive("n_neighbors", &[strength])
+    }
+}
+
+impl<T: CheckOptions, A> ParamGuard for TrainerParams<T, A> {
+    type Checked = TrainerValidParams<T, A>;
+    type Error = Error;
+
+    fn check_ref(&self) -> Result<&TrainerValidParams<T, A>, Error> {
+        self.0.trainer.check_options(self.0.strength)?;
+        Ok(&self.0)
+    }
+
+    fn check(self) -> Result<TrainerValidParams<T, A>, Error> {
+        self.check_ref()?;
+        Ok(self.0)
+    }
+}
+
+impl<T: Trainer, A> TrainerValidParams<T, A> {
+    fn fit_rows<D: Data<Elem = f32>>(&self, records: &ArrayBase<D, Ix2>, targets: &Targets) -> Result<Fitted, Error> {
+        let records = records.as_standard_layout();
+        let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
+        self.trainer.fit(&LabelledRows { rows: &rows, targets, weights: None }, self.strength)
+    }
+}
+
+impl<D, T, R> Fit<ArrayBase<D, Ix2>, T, Error> for TrainerValidParams<R, ForClasses>
+where
+    D: Data<Elem = f32>,
+    T: AsSingleTargets<Elem: Label>,
+    R: Trainer,
+{
+    type Object = FittedClassifier<T::Elem>;
+
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Self::Object, Error> {
+        let given = dataset.targets.as_single_targets();
+        let classes: Vec<T::Elem> = given.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let of = given.iter().map(|label| classes.partition_point(|class| class < label)).collect();
+        let targets = Targets::Classes { of, classes: classes.len() };
+        Ok(FittedClassifier { fitted: self.fit_rows(&dataset.records, &targets)?, classes })
+    }
+}
+
+impl<D, T, R> Fit<ArrayBase<D, Ix2>, T, Error> for TrainerValidParams<R, ForNumbers>
+where
+    D: Data<Elem = f32>,
+    T: AsMultiTargets<Elem = f64>,
+    R: Trainer,
+{
+    type Object = FittedRegressor;
+
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Self::Object, Error> {
+        let targets = Targets::Numbers(dataset.targets.as_multi_targets().to_owned());
+        Ok(FittedRegressor { fitted: self.fit_rows(&dataset.records, &targets)? })
+    }
+}
+
+impl<L> FittedClassifier<L> {
+    /// The classes, ascending.
+    pub fn classes(&self) -> &[L] {
+        &self.classes
+    }
+
+    /// What decides, and how near to the optimum it is.
+    pub fn fitted(&self) -> &Fitted {
+        &self.fitted
+    }
+
+    /// Decision values, rows × classes, or × 1 for two: above 0 is the second.
+    ///
+    /// # Errors
+    /// Rows of another width, or with numbers that are not finite.
+    pub fn decision_values<D: Data<Elem = f32>>(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, Error> {
+        decision_values(&self.fitted.model, rows)
+    }
+}
+
+impl FittedRegressor {
+    /// What decides, and how near to the optimum it is.
+    pub fn fitted(&self) -> &Fitted {
+        &self.fitted
+    }
+
+    /// Values, rows × targets.
+    ///
+    /// # Errors
+    /// Rows of another width, or with numbers that are not finite.
+    pub fn decision_values<D: Data<Elem = f32>>(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, Error> {
+        decision_values(&self.fitted.model, rows)
+    }
+}
+
+fn decision_values<D: Data<Elem = f32>>(model: &Model, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, Error> {
+    if let Some(((row, column), &value)) = rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::NotFinite { row, column, value });
+    }
+    let rows = rows.as_standard_layout();
+    let rows = Matrix::of(rows.view()).expect("a matrix in standard layout");
+    match model {
+        Model::Linear(model) => model.decisions(&rows),
+        Model::Neighbours(kept) => kept.decisions(&rows),
+    }
+}
+
+/// linfa's `predict` has no way to refuse rows.
+const REFUSED: &str = "rows of the model's width, all numbers finite";
+
+impl<D: Data<Elem = f32>, L: Clone> PredictInplace<ArrayBase<D, Ix2>, Array1<L>> for FittedClassifier<L> {
+    /// # Panics
+    /// Rows that [`FittedClassifier::decision_values`] refuses, and another number of targets.
+    fn predict_inplace(&self, rows: &ArrayBase<D, Ix2>, targets: &mut Array1<L>) {
+        assert_eq!(rows.nrows(), targets.len(), "one target for each row");
+        let decisions = self.decision_values(rows).expect(REFUSED);
+        for (target, values) in targets.iter_mut().zip(decisions.rows()) {
+            target.clone_from(&self.classes[decided(values)]);
+        }
+    }
+
+    fn default_target(&self, rows: &ArrayBase<D, Ix2>) -> Array1<L> {
+        Array1::from_elem(rows.nrows(), self.classes[0].clone())
+    }
+}
+
+impl<D: Data<Elem = f32>> PredictInplace<ArrayBase<D, Ix2>, Array2<f64>> for FittedRegressor {
+    /// # Panics
+    /// Rows that [`FittedRegressor::decision_values`] refuses, and another shape of targets.
+    fn predict_inplace(&self, rows: &ArrayBase<D, Ix2>, targets: &mut Array2<f64>) {
+        let values = self.decision_values(rows).expect(REFUSED);
+        assert_eq!(values.dim(), targets.dim(), "one target for each row and number");
+        targets.assign(&values);
+    }
+
+    fn default_target(&self, rows: &ArrayBase<D, Ix2>) -> Array2<f64> {
+        let targets = match &self.fitted.model {
+            Model::Linear(model) => model.intercepts.len(),
+            Model::Neighbours(kept) => kept.targets().columns(),
+        };
+        Array2::zeros((rows.nrows(), targets))
+    }
+}
+
+/// The class of decision values, the first of equals.
+fn decided(values: ArrayView1<'_, f64>) -> usize {
+    if values.len() == 1 {
+        return usize::from(values[0] > 0.0);
+    }
+    (1..values.len()).fold(0, |best, class| if values[class] > values[best] { class } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use linfa::Dataset;
+    use linfa::traits::Predict;
+    use ndarray::array;
+
+    use super::*;
+    use crate::heads::fixture::drawn;
+
+    #[test]
+    fn parameters_are_checked_before_a_fit() {
+        let text = |error: Error| error.to_string();
+        assert_eq!(
+            text(RidgeTrainer::regressor().alpha(-1.0).check().unwrap_err()),
+            "alpha is -1, expected a finite number above 0"
+        );
+        assert_eq!(
+            text(ElasticNetTrainer::regressor().l1_ratio(2.0).check().unwrap_err()),
+            "l1_ratio is 2, expected a number from 0 to 1"
+        );
+        assert_eq!(
+            text(NeighbourTrainer::classifier().n_neighbors(0).check().unwrap_err()),
+            "n_neighbors is 0, expected a finite number above 0"
+        );
+        let papers = Dataset::new(array![[0.0_f32], [1.0]], array!["a", "b"]);
+        let error = NeighbourTrainer::classifier().fit(&papers).unwrap_err();
+        assert_eq!(text(error), "n_neighbors is 5, expected a whole number from 1 to the 2 rows");
+    }
+
+    #[test]
+    fn the_trainers_answers_under_the_labels_names() {
+        let (rows, numbers, classes) = drawn((60, 4), 31);
+        let names = Array1::from_iter(classes.iter().map(|&class| ["low", "high"][1 - class]));
+        // Records in another layout are as good.
+        let turned = rows.t().as_standard_layout().into_owned().reversed_axes();
+        let ridge = RidgeTrainer::classifier().alpha(0.5).fit(&Dataset::new(turned, names.clone())).unwrap();
+        assert_eq!(ridge.classes(), ["high", "low"]);
+        let same = ridge.predict(&rows).iter().zip(&names).filter(|(one, other)| one == other).count();
+        assert!(same >= 57, "{same} of 60");
+        let nearest = NeighbourTrainer::classifier().n_neighbors(1).fit(&Dataset::new(rows.clone(), names.clone()));
+        assert_eq!(nearest.unwrap().predict(&rows), names);
+        let data = Dataset::new(rows.clone(), numbers.clone());
+        for fitted in [
+            RidgeTrainer::regressor().alpha(1e-3).fit(&data).unwrap(),
+            ElasticNetTrainer::regressor().alpha(1e-4).fit(&data).unwrap(),
+            NeighbourTrainer::regressor().n_neighbors(1).fit(&data).unwrap(),
+        ] {
+            let farthest = (&fitted.predict(&rows) - &numbers).iter().fold(0.0_f64, |most, off| most.max(off.abs()));
+            assert!(farthest < 0.3, "{farthest}");
+            assert!(matches!(fitted.decision_values(&array![[1.0_f32]]), Err(Error::RowWidth { got: 1, expected: 4 })));
+            let refused = fitted.decision_values(&array![[1.0_f32, f32::NAN, 0.0, 0.0]]);
+            assert!(matches!(refused, Err(Error::NotFinite { row: 0, column: 1, .. })));
+        }
+    }
+}
