@@ -61,6 +61,7 @@ fn answer(set: &Set, line: &str) -> Result<serde_json::Value> {
     let mut answer = match line.split_once(' ') {
         Some(("fit", c)) => {
             let fitted = trainer.fit(&data, c.parse()?)?;
+            #[allow(irrefutable_let_patterns)]
             let Model::Linear(model) = &fitted.model else { bail!("a logistic model is linear") };
             json!({
                 "optimality": fitted.optimality,
