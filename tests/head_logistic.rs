@@ -186,7 +186,7 @@ fn a_fit_that_is_not_there_yet_is_refused() {
     let text = error.to_string();
     assert!(
         text.starts_with(
-            "logistic fit with C = 100 did not converge: after 1 Newton steps its coefficients may be off by"
+            "logistic fit with C = 100 did not converge: after 1 steps its coefficients may be off by"
         ) && text.ends_with("allowed 1.0e-3"),
         "{text}"
     );

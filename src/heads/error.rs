@@ -115,15 +115,15 @@ pub enum Error {
     },
     /// The fit is not provably near the optimum.
     #[error(
-        "logistic fit with C = {c} did not converge: after {iterations} Newton steps its coefficients may be off by a \
+        "logistic fit with C = {c} did not converge: after {iterations} steps its coefficients may be off by a \
          share of {error:.1e}, allowed {allowed:.1e}"
     )]
     NotConverged {
         /// Inverse L2 strength.
         c: f64,
-        /// Newton steps done.
+        /// Steps done.
         iterations: u64,
-        /// Newton steps allowed.
+        /// Steps allowed.
         max_iterations: u64,
         /// Bound on the relative error of the coefficients.
         error: f64,
@@ -284,30 +284,80 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
-    /// A weight that none can be.
-    #[error("{what} {at} has the weight {value}, expected a finite number of 0 or more")]
-    Weight {
-        /// `class` or `row`.
-        what: &'static str,
+    /// A weight that no class can have.
+    #[error("class {class} has the weight {value}, expected a finite number from 0")]
+    ClassWeight {
         /// Its number, from 0.
-        at: usize,
+        class: usize,
         /// Its weight.
         value: f64,
     },
-    /// Rows and their weights differ in number.
+    /// A kind of head that does not do this task.
+    #[error("a head of kind `{kind}` cannot be fitted for {task}: {why}")]
+    NotForTask {
+        /// The kind.
+        kind: &'static str,
+        /// What was asked of it.
+        task: Task,
+        /// What it does instead.
+        why: &'static str,
+    },
+    /// Rows and weights differ in number.
     #[error("got {weights} weights for {rows} rows")]
     WeightCount {
-        /// Weights given.
-        weights: usize,
         /// Rows given.
         rows: usize,
+        /// Weights given.
+        weights: usize,
     },
-    /// Weights of which none is above 0.
-    #[error("the weights of all {rows} rows are 0, so none counts")]
+    /// A weight that no row can have.
+    #[error("row {row} weighs {value}, expected a finite number from 0")]
+    Weight {
+        /// 0-based row.
+        row: usize,
+        /// Its weight.
+        value: f64,
+    },
+    /// No row counts.
+    #[error("all {rows} rows weigh 0")]
     NoWeight {
         /// Rows given.
         rows: usize,
     },
+    /// A kind of head that has no use for weights.
+    #[error("a head of kind `{kind}` cannot weigh rows")]
+    WeightsNotTaken {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A label number beyond the number of labels.
+    #[error("row {row} has label {label}, expected a label below {labels}")]
+    UnknownLabel {
+        /// 0-based row.
+        row: usize,
+        /// The label number.
+        label: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A fit that only chooses is not near its optimum.
+    #[error(
+        "logistic fit with C = {c} did not settle: after {iterations} steps its loss may still fall by {decrement:.1e} nats \
+         a row, allowed {allowed:.1e}"
+    )]
+    NotSettled {
+        /// Inverse L2 strength.
+        c: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What the loss may still fall by, in nats a row.
+        decrement: f64,
+        /// The largest that is allowed.
+        allowed: f64,
+    },
+    /// linfa refused a data set.
+    #[error("the data set cannot be used")]
+    Linfa(#[from] linfa::Error),
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -343,7 +393,9 @@ impl Error {
                 Self::OneClass { .. } => {
                     Some("label at least two rows of each class, or give C instead of a grid".to_owned())
                 }
-                Self::NotConverged { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
+                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => {
+                    Some(format!("leave C = {c} and larger ones out of the grid"))
+                }
                 _ => source.hint(),
             },
             Self::GroupCount { groups: 0 | 1, .. } => {

@@ -15,8 +15,7 @@ use serde_json::Value;
 use super::error::{Error, IdentityChange};
 use super::file_problem::FileProblem;
 use super::head_file::shortened;
-use super::logistic::{Convergence, LogisticFit, argmax, check_finite, row_logits};
-use super::objective::{sigmoid, softmax};
+use super::logistic::{Convergence, LogisticFit, argmax, check_finite, row_logits, sigmoid, softmax};
 use crate::model::Task;
 
 /// What made a head's coefficients.

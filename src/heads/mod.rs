@@ -12,11 +12,7 @@ mod folds;
 mod head;
 mod head_file;
 mod logistic;
-mod newton;
-mod objective;
-mod path_over_c;
 mod random;
-mod rough_fit;
 mod rows;
 mod trainer;
 mod training_set;
@@ -28,8 +24,10 @@ pub use folded::FoldedHead;
 pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
 pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
-pub use logistic::{Convergence, LogisticFit, LogisticOptions, fit_logistic};
-pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+pub use logistic::{
+    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
+    fit_logistic,
+};
 pub(crate) use random::Random;
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
