@@ -88,6 +88,10 @@ fn every_strength_is_scored_on_every_fold_and_the_best_one_kept() {
     // Where too much would have to be kept, a second pass gives the same.
     let again = choose_keeping(&StubTrainer::default(), &data, &search(&folds, &strengths, Objective::Rmse), 0);
     assert_eq!(again.unwrap(), got);
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let alone = one_thread
+        .install(|| choose_strength(&StubTrainer::default(), &data, &search(&folds, &strengths, Objective::Rmse)));
+    assert_eq!(alone.unwrap(), got);
     let simple = Search { rule: Rule::OneStandardError, ..search(&folds, &strengths, Objective::Rmse) };
     let simple = choose_strength(&StubTrainer::default(), &data, &simple).unwrap();
     assert!((simple.best, simple.chosen, simple.strength()) == (1, 2, 50.0), "{simple:?}");

@@ -326,26 +326,24 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
-    /// A weight that none can be.
-    #[error("{what} {at} has the weight {value}, expected a finite number of 0 or more")]
+    /// A weight that no row can have.
+    #[error("row {row} weighs {value}, expected a finite number from 0")]
     Weight {
-        /// `class` or `row`.
-        what: &'static str,
-        /// Its number, from 0.
-        at: usize,
+        /// 0-based row.
+        row: usize,
         /// Its weight.
         value: f64,
     },
-    /// Rows and their weights differ in number.
+    /// Rows and weights differ in number.
     #[error("got {weights} weights for {rows} rows")]
     WeightCount {
-        /// Weights given.
-        weights: usize,
         /// Rows given.
         rows: usize,
+        /// Weights given.
+        weights: usize,
     },
-    /// Weights of which none is above 0.
-    #[error("the weights of all {rows} rows are 0, so none counts")]
+    /// No row counts.
+    #[error("all {rows} rows weigh 0")]
     NoWeight {
         /// Rows given.
         rows: usize,
@@ -557,6 +555,14 @@ pub enum Error {
         /// The option.
         name: &'static str,
         /// Its value.
+        value: f64,
+    },
+    /// A weight that no class can have.
+    #[error("class {class} has the weight {value}, expected a finite number from 0")]
+    ClassWeight {
+        /// Its number, from 0.
+        class: usize,
+        /// Its weight.
         value: f64,
     },
 }

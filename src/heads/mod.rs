@@ -46,12 +46,12 @@ pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classe
 pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use kind::HeadKind;
+pub use linfa_traits::{
+    CheckOptions, FittedClassifier, FittedRegressor, ForClasses, ForNumbers, TrainerParams, TrainerValidParams,
+};
 pub use logistic::{
     Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
     fit_logistic,
-};
-pub use linfa_traits::{
-    CheckOptions, FittedClassifier, FittedRegressor, ForClasses, ForNumbers, TrainerParams, TrainerValidParams,
 };
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub(crate) use random::Random;

@@ -188,7 +188,7 @@ fn check_weights(weights: Option<&[f64]>, rows: usize) -> Result<(), Error> {
         return Err(Error::WeightCount { rows, weights: weights.len() });
     }
     if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        return Err(Error::Weight { what: "row", at: row, value: weights[row] });
+        return Err(Error::Weight { row, value: weights[row] });
     }
     if weights.iter().all(|&weight| weight == 0.0) {
         return Err(Error::NoWeight { rows });

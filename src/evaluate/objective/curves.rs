@@ -101,6 +101,8 @@ impl RankedRows {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -117,5 +119,27 @@ mod tests {
     fn areas_need_rows_of_both_sorts() {
         assert_eq!((roc_auc(&[true, true], &[1.0, 2.0]), roc_auc(&[false], &[1.0])), (None, None));
         assert_eq!((average_precision(&[true], &[1.0]), average_precision(&[false], &[1.0])), (Some(1.0), None));
+    }
+
+    proptest! {
+        /// The area is the share of pairs of a right and another row that are in order, a tie half.
+        #[test]
+        fn the_area_is_the_share_of_pairs_in_order(
+            rows in proptest::collection::vec((proptest::bool::ANY, -3i32..4), 2..40),
+        ) {
+            let (right, scores): (Vec<bool>, Vec<f64>) =
+                rows.iter().map(|&(right, score)| (right, f64::from(score) / 3.0)).unzip();
+            let (mut pairs, mut in_order) = (0.0, 0.0);
+            for (a, _) in rows.iter().enumerate().filter(|(_, row)| row.0) {
+                for (b, _) in rows.iter().enumerate().filter(|(_, row)| !row.0) {
+                    pairs += 1.0;
+                    in_order += if scores[a] > scores[b] { 1.0 } else if scores[a] == scores[b] { 0.5 } else { 0.0 };
+                }
+            }
+            match roc_auc(&right, &scores) {
+                Some(area) => prop_assert!((area - in_order / pairs).abs() < 1e-12),
+                None => prop_assert!(pairs == 0.0),
+            }
+        }
     }
 }
