@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error as ThisError;
 
 use super::file_problem::FileProblem;
+use crate::model::Task;
 
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
@@ -245,6 +246,145 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A kind of head that does not do this task.
+    #[error("a head of kind `{kind}` cannot be fitted for {task}: {why}")]
+    NotForTask {
+        /// The kind.
+        kind: &'static str,
+        /// What was asked of it.
+        task: Task,
+        /// What it does instead.
+        why: &'static str,
+    },
+    /// Rows and weights differ in number.
+    #[error("got {weights} weights for {rows} rows")]
+    WeightCount {
+        /// Rows given.
+        rows: usize,
+        /// Weights given.
+        weights: usize,
+    },
+    /// A weight that no row can have.
+    #[error("row {row} weighs {value}, expected a finite number from 0")]
+    Weight {
+        /// 0-based row.
+        row: usize,
+        /// Its weight.
+        value: f64,
+    },
+    /// No row counts.
+    #[error("all {rows} rows weigh 0")]
+    NoWeight {
+        /// Rows given.
+        rows: usize,
+    },
+    /// A kind of head that has no use for weights.
+    #[error("a head of kind `{kind}` cannot weigh rows")]
+    WeightsNotTaken {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A label number beyond the number of labels.
+    #[error("row {row} has label {label}, expected a label below {labels}")]
+    UnknownLabel {
+        /// 0-based row.
+        row: usize,
+        /// The label number.
+        label: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A number to fit that squares cannot be summed of.
+    #[error("target {target} of row {row} is {value}, expected a finite number between -1e150 and 1e150")]
+    TargetValue {
+        /// 0-based row.
+        row: usize,
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A number to fit that is the same everywhere.
+    #[error("target {target} is {value} in all {rows} rows, so there is nothing to fit")]
+    ConstantTarget {
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+        /// Rows given.
+        rows: usize,
+    },
+    /// A fit that is not near enough to the optimum.
+    #[error(
+        "{kind} fit with {name} = {strength} did not converge: after {iterations} {steps} its {bound} is {reached:.1e}, \
+         allowed {allowed:.1e}"
+    )]
+    NotOptimal {
+        /// The kind.
+        kind: &'static str,
+        /// What its strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What its steps are called.
+        steps: &'static str,
+        /// What bounds the distance from the optimum, in words.
+        bound: &'static str,
+        /// Its value.
+        reached: f64,
+        /// The largest that was asked for.
+        allowed: f64,
+    },
+    /// The penalty is so large that no coefficient is left.
+    #[error(
+        "{kind} fit with alpha = {alpha} has no coefficient but 0 for target {target}: from alpha = {none_from:.3e} on there is none"
+    )]
+    AllZero {
+        /// The kind.
+        kind: &'static str,
+        /// The penalty.
+        alpha: f64,
+        /// 0-based target.
+        target: usize,
+        /// The smallest penalty that leaves no coefficient.
+        none_from: f64,
+    },
+    /// A number of neighbours that cannot be looked up.
+    #[error("n_neighbors is {asked}, expected a whole number from 1 to the {rows} rows")]
+    NeighbourCount {
+        /// What was asked for.
+        asked: f64,
+        /// Rows to choose from.
+        rows: usize,
+    },
+    /// A share that is none.
+    #[error("{name} is {value}, expected a number from 0 to 1")]
+    NotAShare {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit on the rows of a fold failed.
+    #[error("fold {fold} of {folds} could not be fitted with {name} = {strength}")]
+    FoldFit {
+        /// 1-based fold.
+        fold: usize,
+        /// Folds in all.
+        folds: usize,
+        /// What the strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// linfa refused a data set.
+    #[error("the data set cannot be used")]
+    Linfa(#[from] linfa::Error),
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -283,6 +423,9 @@ impl Error {
                 Self::NotConverged { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
                 _ => source.hint(),
             },
+            Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
+            Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
+            Self::FoldFit { source, .. } => source.hint(),
             _ => None,
         }
     }

@@ -26,6 +26,12 @@ pub enum HeadKind {
     Logistic,
     /// Linear regression with any penalty: numbers.
     Linear,
+    /// Squared loss and an L2 penalty: numbers, or labels by targets of -1 and 1.
+    Ridge,
+    /// Squared loss with an L1 and an L2 penalty: numbers.
+    ElasticNet,
+    /// The nearest of the rows that it was fitted on: shares of labels, or mean numbers.
+    Neighbours,
 }
 
 impl HeadKind {
@@ -43,6 +49,9 @@ impl fmt::Display for HeadKind {
         match self {
             Self::Logistic => f.write_str("logistic"),
             Self::Linear => f.write_str("linear"),
+            Self::Ridge => f.write_str("ridge"),
+            Self::ElasticNet => f.write_str("elastic-net"),
+            Self::Neighbours => f.write_str("knn"),
         }
     }
 }
