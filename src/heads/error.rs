@@ -385,6 +385,22 @@ pub enum Error {
     /// linfa refused a data set.
     #[error("the data set cannot be used")]
     Linfa(#[from] linfa::Error),
+    /// A loss that says nothing about what is to be fitted.
+    #[error("the loss `{loss}` is not one for {task}")]
+    LossOfOtherTask {
+        /// Its name in scikit-learn.
+        loss: &'static str,
+        /// What was to be fitted.
+        task: Task,
+    },
+    /// An option below 0.
+    #[error("{name} is {value}, expected a finite number of 0 or more")]
+    Negative {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -424,6 +440,11 @@ impl Error {
                 _ => source.hint(),
             },
             Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
+            Self::NotOptimal { name: "C", .. } => Some("use a smaller C".to_owned()),
+            Self::LossOfOtherTask { task: Task::Regression, .. } => {
+                Some("numbers take `epsilon_insensitive` and `squared_epsilon_insensitive`".to_owned())
+            }
+            Self::LossOfOtherTask { .. } => Some("classes and labels take `hinge` and `squared_hinge`".to_owned()),
             Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
             Self::FoldFit { source, .. } => source.hint(),
             _ => None,

@@ -26,6 +26,8 @@ pub enum HeadKind {
     Logistic,
     /// Linear regression with any penalty: numbers.
     Linear,
+    /// Linear support vectors: margins of labels, or numbers.
+    Svm,
     /// Squared loss and an L2 penalty: numbers, or labels by targets of -1 and 1.
     Ridge,
     /// Squared loss with an L1 and an L2 penalty: numbers.
@@ -49,6 +51,7 @@ impl fmt::Display for HeadKind {
         match self {
             Self::Logistic => f.write_str("logistic"),
             Self::Linear => f.write_str("linear"),
+            Self::Svm => f.write_str("svm"),
             Self::Ridge => f.write_str("ridge"),
             Self::ElasticNet => f.write_str("elastic-net"),
             Self::Neighbours => f.write_str("knn"),

@@ -25,6 +25,7 @@ mod ridge;
 mod rough_fit;
 mod rows;
 mod sample;
+mod svm;
 mod trainer;
 mod training_set;
 mod tridiagonal;
@@ -41,6 +42,7 @@ pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub use ridge::RidgeTrainer;
 pub use rows::{Matrix, Parts, Rows, Selection};
+pub use svm::{LinearSvm, LinearSvr, SvmLoss, SvmParams, SvmTrainer, SvmValidParams};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };
