@@ -625,6 +625,7 @@ impl Error {
                 Some("numbers take `epsilon_insensitive` and `squared_epsilon_insensitive`".to_owned())
             }
             Self::LossOfOtherTask { .. } => Some("classes and labels take `hinge` and `squared_hinge`".to_owned()),
+            Self::NotOptimal { name: "C", .. } => Some("use a smaller C".to_owned()),
             _ => None,
         }
     }

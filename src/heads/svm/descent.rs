@@ -10,16 +10,21 @@
 use super::kernel::{Real, Work, on_widest_registers};
 use super::loss::Goal;
 use super::state::{Setting, State};
-use crate::heads::random::Random;
 
 /// A violation this small moves nothing.
 const STILL: f64 = 1e-14;
+
+/// The share of a pass's largest violation that a variable must be pressed against its bound by to be left out of the
+/// next. liblinear's is 1; what is left out too early comes back with the next stage.
+const SHARE: f64 = 0.3;
 
 /// When a stage ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stage {
     /// Passes at most.
     pub passes: u64,
+    /// Rows read at most; the pass in which that happens is completed.
+    pub visits: usize,
     /// Start of all permutations.
     pub seed: u64,
     /// Which of the stages that share it.
@@ -48,11 +53,13 @@ pub(super) fn descend<F: Real>(
         weights[column * dim..(column + 1) * dim].iter_mut().zip(found).for_each(|(to, from)| *to = F::of(*from));
         bias[column] = found[dim];
     }
-    let mut random = Random::of_draw(stage.seed, stage.number);
+    let mut random = stage.seed ^ (stage.number << 32);
     let mut running = which.to_vec();
-    let mut ceilings = vec![f64::INFINITY; width];
+    let mut ceilings: Vec<f64> = state.columns.iter().map(|column| column.ceiling).collect();
+    let mut visits = 0;
     for _ in 0..stage.passes {
-        random.shuffle(&mut live);
+        shuffle(&mut live, &mut random);
+        visits += live.len();
         let sums = on_widest_registers(Pass::<F> {
             setting,
             goals: &state.goals,
@@ -65,17 +72,19 @@ pub(super) fn descend<F: Real>(
         });
         running.retain(|&column| {
             state.columns[column].passes += 1;
-            ceilings[column] = if sums[column].worst > 0.0 { sums[column].worst } else { f64::INFINITY };
+            let worst = sums[column].worst;
+            ceilings[column] = if worst > 0.0 { SHARE * worst } else { f64::INFINITY };
             let goes_on = sums[column].gap > targets[column];
             if !goes_on {
                 live.iter().for_each(|&row| active[row as usize * width + column] = false);
             }
             goes_on
         });
-        if running.is_empty() {
-            return;
+        if running.is_empty() || visits > stage.visits {
+            break;
         }
     }
+    state.columns.iter_mut().zip(ceilings).for_each(|(column, ceiling)| column.ceiling = ceiling);
 }
 
 /// What a pass says about a column.
@@ -150,5 +159,17 @@ impl<F: Real> Work for Pass<'_, '_, F> {
         }
         live.truncate(kept);
         sums
+    }
+}
+
+/// Fisher and Yates, drawn by SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+fn shuffle(rows: &mut [u32], state: &mut u64) {
+    for last in (1..rows.len()).rev() {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let other = (u128::from(z ^ (z >> 31)) * (last as u128 + 1)) >> 64;
+        rows.swap(last, other as usize);
     }
 }

@@ -6,18 +6,19 @@
 //! f64 over all rows.
 
 mod descent;
+mod face;
 mod kernel;
-mod linfa;
 mod loss;
 mod path;
 mod problem;
 mod solver;
 mod state;
+mod traits;
 
 use ndarray::Array2;
 
-pub use self::linfa::{LinearSvm, LinearSvr, SvmParams, SvmValidParams};
 pub use self::loss::SvmLoss;
+pub use self::traits::{LinearSvm, LinearSvr, SvmParams, SvmValidParams};
 
 use self::loss::Cost;
 use self::problem::Problem;
@@ -193,3 +194,6 @@ fn model(setting: &Setting<'_>, groups: &[State]) -> LinearModel {
         intercepts: columns.iter().map(|weights| setting.bias * weights[dim]).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

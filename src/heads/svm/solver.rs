@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::descent::{Stage, descend};
+use super::face::step_on_face;
 use super::kernel::Real;
 use super::problem::Problem;
 use super::state::{Setting, State};
@@ -13,8 +14,12 @@ use super::state::{Setting, State};
 /// Columns that share a pass: their weights and a row lie in the first-level cache together.
 const GROUP: usize = 4;
 
-/// Passes of a stage at most; then weights are summed up anew, so that rounding cannot pile up.
-const STAGE: u64 = 100;
+/// Reads of rows in a stage at most, as a multiple of their number; then weights are summed up anew, so that rounding
+/// cannot pile up, and all variables take a step together.
+const STAGE: usize = 10;
+
+/// Reads of rows for that step, as a multiple of their number.
+const FACE: usize = 5;
 
 /// Relative gap that passes in f32 are good for.
 const SINGLE: f64 = 1e-5;
@@ -82,14 +87,16 @@ fn improve<F: Real>(setting: &Setting<'_>, state: &mut State, limits: Limits) {
             .map(|(column, patience)| patience * limits.tolerance * column.primal)
             .collect();
         let done = open.iter().map(|&column| state.columns[column].passes).max().unwrap_or(0);
-        let passes = STAGE.min(limits.passes - done);
-        descend::<F>(setting, state, (&open, &targets), Stage { passes, seed: limits.seed, number: stages });
+        let rows = setting.problem.rows.len();
+        let stage = Stage { passes: limits.passes - done, visits: STAGE * rows, seed: limits.seed, number: stages };
+        descend::<F>(setting, state, (&open, &targets), stage);
         state.measure(setting, &open);
         stages += 1;
         for &column in &open {
             let found = &state.columns[column];
             if found.gap > limits.tolerance * found.primal {
                 patience[column] *= 0.5;
+                step_on_face(setting, state, column, FACE * setting.problem.rows.len());
             }
         }
         let stuck = |&column: &usize| state.columns[column].gap > STUCK * before[column];

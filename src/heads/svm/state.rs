@@ -39,6 +39,9 @@ pub(super) struct Column {
     pub gap: f64,
     /// Passes over its rows.
     pub passes: u64,
+    /// What is pressed harder against its bound than this is left out of a pass: a share of the largest violation of
+    /// the pass before.
+    pub ceiling: f64,
 }
 
 impl Column {
@@ -51,8 +54,6 @@ impl Column {
 /// Columns next to each other, so that a row that has been read serves all of them.
 #[derive(Debug, Clone)]
 pub(super) struct State {
-    /// Which columns.
-    pub range: Range<usize>,
     /// Targets, rows × columns.
     pub goals: Vec<f64>,
     /// Signed dual variables, rows × columns.
@@ -64,10 +65,15 @@ pub(super) struct State {
 impl State {
     /// All variables 0.
     pub fn new(problem: &Problem<'_>, range: Range<usize>) -> Self {
-        let column =
-            Column { weights: vec![0.0; problem.dim + 1], primal: f64::INFINITY, gap: f64::INFINITY, passes: 0 };
+        let column = Column {
+            weights: vec![0.0; problem.dim + 1],
+            primal: f64::INFINITY,
+            gap: f64::INFINITY,
+            passes: 0,
+            ceiling: f64::INFINITY,
+        };
         let goals = problem.goals(range.clone());
-        Self { beta: vec![0.0; goals.len()], goals, columns: vec![column; range.len()], range }
+        Self { beta: vec![0.0; goals.len()], goals, columns: vec![column; range.len()] }
     }
 
     /// Columns beside each other.
@@ -103,7 +109,10 @@ impl State {
         if setting.cost.squared {
             self.scale(&sums);
         }
-        self.columns.iter_mut().for_each(|column| column.passes = 0);
+        for column in &mut self.columns {
+            column.passes = 0;
+            column.ceiling = f64::INFINITY;
+        }
     }
 
     /// The multiple of a column's variables at which the dual is best, where no bound is in the way.

@@ -10,7 +10,6 @@ use linfa::dataset::{AsSingleTargets, DatasetBase, Label};
 use linfa::traits::{Fit, PredictInplace};
 use ndarray::{Array1, Array2, ArrayBase, Axis, Data, Ix2};
 
-use super::path::decisions;
 use super::{STRENGTH, SvmLoss, SvmTrainer};
 use crate::heads::error::Error;
 use crate::heads::logistic::argmax;
@@ -193,7 +192,7 @@ impl<M> SvmValidParams<M> {
         let records = records.as_standard_layout();
         let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
         let fitted = self.trainer.fit(&LabelledRows { rows: &rows, targets, weights: None }, self.c)?;
-        let Model::Linear(model) = fitted.model else { unreachable!("support vectors are weighted sums") };
+        let Model::Linear(model) = fitted.model else { unreachable!("support vectors make linear models") };
         let optimality = fitted.optimality.expect("support vectors are optimized");
         Ok(Found { model, optimality })
     }
@@ -270,14 +269,10 @@ struct Found {
 
 impl Found {
     fn decision_values<D: Data<Elem = f32>>(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, Error> {
-        let (got, expected) = (rows.ncols(), self.model.coefficients.ncols());
-        if got != expected {
-            return Err(Error::RowWidth { got, expected });
-        }
         if let Some(((row, column), &value)) = rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::NotFinite { row, column, value });
         }
         let rows = rows.as_standard_layout();
-        Ok(decisions(&self.model, &Matrix::of(rows.view()).expect("a matrix in standard layout")))
+        self.model.decisions(&Matrix::of(rows.view()).expect("a matrix in standard layout"))
     }
 }
