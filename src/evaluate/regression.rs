@@ -6,6 +6,8 @@
 use serde::Serialize;
 
 use super::error::Error;
+use super::objective::kendall_tau_b;
+use crate::heads::Random;
 
 /// What predicted numbers are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -98,13 +100,13 @@ impl RegressionTally {
 /// A sum with what its additions lost: Kahan and Babuska's, as Neumaier put it. Near the end of the floats' range it is
 /// infinite or none, as a plain sum.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sum {
+pub(super) struct Sum {
     high: f64,
     low: f64,
 }
 
 impl Sum {
-    fn add(&mut self, value: f64) {
+    pub(super) fn add(&mut self, value: f64) {
         let (sum, lost) = two_sum(self.high, value);
         self.high = sum;
         self.low += lost;
@@ -117,7 +119,7 @@ impl Sum {
         self.low += a.mul_add(b, -product);
     }
 
-    fn value(self) -> f64 {
+    pub(super) fn value(self) -> f64 {
         if self.high.is_finite() { self.high + self.low } else { self.high }
     }
 
@@ -199,12 +201,12 @@ struct Sample {
     most: usize,
     kept: Vec<(f64, f32)>,
     seen: u64,
-    state: u64,
+    random: Random,
 }
 
 impl Sample {
     fn of(most: usize) -> Self {
-        Self { most, kept: Vec::new(), seen: 0, state: 0 }
+        Self { most, kept: Vec::new(), seen: 0, random: Random::new(0) }
     }
 
     fn add(&mut self, truth: f64, predicted: f32) {
@@ -213,18 +215,10 @@ impl Sample {
             return self.kept.push((truth, predicted));
         }
         // What the remainder prefers is beyond measure: rows are few against 2^64.
-        let at = usize::try_from(self.random() % self.seen).unwrap_or(usize::MAX);
+        let at = usize::try_from(self.random.next() % self.seen).unwrap_or(usize::MAX);
         if let Some(kept) = self.kept.get_mut(at) {
             *kept = (truth, predicted);
         }
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, 2014).
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 
     /// As numbers to be sorted: the order of floats puts -0.0 before 0.0, which are equal.
@@ -236,61 +230,6 @@ impl Sample {
 /// Numbers near the end of the floats' range have sums beyond it.
 fn measured(figure: f64) -> Option<f64> {
     figure.is_finite().then_some(figure)
-}
-
-/// Knight's way: sorted by the first numbers, the swaps that sort the second ones are the pairs in disagreement.
-fn kendall_tau_b(mut pairs: Vec<(f64, f64)>) -> Option<f64> {
-    pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let all = pairs_of(pairs.len());
-    let tied_first = tied(&pairs, |a, b| a.0 == b.0);
-    let tied_both = tied(&pairs, |a, b| a == b);
-    let mut second: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
-    drop(pairs);
-    let swaps = sort_counting_swaps(&mut second);
-    let tied_second = tied(&second, |a, b| a == b);
-    let balance = all - tied_first - tied_second + tied_both - 2 * swaps;
-    let tau = balance as f64 / ((all - tied_first) as f64).sqrt() / ((all - tied_second) as f64).sqrt();
-    measured(tau.clamp(-1.0, 1.0))
-}
-
-/// Pairs within `count` things.
-fn pairs_of(count: usize) -> i64 {
-    let count = count as i64;
-    count * (count - 1) / 2
-}
-
-/// Pairs of equals in a sorted list.
-fn tied<T>(sorted: &[T], same: impl Fn(&T, &T) -> bool) -> i64 {
-    sorted.chunk_by(same).map(|group| pairs_of(group.len())).sum()
-}
-
-/// Merge sort from the bottom up; the number of pairs that stood the wrong way round.
-fn sort_counting_swaps(values: &mut Vec<f64>) -> i64 {
-    let mut swaps = 0;
-    let mut width = 1;
-    let mut merged = Vec::with_capacity(values.len());
-    while width < values.len() {
-        merged.clear();
-        for block in values.chunks(2 * width) {
-            let (left, right) = block.split_at(width.min(block.len()));
-            let (mut a, mut b) = (0, 0);
-            while a < left.len() && b < right.len() {
-                if left[a] <= right[b] {
-                    merged.push(left[a]);
-                    a += 1;
-                } else {
-                    merged.push(right[b]);
-                    b += 1;
-                    swaps += (left.len() - a) as i64;
-                }
-            }
-            merged.extend_from_slice(&left[a..]);
-            merged.extend_from_slice(&right[b..]);
-        }
-        std::mem::swap(values, &mut merged);
-        width *= 2;
-    }
-    swaps
 }
 
 #[cfg(test)]

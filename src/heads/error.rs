@@ -1,13 +1,12 @@
 //! What can go wrong with heads: training data that is no problem to solve, fits that failed, files that are not heads.
 
-use std::io;
-use std::path::PathBuf;
-
-use thiserror::Error as ThisError;
-
 use super::calibration::ThresholdRule;
 use super::file_problem::FileProblem;
 use super::kind::HeadKind;
+use crate::model::Task;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error as ThisError;
 
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
@@ -116,15 +115,15 @@ pub enum Error {
     },
     /// The fit is not provably near the optimum.
     #[error(
-        "logistic fit with C = {c} did not converge: after {iterations} Newton steps its coefficients may be off by a \
+        "logistic fit with C = {c} did not converge: after {iterations} steps its coefficients may be off by a \
          share of {error:.1e}, allowed {allowed:.1e}"
     )]
     NotConverged {
         /// Inverse L2 strength.
         c: f64,
-        /// Newton steps done.
+        /// Steps done.
         iterations: u64,
-        /// Newton steps allowed.
+        /// Steps allowed.
         max_iterations: u64,
         /// Bound on the relative error of the coefficients.
         error: f64,
@@ -247,6 +246,110 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A field of a labelled row that does not say what it has to.
+    #[error("paper `{id}` has {got} as its {what}, expected {expected}")]
+    RowField {
+        /// The paper's id.
+        id: String,
+        /// What the field is for: `group`, `weight`, ...
+        what: &'static str,
+        /// What is there, shortened.
+        got: String,
+        /// What has to be there.
+        expected: &'static str,
+    },
+    /// A share that leaves nothing to fit on, or nothing to measure on.
+    #[error("the share of held-out rows is {share}, expected a number above 0 and below 1")]
+    SplitShare {
+        /// The share.
+        share: f64,
+    },
+    /// Nothing can be told apart by groups or years of which there is one.
+    #[error("all rows have the {what} `{name}`, and a split by {what} needs two")]
+    OneGroup {
+        /// `group` or `year`.
+        what: &'static str,
+        /// The only one; empty where there is none.
+        name: String,
+    },
+    /// Several labels may be right, and no row to fit on has any.
+    #[error("none of the {rows} train rows has a label")]
+    NoLabelsInTrain {
+        /// Rows to fit on.
+        rows: usize,
+    },
+    /// A number to fit that is the same everywhere.
+    #[error("target {target} is {value} in all {rows} rows, so there is nothing to fit")]
+    ConstantTarget {
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Names of groups or folds that are not one for each row.
+    #[error("got {names} names of groups or folds for {rows} rows")]
+    GroupNames {
+        /// Names given.
+        names: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// More folds than groups, or less than two.
+    #[error("rows of {groups} {} cannot be split into {folds} folds: a group is never parted", if *.groups == 1 { "group" } else { "groups" })]
+    GroupCount {
+        /// Folds asked for.
+        folds: usize,
+        /// Groups that the rows have.
+        groups: usize,
+    },
+    /// A column that names fewer than two folds.
+    #[error("{}, expected at least two folds", .name.as_ref().map_or(format!("none of {rows} rows names a fold"), |name| format!("all of {rows} rows that name a fold name `{name}`")))]
+    NamedFolds {
+        /// The one that is named.
+        name: Option<String>,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Weights of classes where rows are not of one class each.
+    #[error("classes can be weighted only where each row is of one class, the task is {task}")]
+    ClassWeightTask {
+        /// What it is.
+        task: Task,
+    },
+    /// Not a weight for each class.
+    #[error("got {got} weights for {classes} classes")]
+    ClassWeightCount {
+        /// Weights given.
+        got: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A weight that none can be.
+    #[error("{what} {at} has the weight {value}, expected a finite number of 0 or more")]
+    Weight {
+        /// `class` or `row`.
+        what: &'static str,
+        /// Its number, from 0.
+        at: usize,
+        /// Its weight.
+        value: f64,
+    },
+    /// Rows and their weights differ in number.
+    #[error("got {weights} weights for {rows} rows")]
+    WeightCount {
+        /// Weights given.
+        weights: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Weights of which none is above 0.
+    #[error("the weights of all {rows} rows are 0, so none counts")]
+    NoWeight {
+        /// Rows given.
+        rows: usize,
+    },
     /// Numbers, which have no probabilities.
     #[error("there are no labels to calibrate, a regression gives numbers")]
     NothingToCalibrate,
@@ -318,6 +421,144 @@ pub enum Error {
     /// A calibration that a graph of weighted sums, softmax and sigmoid does not have.
     #[error("an isotonic calibration cannot become part of a graph")]
     IsotonicInGraph,
+    /// A kind of head that does not do this task.
+    #[error("a head of kind `{kind}` cannot be fitted for {task}: {why}")]
+    NotForTask {
+        /// The kind.
+        kind: &'static str,
+        /// What was asked of it.
+        task: Task,
+        /// What it does instead.
+        why: &'static str,
+    },
+    /// A kind of head that has no use for weights.
+    #[error("a head of kind `{kind}` cannot weigh rows")]
+    WeightsNotTaken {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A label number beyond the number of labels.
+    #[error("row {row} has label {label}, expected a label below {labels}")]
+    UnknownLabel {
+        /// 0-based row.
+        row: usize,
+        /// The label number.
+        label: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A number to fit that squares cannot be summed of.
+    #[error("target {target} of row {row} is {value}, expected a finite number between -1e150 and 1e150")]
+    TargetValue {
+        /// 0-based row.
+        row: usize,
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit that is not near enough to the optimum.
+    #[error(
+        "{kind} fit with {name} = {strength} did not converge: after {iterations} {steps} its {bound} is {reached:.1e}, \
+         allowed {allowed:.1e}"
+    )]
+    NotOptimal {
+        /// The kind.
+        kind: &'static str,
+        /// What its strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What its steps are called.
+        steps: &'static str,
+        /// What bounds the distance from the optimum, in words.
+        bound: &'static str,
+        /// Its value.
+        reached: f64,
+        /// The largest that was asked for.
+        allowed: f64,
+    },
+    /// The penalty is so large that no coefficient is left.
+    #[error(
+        "{kind} fit with alpha = {alpha} has no coefficient but 0 for target {target}: from alpha = {none_from:.3e} on there is none"
+    )]
+    AllZero {
+        /// The kind.
+        kind: &'static str,
+        /// The penalty.
+        alpha: f64,
+        /// 0-based target.
+        target: usize,
+        /// The smallest penalty that leaves no coefficient.
+        none_from: f64,
+    },
+    /// A number of neighbours that cannot be looked up.
+    #[error("n_neighbors is {asked}, expected a whole number from 1 to the {rows} rows")]
+    NeighbourCount {
+        /// What was asked for.
+        asked: f64,
+        /// Rows to choose from.
+        rows: usize,
+    },
+    /// A share that is none.
+    #[error("{name} is {value}, expected a number from 0 to 1")]
+    NotAShare {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit on the rows of a fold failed.
+    #[error("fold {fold} of {folds} could not be fitted with {name} = {strength}")]
+    FoldFit {
+        /// 1-based fold.
+        fold: usize,
+        /// Folds in all.
+        folds: usize,
+        /// What the strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// linfa refused a data set.
+    #[error("the data set cannot be used")]
+    Linfa(#[from] linfa::Error),
+    /// A fit that only chooses is not near its optimum.
+    #[error(
+        "logistic fit with C = {c} did not settle: after {iterations} steps its loss may still fall by {decrement:.1e} nats \
+         a row, allowed {allowed:.1e}"
+    )]
+    NotSettled {
+        /// Inverse L2 strength.
+        c: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What the loss may still fall by, in nats a row.
+        decrement: f64,
+        /// The largest that is allowed.
+        allowed: f64,
+    },
+    /// A loss that says nothing about what is to be fitted.
+    #[error("the loss `{loss}` is not one for {task}")]
+    LossOfOtherTask {
+        /// Its name in scikit-learn.
+        loss: &'static str,
+        /// What was to be fitted.
+        task: Task,
+    },
+    /// An option below 0.
+    #[error("{name} is {value}, expected a finite number of 0 or more")]
+    Negative {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -344,6 +585,7 @@ impl Error {
             }
             Self::NotConverged { .. } => Some("use a smaller C".to_owned()),
             Self::NoLabels { .. } => Some("name the field with `--label`".to_owned()),
+            Self::RowField { what: "label", .. } => Some("name what it is with `--task`".to_owned()),
             Self::NoTrainRows { .. } => Some("name the field that says `train` with `--split-field`".to_owned()),
             Self::OtherEncoder { .. } => Some("train it again on this bundle".to_owned()),
             Self::File { source: FileProblem::Newer { .. }, .. } => {
@@ -355,13 +597,28 @@ impl Error {
             Self::IsotonicInGraph => {
                 Some("use the head file beside the bundle, or calibrate by `platt` or `temperature`".to_owned())
             }
+            Self::GroupCount { groups: 0 | 1, .. } => {
+                Some("name a field that parts the rows into at least two groups".to_owned())
+            }
+            Self::GroupCount { groups: 2, .. } => Some("ask for 2 folds".to_owned()),
+            Self::GroupCount { groups, .. } => Some(format!("ask for 2 to {groups} folds")),
+            Self::ClassWeightTask { .. } => Some("weight rows by a field instead".to_owned()),
+            Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
+            Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
+            Self::FoldFit { source, .. } => source.hint(),
             Self::Fold { source, .. } => match **source {
                 Self::OneClass { .. } => {
                     Some("label at least two rows of each class, or give C instead of a grid".to_owned())
                 }
-                Self::NotConverged { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
+                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => {
+                    Some(format!("leave C = {c} and larger ones out of the grid"))
+                }
                 _ => source.hint(),
             },
+            Self::LossOfOtherTask { task: Task::Regression, .. } => {
+                Some("numbers take `epsilon_insensitive` and `squared_epsilon_insensitive`".to_owned())
+            }
+            Self::LossOfOtherTask { .. } => Some("classes and labels take `hinge` and `squared_hinge`".to_owned()),
             _ => None,
         }
     }

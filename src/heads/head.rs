@@ -17,6 +17,7 @@ use super::head_file::shortened;
 use super::kind::HeadKind;
 use super::linear::decide;
 use super::reading::{Meaning, Reading, argmax};
+use super::rows::Matrix;
 use super::trainer::{Fitted, LinearModel, Model, Optimality};
 use crate::model::{Conformal, Task};
 
@@ -119,6 +120,7 @@ impl Head {
     pub fn dim(&self) -> usize {
         match &self.model {
             Model::Linear(LinearModel { coefficients, .. }) => coefficients.ncols(),
+            Model::Neighbours(neighbours) => neighbours.rows().ncols(),
         }
     }
 
@@ -126,6 +128,7 @@ impl Head {
     pub fn linear(&self) -> Option<&LinearModel> {
         match &self.model {
             Model::Linear(linear) => Some(linear),
+            Model::Neighbours(_) => None,
         }
     }
 
@@ -133,6 +136,7 @@ impl Head {
     pub fn linear_mut(&mut self) -> Option<&mut LinearModel> {
         match &mut self.model {
             Model::Linear(linear) => Some(linear),
+            Model::Neighbours(_) => None,
         }
     }
 
@@ -177,6 +181,10 @@ impl Head {
         }
         match &self.model {
             Model::Linear(linear) => Ok(decide(linear, rows)),
+            Model::Neighbours(neighbours) => {
+                let rows = rows.as_standard_layout();
+                neighbours.decisions(&Matrix::of(rows.view()).expect("the layout is standard"))
+            }
         }
     }
 
@@ -266,6 +274,17 @@ impl Head {
                 }
                 finite("coefficients", coefficients.iter())?;
                 finite("intercepts", intercepts.iter())
+            }
+            Model::Neighbours(neighbours) => {
+                let (targets, task) = (neighbours.targets(), self.task);
+                if targets.task() != task || targets.columns() != outputs {
+                    return Err(FileProblem::NeighboursOf { got: targets.task(), task, labels });
+                }
+                if self.strength != Some(neighbours.count() as f64) {
+                    let got = self.strength.map_or("nothing".to_owned(), |strength| strength.to_string());
+                    return Err(FileProblem::Value { key: "n_neighbors", got, expected: "the number of its neighbours" });
+                }
+                Ok(())
             }
         }
     }

@@ -35,11 +35,11 @@ pub use duplicates::{Duplicate, Duplicates};
 pub use error::Error;
 pub use fields::FieldMap;
 pub use format::InputFormat;
-pub use labels::{LABEL_SEPARATOR, Label, LabelKind};
+pub use labels::{LABEL_SEPARATOR, Label, LabelKind, labels_in};
 pub use rejects::RejectsFile;
 pub use schema::Schema;
 pub use shard::Shard;
-pub use split::held_out;
+pub use split::{held_out, held_out_groups, held_out_years};
 pub use template::{CustomTemplate, Rendered, Template};
 
 /// Where a row stands: the file as the user would name it, and the line (from 1) on which the row begins; in Parquet,

@@ -1,17 +1,21 @@
-//! Which rows are held out where a corpus brings no split: a share of each label, chosen by the hash of the id.
+//! Which rows are held out where a corpus brings no split: a share of all rows, of each label, of whole groups, or the
+//! latest years.
 //!
-//! The choice depends on ids and labels alone, not on the order of the rows, so that the same corpus always gives the
-//! same split and a row added later moves few others.
+//! Knows ids, numbers of labels, names of groups and years. Invariant: the choice depends on these alone, not on the
+//! order of the rows, so that the same corpus always gives the same split and a row added later moves few others.
 
 use std::collections::BTreeMap;
 
 /// Separates these hashes from every other use of an id's hash.
 const CONTEXT: &str = "offprint 2025 held-out rows by id";
+/// The same for names of groups.
+const GROUP_CONTEXT: &str = "offprint 2026 held-out groups by name";
 
 /// For each row whether it is held out: of each label the `share` (0 to 1, rounded to whole rows) with the smallest
 /// hashes. At least one row of a label stays; rows of one id stay together, which may hold out a few more than `share`.
 ///
-/// `ids` and `labels` run in parallel; labels are numbers from 0 in any order.
+/// `ids` and `labels` run in parallel; labels are numbers from 0 in any order. With one label for all rows the share is
+/// one of all rows at random.
 pub fn held_out(ids: &[&str], labels: &[usize], share: f64) -> Vec<bool> {
     let mut of_label: BTreeMap<usize, Vec<([u8; 32], usize)>> = BTreeMap::new();
     for (row, (id, &label)) in ids.iter().zip(labels).enumerate() {
@@ -28,6 +32,66 @@ pub fn held_out(ids: &[&str], labels: &[usize], share: f64) -> Vec<bool> {
             }
             same_id.iter().for_each(|&(_, row)| held[row] = true);
             chosen += same_id.len();
+        }
+    }
+    held
+}
+
+/// For each row whether its group is held out as a whole: groups in the order of the hashes of their names, each if it
+/// brings the share of the rows held out nearer to `share` (0 to 1). At least one group stays. A row without a group
+/// stands for itself, by its id; `ids` and `groups` run in parallel.
+pub fn held_out_groups(ids: &[&str], groups: &[Option<&str>], share: f64) -> Vec<bool> {
+    let hash = |(id, group): (&&str, &Option<&str>)| match group {
+        Some(group) => blake3::derive_key(GROUP_CONTEXT, group.as_bytes()),
+        None => blake3::derive_key(CONTEXT, id.as_bytes()),
+    };
+    let mut rows_of: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
+    for (row, named) in ids.iter().zip(groups).enumerate() {
+        rows_of.entry(hash(named)).or_default().push(row);
+    }
+    hold_nearest(ids.len(), rows_of.into_values(), share)
+}
+
+/// For each row whether it is of the latest years: whole years from the last one back, each if it brings the share of the
+/// rows held out nearer to `share` (0 to 1), up to the first that does not. At least one year stays, and so does a row
+/// without a year: it may be of any time, and counts for nothing here.
+pub fn held_out_years(years: &[Option<i64>], share: f64) -> Vec<bool> {
+    let mut rows_of: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+    for (row, year) in years.iter().enumerate() {
+        if let Some(year) = year {
+            rows_of.entry(*year).or_default().push(row);
+        }
+    }
+    let dated: usize = rows_of.values().map(Vec::len).sum();
+    let wanted = share.clamp(0.0, 1.0) * dated as f64;
+    let mut held = vec![false; years.len()];
+    let (mut count, mut stay) = (0, rows_of.len());
+    for rows in rows_of.into_values().rev() {
+        stay -= 1;
+        if stay == 0 || !nearer(count, rows.len(), wanted) {
+            break;
+        }
+        rows.iter().for_each(|&row| held[row] = true);
+        count += rows.len();
+    }
+    held
+}
+
+/// Whether as many more rows are nearer to what is wanted than none more.
+fn nearer(count: usize, more: usize, wanted: f64) -> bool {
+    ((count + more) as f64 - wanted).abs() < (count as f64 - wanted).abs()
+}
+
+/// Takes the groups that bring the count nearer to the share, all but one.
+fn hold_nearest(rows: usize, groups: impl ExactSizeIterator<Item = Vec<usize>>, share: f64) -> Vec<bool> {
+    let wanted = share.clamp(0.0, 1.0) * rows as f64;
+    let mut held = vec![false; rows];
+    let (mut count, mut stay) = (0, groups.len());
+    for group in groups {
+        if stay > 1 && nearer(count, group.len(), wanted) {
+            group.iter().for_each(|&row| held[row] = true);
+            count += group.len();
+            stay -= 1;
         }
     }
     held
@@ -91,6 +155,54 @@ mod tests {
         let held = held_out(&twice, &[0; 100], 0.25);
         assert!(held.chunks(2).all(|pair| pair[0] == pair[1]));
         assert_eq!(held.iter().filter(|held| **held).count(), 26);
+    }
+
+    #[test]
+    fn groups_are_held_out_whole() {
+        let ids = ids(300);
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let names: Vec<String> = (0..300).map(|row: usize| format!("source {}", row.isqrt())).collect();
+        let groups: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
+        let held = held_out_groups(&ids, &groups, 0.2);
+        let count = held.iter().filter(|held| **held).count();
+        assert!(count.abs_diff(60) <= 6, "{count}");
+        for (row, name) in names.iter().enumerate() {
+            assert!((0..300).all(|other| names[other] != *name || held[other] == held[row]));
+        }
+        // The order does not matter, and one more group moves no other but by its size.
+        let turned: Vec<Option<&str>> = groups.iter().rev().copied().collect();
+        let turned_ids: Vec<&str> = ids.iter().rev().copied().collect();
+        let mut again = held_out_groups(&turned_ids, &turned, 0.2);
+        again.reverse();
+        assert_eq!(again, held);
+    }
+
+    #[test]
+    fn one_group_stays_and_rows_without_one_stand_for_themselves() {
+        assert_eq!(held_out_groups(&["a", "b"], &[Some("x"), Some("x")], 1.0), [false, false]);
+        assert_eq!(held_out_groups(&["a", "b"], &[Some("x"), Some("y")], 1.0).iter().filter(|held| **held).count(), 1);
+        assert!(held_out_groups(&["a", "b"], &[Some("x"), Some("y")], 0.0).iter().all(|held| !held));
+        let ids = ids(50);
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let held = held_out_groups(&ids, &[None; 50], 0.3);
+        assert_eq!(held.iter().filter(|held| **held).count(), 15);
+    }
+
+    #[test]
+    fn the_latest_years_are_held_out() {
+        let years: Vec<Option<i64>> =
+            [1999, 2001, 2001, 2003, 2003, 2003, 2004, 2004, 2005, 2000].map(Some).into_iter().chain([None]).collect();
+        let held = |share| {
+            let held = held_out_years(&years, share);
+            (0..years.len()).filter(|&row| held[row]).map(|row| years[row].unwrap()).collect::<Vec<i64>>()
+        };
+        assert_eq!(held(0.1), [2005]);
+        assert_eq!(held(0.3), [2004, 2004, 2005]);
+        // Six rows are nearer to 4.6 than three.
+        assert_eq!(held(0.46), [2003, 2003, 2003, 2004, 2004, 2005]);
+        assert_eq!(held(0.44), [2004, 2004, 2005]);
+        assert_eq!(held(1.0).len(), 9);
+        assert!(held(0.0).is_empty() && held_out_years(&[Some(2000), Some(2000)], 1.0) == [false, false]);
     }
 
     proptest! {

@@ -187,7 +187,7 @@ fn row_loss(mut row: ArrayViewMut1<'_, f64>, label: usize) -> f64 {
 }
 
 /// Logits to probabilities, in place; gives the log of the sum of exponentials.
-pub(super) fn softmax(mut row: ArrayViewMut1<'_, f64>) -> f64 {
+pub(in crate::heads) fn softmax(mut row: ArrayViewMut1<'_, f64>) -> f64 {
     let max = row.fold(f64::NEG_INFINITY, |max, &logit| max.max(logit));
     row.mapv_inplace(|logit| (logit - max).exp());
     let sum = row.sum();
@@ -196,7 +196,7 @@ pub(super) fn softmax(mut row: ArrayViewMut1<'_, f64>) -> f64 {
 }
 
 /// 1 / (1 + e^-x) without overflow.
-pub(super) fn sigmoid(x: f64) -> f64 {
+pub(in crate::heads) fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
         1.0 / (1.0 + (-x).exp())
     } else {

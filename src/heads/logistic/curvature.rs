@@ -1,0 +1,296 @@
+//! About how the loss bends: a preconditioner out of the covariance of the features, the same for all problems.
+//!
+//! Knows rows, no labels. The Hessian of a column is taken as h·G + penalty, with h the mean p·(1 - p) of the column and
+//! G the Gram matrix of a sample of the centred rows. G = Q·T·Qᵀ with T tridiagonal (Householder; Golub, Van Loan, "Matrix
+//! computations", 8.3), so that every h and penalty costs one tridiagonal system. Invariant: [`Curvature::solve`] is
+//! linear, symmetric and positive definite, up to rounding.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, s};
+
+use super::super::rows::Rows;
+use super::lanes::{Lanes, Work, with_widest};
+use super::objective::Frame;
+
+/// Rows of the sample at least; four for each feature otherwise.
+const SAMPLE: usize = 2048;
+
+/// Smallest curvature of a column that is believed: below, the column is certain of all rows.
+const SMALLEST: f64 = 1e-9;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Curvature {
+    dim: usize,
+    /// Mean of the eigenvalues of G.
+    mean: f64,
+    basis: Option<Basis>,
+}
+
+#[derive(Debug)]
+struct Basis {
+    q: Array2<f32>,
+    diagonal: Vec<f64>,
+    /// Right of the diagonal: one less.
+    beside: Vec<f64>,
+}
+
+impl Curvature {
+    /// Of the mean eigenvalue alone: costs one look at the sample.
+    pub fn flat(rows: &dyn Rows, frame: &Frame) -> Self {
+        let sample = sample(rows, frame);
+        let squares: f64 = sample.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        Self { dim: rows.dim(), mean: squares / (sample.nrows() * rows.dim()) as f64, basis: None }
+    }
+
+    /// Of all of G.
+    pub fn full(rows: &dyn Rows, frame: &Frame) -> Self {
+        let sample = sample(rows, frame);
+        let mut gram = Array2::zeros((rows.dim(), rows.dim()));
+        general_mat_mul(1.0 / sample.nrows() as f32, &sample.t(), &sample, 0.0, &mut gram);
+        let mean = gram.diag().iter().map(|&value| f64::from(value)).sum::<f64>() / rows.dim() as f64;
+        let gram = gram.as_standard_layout().into_owned();
+        Self { dim: rows.dim(), mean, basis: Some(with_widest::<f32, _>(Tridiagonal { gram })) }
+    }
+
+    /// Solves for the direction that a gradient (coefficients column after column, then intercepts) points against;
+    /// `spread` is the mean p·(1 - p) by column. Columns of a softmax keep the sum 0 that theirs have.
+    pub fn solve(&self, gradient: &[f64], spread: &[f64], penalty: f64, softmax: bool) -> Vec<f64> {
+        let (dim, columns) = (self.dim, spread.len());
+        let mut out = gradient.to_vec();
+        let (weights, intercepts) = out.split_at_mut(columns * dim);
+        match &self.basis {
+            Some(basis) => basis.solve(weights, spread, penalty),
+            None => {
+                for (weights, &spread) in weights.chunks_exact_mut(dim).zip(spread) {
+                    let bend = spread.max(SMALLEST) * self.mean + penalty;
+                    weights.iter_mut().for_each(|weight| *weight /= bend);
+                }
+            }
+        }
+        for (intercept, spread) in intercepts.iter_mut().zip(spread) {
+            *intercept /= spread.max(SMALLEST);
+        }
+        if softmax {
+            centre(weights, dim);
+            centre(intercepts, 1);
+        }
+        out
+    }
+}
+
+/// Takes the mean of the columns from each.
+pub(super) fn centre(columns: &mut [f64], dim: usize) {
+    let count = (columns.len() / dim) as f64;
+    let mut mean = vec![0.0; dim];
+    for column in columns.chunks_exact(dim) {
+        mean.iter_mut().zip(column).for_each(|(mean, value)| *mean += value / count);
+    }
+    for column in columns.chunks_exact_mut(dim) {
+        column.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
+    }
+}
+
+/// Evenly spread rows, in the frame.
+fn sample(rows: &dyn Rows, frame: &Frame) -> Array2<f32> {
+    let count = rows.count().min(SAMPLE.max(4 * rows.dim()));
+    let mut sample = Array2::zeros((count, rows.dim()));
+    for (index, mut out) in sample.rows_mut().into_iter().enumerate() {
+        let row = rows.row((index as u128 * rows.count() as u128 / count as u128) as usize);
+        for ((out, &value), &centre) in out.iter_mut().zip(row).zip(&frame.centre) {
+            *out = ((f64::from(value) - centre) * frame.scale) as f32;
+        }
+    }
+    sample
+}
+
+impl Basis {
+    /// Every column of `weights` (one after another) by its own system.
+    fn solve(&self, weights: &mut [f64], spread: &[f64], penalty: f64) {
+        let dim = self.q.nrows();
+        // Gradients near the optimum are small: brought to about 1, their squares stay within f32.
+        let largest = weights.iter().fold(0.0, |largest: f64, weight| largest.max(weight.abs()));
+        if largest == 0.0 {
+            return;
+        }
+        let framed: Vec<f32> = weights.iter().map(|weight| (weight / largest) as f32).collect();
+        let framed = ArrayView2::from_shape((spread.len(), dim), &framed).expect("columns of `dim` weights");
+        let mut turned = framed.dot(&self.q);
+        for (mut column, &spread) in turned.rows_mut().into_iter().zip(spread) {
+            let column = column.as_slice_mut().expect("a product lies row after row");
+            self.solve_tridiagonal(column, spread.max(SMALLEST), penalty);
+        }
+        let back = turned.dot(&self.q.t());
+        weights.iter_mut().zip(&back).for_each(|(weight, &value)| *weight = f64::from(value) * largest);
+    }
+
+    /// (spread·T + penalty)·x = b by LDLᵀ.
+    fn solve_tridiagonal(&self, b: &mut [f32], spread: f64, penalty: f64) {
+        let dim = b.len();
+        let mut factors = vec![0.0; dim];
+        let mut values = vec![0.0; dim];
+        let mut pivots = vec![0.0; dim];
+        for i in 0..dim {
+            // T is positive semidefinite up to the rounding of f32.
+            let mut pivot = spread * self.diagonal[i].max(0.0) + penalty;
+            values[i] = f64::from(b[i]);
+            if i > 0 {
+                let beside = spread * self.beside[i - 1];
+                factors[i] = beside / pivots[i - 1];
+                pivot -= factors[i] * beside;
+                values[i] -= factors[i] * values[i - 1];
+            }
+            pivots[i] = pivot.max(0.5 * penalty);
+        }
+        let mut after = 0.0;
+        for i in (0..dim).rev() {
+            after = values[i] / pivots[i] - if i + 1 < dim { factors[i + 1] * after } else { 0.0 };
+            b[i] = after as f32;
+        }
+    }
+}
+
+/// Householder's reduction of a symmetric matrix.
+struct Tridiagonal {
+    gram: Array2<f32>,
+}
+
+impl Work<f32> for Tridiagonal {
+    type Output = Basis;
+
+    #[inline(always)]
+    fn run<V: Lanes<f32>>(mut self) -> Basis {
+        let dim = self.gram.nrows();
+        let (mut diagonal, mut beside) = (Vec::with_capacity(dim), Vec::with_capacity(dim));
+        let mut mirrors: Vec<(f32, Vec<f32>)> = Vec::with_capacity(dim);
+        for i in 0..dim {
+            diagonal.push(f64::from(self.gram[[i, i]]));
+            if i + 1 == dim {
+                break;
+            }
+            let column = self.gram.slice(s![i, i + 1..]).to_vec();
+            let (mirror, scale, length) = mirror(column);
+            beside.push(f64::from(length));
+            let mut rest = self.gram.slice_mut(s![i + 1.., i + 1..]);
+            if scale != 0.0 {
+                let mut product = vec![0.0_f32; mirror.len()];
+                for (out, row) in product.iter_mut().zip(rest.rows()) {
+                    *out = scale * dot(row.to_slice().expect("rows lie whole"), &mirror);
+                }
+                let along = 0.5 * scale * dot(&product, &mirror);
+                product.iter_mut().zip(&mirror).for_each(|(out, mirror)| *out -= along * mirror);
+                for (j, mut row) in rest.rows_mut().into_iter().enumerate() {
+                    let row = row.as_slice_mut().expect("rows lie whole");
+                    let (one, other) = (mirror[j], product[j]);
+                    for ((value, product), mirror) in row.iter_mut().zip(&product).zip(&mirror) {
+                        *value -= one * product + other * mirror;
+                    }
+                }
+            }
+            mirrors.push((scale, mirror));
+        }
+        Basis { q: turned(dim, &mirrors), diagonal, beside }
+    }
+}
+
+/// The product of the mirrors, each of which stands for the last of the coordinates.
+#[inline(always)]
+fn turned(dim: usize, mirrors: &[(f32, Vec<f32>)]) -> Array2<f32> {
+    let mut q = Array2::eye(dim);
+    for (scale, mirror) in mirrors.iter().rev().filter(|(scale, _)| *scale != 0.0) {
+        let start = dim - mirror.len();
+        let mut rest = q.slice_mut(s![start.., start..]);
+        let mut sums = vec![0.0_f32; mirror.len()];
+        for (row, &factor) in rest.rows().into_iter().zip(mirror) {
+            let row = row.to_slice().expect("rows lie whole");
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
+        }
+        for (mut row, factor) in rest.rows_mut().into_iter().zip(mirror) {
+            let row = row.as_slice_mut().expect("rows lie whole");
+            let factor = scale * factor;
+            row.iter_mut().zip(&sums).for_each(|(value, sum)| *value -= factor * sum);
+        }
+    }
+    q
+}
+
+/// The mirror 1 - scale·v·vᵀ that brings a vector to (length, 0, 0 ...).
+#[inline(always)]
+fn mirror(mut vector: Vec<f32>) -> (Vec<f32>, f32, f32) {
+    let norm = dot(&vector, &vector).sqrt();
+    if norm == 0.0 || vector.len() == 1 {
+        let length = vector[0];
+        return (vector, 0.0, length);
+    }
+    let length = if vector[0] > 0.0 { -norm } else { norm };
+    vector[0] -= length;
+    let squared = dot(&vector, &vector);
+    (vector, 2.0 / squared, length)
+}
+
+/// Sixteen running sums.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 16];
+    let (a_chunks, a_rest) = a.as_chunks::<16>();
+    let (b_chunks, b_rest) = b.as_chunks::<16>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..16 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::rows::Matrix;
+    use super::*;
+
+    fn rows(n: usize, dim: usize) -> Vec<f32> {
+        (0..n * dim).map(|i| (((i * 7919) % 1009) as f32 / 500.0 - 1.0) / (1.0 + (i % dim) as f32)).collect()
+    }
+
+    #[test]
+    fn the_system_is_solved() {
+        let (n, dim, penalty) = (300, 21, 0.01);
+        let values = rows(n, dim);
+        let matrix = Matrix::new(&values, (n, dim)).unwrap();
+        let frame = Frame { centre: vec![0.1; dim].into(), scale: 2.0 };
+        let curvature = Curvature::full(&matrix, &frame);
+        let wide = Array2::from_shape_fn((n, dim), |(i, j)| (f64::from(values[i * dim + j]) - 0.1) * 2.0);
+        let gram = wide.t().dot(&wide) / n as f64;
+        assert!((curvature.mean - gram.diag().sum() / dim as f64).abs() < 1e-6);
+        let spread = [0.2, 0.05];
+        let gradient: Vec<f64> = (0..2 * dim + 2).map(|i| ((i * 37) % 11) as f64 - 5.0).collect();
+        let solved = curvature.solve(&gradient, &spread, penalty, false);
+        for column in 0..2 {
+            let x = ndarray::ArrayView1::from(&solved[column * dim..(column + 1) * dim]);
+            let back = gram.dot(&x) * spread[column] + &(&x * penalty);
+            let want = &gradient[column * dim..(column + 1) * dim];
+            assert!(back.iter().zip(want).all(|(back, want)| (back - want).abs() < 1e-3), "{back} for {want:?}");
+            assert!((solved[2 * dim + column] * spread[column] - gradient[2 * dim + column]).abs() < 1e-12);
+        }
+        let flat = Curvature::flat(&matrix, &frame);
+        assert!((flat.mean - curvature.mean).abs() < 1e-6);
+        let solved = flat.solve(&gradient, &spread, penalty, false);
+        assert!((solved[0] * (0.2 * flat.mean + penalty) - gradient[0]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn softmax_columns_keep_the_sum_zero() {
+        let values = rows(50, 5);
+        let matrix = Matrix::new(&values, (50, 5)).unwrap();
+        let frame = Frame::plain(5);
+        let mut gradient: Vec<f64> = (0..18).map(|i| ((i * 5) % 7) as f64).collect();
+        centre(&mut gradient[..15], 5);
+        centre(&mut gradient[15..], 1);
+        let solved = Curvature::full(&matrix, &frame).solve(&gradient, &[0.2, 0.1, 0.01], 0.1, true);
+        for feature in 0..5 {
+            let sum: f64 = (0..3).map(|column| solved[column * 5 + feature]).sum();
+            assert!(sum.abs() < 1e-5, "{sum}");
+        }
+        assert!(gradient.iter().zip(&solved).map(|(g, s)| g * s).sum::<f64>() > 0.0);
+    }
+}
