@@ -187,15 +187,15 @@ def thresholds():
 
 
 def conformal():
-    """The level of "higher" quantiles of 1 - p(right), as split conformal prediction takes them."""
+    """The order statistic of 1 - p(right) that split conformal prediction takes."""
     random = np.random.default_rng(13)
     cases = []
     for rows, alpha in [(19, 0.1), (50, 0.1), (101, 0.25), (40, 0.05), (10, 0.05)]:
         answers = random.dirichlet([0.6] * 4, rows)
         classes = np.array([random.choice(4, p=row) for row in answers])
         scores = 1 - answers[np.arange(rows), classes]
-        level = np.ceil((rows + 1) * (1 - alpha) - 1e-9) / rows
-        least = None if level > 1 else float(1 - np.quantile(scores, level, method="higher"))
+        rank = int(np.ceil((rows + 1) * (1 - alpha) - 1e-9))
+        least = None if rank > rows else float(1 - np.sort(scores)[rank - 1])
         cases.append({"answers": answers.tolist(), "classes": classes.tolist(), "alpha": alpha, "least": least})
     return cases
 

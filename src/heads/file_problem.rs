@@ -185,6 +185,12 @@ pub enum FileProblem {
         /// Numbers that belong there.
         columns: usize,
     },
+    /// Weighted sums where rows are to be looked up, or the other way round.
+    #[error("its kind is `{kind}`, its numbers are those of another")]
+    KindOfModel {
+        /// Its kind.
+        kind: HeadKind,
+    },
     /// Rows to be looked up that cannot be.
     #[error("its rows and targets cannot be looked up")]
     Neighbours {

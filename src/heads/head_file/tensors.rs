@@ -53,7 +53,12 @@ pub(super) fn stored(model: &Model) -> [Stored; 2] {
                 }
                 Targets::Labels { of, labels } => {
                     let given = |row: &Vec<usize>| (0..*labels).map(|label| u8::from(row.contains(&label))).collect();
-                    tensor(TARGETS, "U8", &[of.len(), *labels], of.iter().flat_map(|row| -> Vec<u8> { given(row) }).collect())
+                    tensor(
+                        TARGETS,
+                        "U8",
+                        &[of.len(), *labels],
+                        of.iter().flat_map(|row| -> Vec<u8> { given(row) }).collect(),
+                    )
                 }
                 Targets::Numbers(numbers) => tensor(TARGETS, "F64", numbers.shape(), wide(numbers)),
             };
