@@ -8,7 +8,8 @@ use std::path::Path;
 
 use ndarray::array;
 use offprint::heads::{
-    Calibration, Error, Fitted, Head, HeadDescription, HeadKind, LinearModel, Model, Optimality, Steps,
+    Calibration, Error, Fitted, Head, HeadDescription, HeadKind, LinearModel, Metric, Model, NeighbourTrainer,
+    Neighbours, Optimality, Steps, Targets, Weighting,
 };
 use offprint::model::{Conformal, Task};
 use serde_json::{Value, json};
@@ -221,6 +222,104 @@ fn what_version_3_has_is_checked() {
         "its kind is `elastic-net`, which a head for classification cannot have"
     );
     assert_eq!(complaint_of_3("kind", "svm2"), format!("`kind` of its metadata is `svm2`, expected {KINDS}"));
+}
+
+/// Heads of neighbours for each task, around the same four rows.
+fn neighbours(task: Task) -> Head {
+    let rows = array![[0.0_f32, 1.0], [1.0, 0.0], [0.5, -0.5], [0.25, 0.75]];
+    let (targets, labels) = match task {
+        Task::Classification => (Targets::Classes { of: vec![0, 1, 2, 0], classes: 3 }, 3),
+        Task::Multilabel => (Targets::Labels { of: vec![vec![0, 1], vec![], vec![1], vec![0]], labels: 2 }, 2),
+        Task::Regression => (Targets::Numbers(array![[1.5], [-2.0], [1e-300], [7.0]]), 1),
+    };
+    let options = NeighbourTrainer { metric: Metric::Cosine, weighting: Weighting::Distance };
+    let model = Model::Neighbours(Neighbours::new(rows, targets, 2, options).unwrap());
+    let names = ["a", "b", "c"][..labels].iter().map(|&name| name.to_owned()).collect();
+    let description = HeadDescription { labels: names, ..HeadDescription::default() };
+    let fitted = Fitted { model, strength: 2.0, optimality: None };
+    let mut head = Head::new((task, HeadKind::Neighbours), fitted, description).unwrap();
+    head.created_by = "offprint, for its tests".into();
+    head
+}
+
+#[test]
+fn neighbours_come_back_for_every_task_and_answer_as_before() {
+    let rows = array![[0.1_f32, 0.9], [0.9, 0.2], [-1.0, -1.0]];
+    for task in Task::ALL {
+        let head = neighbours(task);
+        let back = load(&saved(&head)).unwrap();
+        assert_same(&back, &head);
+        assert_eq!(back.predict(rows.view()).unwrap(), head.predict(rows.view()).unwrap(), "{task}");
+        assert_eq!(saved(&back), saved(&head));
+        assert_eq!(back.linear(), None);
+    }
+    let shares = neighbours(Task::Classification).predict(array![[0.0_f32, 2.0]].view()).unwrap();
+    assert_eq!(shares, array![[1.0, 0.0, 0.0]], "a row at distance 0 outvotes the others");
+}
+
+#[test]
+fn the_committed_head_of_neighbours_is_what_is_written_and_read() {
+    let path = Path::new("tests/data/heads/version-3-neighbours.head");
+    let head = neighbours(Task::Multilabel);
+    if std::env::var_os("OFFPRINT_WRITE_FIXTURES").is_some() && !path.exists() {
+        head.save(path).unwrap();
+    }
+    assert_same(&Head::load(path).unwrap(), &head);
+    assert!(std::fs::read(path).unwrap() == saved(&head), "neighbours are written differently now");
+}
+
+#[test]
+fn neighbours_that_are_none() {
+    let complaint = |task, change: &dyn Fn(&mut Value, &mut Vec<u8>)| {
+        let (mut header, mut data) = split(&saved(&neighbours(task)));
+        header["__metadata__"].as_object_mut().unwrap().remove("checksum").unwrap();
+        change(&mut header, &mut data);
+        let error = load(&join(&header, &data)).unwrap_err();
+        let problem = error.source().unwrap();
+        let cause = problem.source().map_or(String::new(), |cause| format!(": {cause}"));
+        format!("{problem}{cause}")
+    };
+    let one = Task::Classification;
+    let field = |key: &'static str, value: &'static str| {
+        complaint(one, &move |header, _| header["__metadata__"][key] = value.into())
+    };
+    assert_eq!(field("n_neighbors", "2.5"), "`n_neighbors` of its metadata is `2.5`, expected a whole number from 1");
+    assert_eq!(field("n_neighbors", "x"), "`n_neighbors` of its metadata is `x`, expected a number");
+    assert!(field("n_neighbors", "5").starts_with("its rows and targets cannot be looked up: "));
+    let lookup = "`neighbours` of its metadata is not a JSON object of `metric` and `weighting`";
+    for wrong in ["{}", r#"{"metric": "l1", "weighting": "uniform"}"#, "2"] {
+        assert_eq!(field("neighbours", wrong), lookup);
+    }
+    assert_eq!(field("kind", "svm"), r#"its tensors are ["rows", "targets"], expected ["coefficients", "intercepts"]"#);
+    let broken = complaint(one, &|_, data| data[4..8].copy_from_slice(&f32::NAN.to_le_bytes()));
+    assert_eq!(broken, "its rows and targets cannot be looked up: row 0 has NaN in column 1, expected finite numbers");
+    let beyond = complaint(one, &|_, data| data[36] = 3);
+    assert_eq!(beyond, "its rows and targets cannot be looked up: row 1 is of class 3, expected a class below 3");
+    let retyped =
+        |task, dtype: &'static str| complaint(task, &move |header, _| header["targets"]["dtype"] = dtype.into());
+    assert_eq!(retyped(one, "F32"), "tensor `targets` has shape [4], 3 labels ask for [rows] of type U32");
+    assert_eq!(
+        retyped(Task::Multilabel, "I8"),
+        "tensor `targets` has shape [4, 2], 2 labels ask for [rows, 2] of type U8"
+    );
+    assert_eq!(
+        retyped(Task::Regression, "I64"),
+        "tensor `targets` has shape [4, 1], 1 labels ask for [rows, 1] of type F64"
+    );
+    let wide = complaint(one, &|header, _| header["rows"]["dtype"] = "I32".into());
+    assert_eq!(wide, "tensor `rows` has shape [4, 2], 3 labels ask for two dimensions of type F32");
+    let mut other = neighbours(one);
+    other.kind = HeadKind::Svm;
+    let error = other.save(Path::new("no/such.head")).unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "its kind is `svm`, its numbers are those of another");
+    let mut other = neighbours(one);
+    other.strength = Some(3.0);
+    let error = other.save(Path::new("no/such.head")).unwrap_err().source().unwrap().to_string();
+    assert_eq!(error, "`n_neighbors` of its metadata is `3`, expected the number of its neighbours");
+    let mut other = neighbours(Task::Multilabel);
+    other.labels.push("c".into());
+    let error = other.save(Path::new("no/such.head")).unwrap_err().source().unwrap().to_string();
+    assert_eq!(error, "its rows are labelled for multilabel, the head is for multilabel with 3 labels");
 }
 
 const KINDS: &str = "`logistic`, `linear`, `svm`, `ridge`, `elastic-net` or `knn`";

@@ -19,7 +19,7 @@ import sklearn
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.calibration import CalibratedClassifierCV
+from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, precision_recall_curve
@@ -187,36 +187,34 @@ def thresholds():
 
 
 def conformal():
-    """The level of "higher" quantiles of 1 - p(right), as split conformal prediction takes them."""
+    """The order statistic of 1 - p(right) that split conformal prediction takes."""
     random = np.random.default_rng(13)
     cases = []
     for rows, alpha in [(19, 0.1), (50, 0.1), (101, 0.25), (40, 0.05), (10, 0.05)]:
         answers = random.dirichlet([0.6] * 4, rows)
         classes = np.array([random.choice(4, p=row) for row in answers])
         scores = 1 - answers[np.arange(rows), classes]
-        level = np.ceil((rows + 1) * (1 - alpha) - 1e-9) / rows
-        least = None if level > 1 else float(1 - np.quantile(scores, level, method="higher"))
+        rank = int(np.ceil((rows + 1) * (1 - alpha) - 1e-9))
+        least = None if rank > rows else float(1 - np.sort(scores)[rank - 1])
         cases.append({"answers": answers.tolist(), "classes": classes.tolist(), "alpha": alpha, "least": least})
     return cases
 
 
-def brier():
+def reliability():
     random = np.random.default_rng(14)
-    cases = []
-    for classes, rows in [(2, 40), (4, 60)]:
-        answers = random.dirichlet([0.7] * classes, rows)
-        truth = random.integers(0, classes, rows)
-        weights = random.random(rows)
-        score = (
-            brier_score_loss(truth, answers[:, 1], sample_weight=weights)
-            if classes == 2
-            else brier_score_loss(truth, answers, sample_weight=weights, labels=range(classes))
-        )
-        cases.append({"answers": answers.tolist(), "classes": truth.tolist(), "weights": weights.tolist(), "brier": score})
-    return cases
+    answers = random.random(300)
+    right = random.random(300) < answers**1.5
+    claimed = calibration_curve(right, answers, n_bins=10)
+    return {
+        "answers": answers.tolist(),
+        "right": right.tolist(),
+        "brier": brier_score_loss(right, answers),
+        "shares": claimed[0].tolist(),
+        "claimed": claimed[1].tolist(),
+    }
 
 
 if __name__ == "__main__":
-    made = {"versions": VERSIONS, "calibrations": calibrations(), "thresholds": thresholds(), "conformal": conformal(), "brier": brier()}
+    made = {"versions": VERSIONS, "calibrations": calibrations(), "thresholds": thresholds(), "conformal": conformal(), "reliability": reliability()}
     HERE.write_text(json.dumps(made, separators=(",", ":"), allow_nan=False) + "\n")
     print("wrote", HERE, HERE.stat().st_size, "bytes")
