@@ -28,7 +28,9 @@ impl CutPoint {
 /// With precision and recall they are scikit-learn's `precision_recall_curve` (whose last point is an empty cut), with
 /// `hits` and `false_hits` its `roc_curve` with no point dropped.
 pub fn cut_points(right: &[bool], scores: &[f64]) -> Vec<CutPoint> {
-    RankedRows::new(right, scores).cuts(&vec![1; right.len()]).collect()
+    let rows = RankedRows::new(right, scores);
+    let point = |cut: Cut| CutPoint { threshold: scores[cut.row] + 0.0, hits: cut.hits, false_hits: cut.false_hits };
+    rows.cuts(&vec![1; right.len()]).map(point).collect()
 }
 
 /// Area under the ROC curve; none where no row is right or none is not.
@@ -41,39 +43,66 @@ pub fn average_precision(right: &[bool], scores: &[f64]) -> Option<f64> {
     RankedRows::new(right, scores).average_precision(&vec![1; right.len()])
 }
 
-/// Rows by falling score.
+/// Rows by falling score, one word each: there is one list for each class or label.
 #[derive(Debug)]
 pub(super) struct RankedRows {
     rows: Vec<RankedRow>,
 }
 
-#[derive(Debug)]
-struct RankedRow {
+/// The row's number, whether it is right, and whether it is the last of its equals.
+#[derive(Debug, Clone, Copy)]
+struct RankedRow(usize);
+
+impl RankedRow {
+    fn new(row: usize, right: bool, last: bool) -> Self {
+        Self(row << 2 | usize::from(right) << 1 | usize::from(last))
+    }
+
+    fn row(self) -> usize {
+        self.0 >> 2
+    }
+
+    fn is_right(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    fn is_last(self) -> bool {
+        self.0 & 1 != 0
+    }
+}
+
+/// What is found down to a row.
+struct Cut {
+    /// The last row.
     row: usize,
-    score: f64,
-    right: bool,
+    hits: u64,
+    false_hits: u64,
 }
 
 impl RankedRows {
     /// Of as many rows as both slices have; scores are no NaN.
     pub(super) fn new(right: &[bool], scores: &[f64]) -> Self {
-        let pairs = right.iter().zip(scores).enumerate();
+        let mut order: Vec<usize> = (0..right.len().min(scores.len())).collect();
         // The order of floats puts -0.0 below 0.0, which are equal.
-        let mut rows: Vec<RankedRow> =
-            pairs.map(|(row, (&right, &score))| RankedRow { row, score: score + 0.0, right }).collect();
-        rows.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Self { rows }
+        order.sort_by(|&a, &b| (scores[b] + 0.0).total_cmp(&(scores[a] + 0.0)));
+        let ranked = |(place, &row): (usize, &usize)| {
+            let last = order.get(place + 1).is_none_or(|&next| scores[next] != scores[row]);
+            RankedRow::new(row, right[row], last)
+        };
+        Self { rows: order.iter().enumerate().map(ranked).collect() }
     }
 
     /// The cuts if row i is there `times[i]` times; those that add no row are left out.
-    pub(super) fn cuts(&self, times: &[u32]) -> impl Iterator<Item = CutPoint> {
-        let (mut hits, mut false_hits) = (0, 0);
-        self.rows.chunk_by(|a, b| a.score == b.score).filter_map(move |equal| {
-            let before = hits + false_hits;
-            for row in equal {
-                *(if row.right { &mut hits } else { &mut false_hits }) += u64::from(times[row.row]);
+    fn cuts(&self, times: &[u32]) -> impl Iterator<Item = Cut> {
+        let (mut hits, mut false_hits, mut before) = (0, 0, 0);
+        self.rows.iter().filter_map(move |row| {
+            let there = u64::from(times[row.row()]);
+            *(if row.is_right() { &mut hits } else { &mut false_hits }) += there;
+            let new = row.is_last() && hits + false_hits > before;
+            if new {
+                before = hits + false_hits;
             }
-            (hits + false_hits > before).then_some(CutPoint { threshold: equal[0].score, hits, false_hits })
+            new.then_some(Cut { row: row.row(), hits, false_hits })
         })
     }
 
@@ -92,7 +121,7 @@ impl RankedRows {
         let mut last = 0;
         let mut sum = 0.0;
         for cut in self.cuts(times) {
-            sum += (cut.hits - last) as f64 * cut.precision();
+            sum += (cut.hits - last) as f64 * (cut.hits as f64 / (cut.hits + cut.false_hits) as f64);
             last = cut.hits;
         }
         (last > 0).then(|| sum / last as f64)
