@@ -177,7 +177,11 @@ mod tests {
                 for c in [0.01, 1.0, 100.0] {
                     let goal = Goal { target, c };
                     let (beta, f) = optimum(cost, goal, 2.0);
-                    assert!(cost.gap(goal, f, beta).abs() < 1e-10 * c, "{cost:?} {goal:?}: {}", cost.gap(goal, f, beta));
+                    assert!(
+                        cost.gap(goal, f, beta).abs() < 1e-10 * c,
+                        "{cost:?} {goal:?}: {}",
+                        cost.gap(goal, f, beta)
+                    );
                     let (least, most) = cost.bounds(goal);
                     let gradient = f - target + cost.diagonal(goal) * beta;
                     assert!(cost.standing(gradient, beta, (least, most)).violation < 1e-9, "{cost:?} {goal:?}");

@@ -9,6 +9,7 @@ mod descent;
 mod face;
 mod kernel;
 mod loss;
+mod newton;
 mod path;
 mod problem;
 mod solver;
@@ -24,9 +25,9 @@ use self::loss::Cost;
 use self::problem::Problem;
 use self::solver::{Limits, solve, start};
 use self::state::{Setting, State};
+use super::HeadKind;
 use super::error::Error;
 use super::folds::Fold;
-use super::HeadKind;
 use super::sample::{check, check_learnable, check_positive};
 use super::trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Trainer,
