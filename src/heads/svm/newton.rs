@@ -10,6 +10,7 @@ use ndarray::{Array2, linalg::general_mat_mul};
 
 use super::kernel::{Real, Work, on_widest_registers};
 use super::loss::Goal;
+use super::solver::Limits;
 use super::state::{Setting, State};
 
 /// Steps at most; about ten are usual.
@@ -25,16 +26,17 @@ const BLOCK: usize = 256;
 const WIDEST: usize = 2048;
 
 /// Brings a column within the tolerance; false, and nothing changed, if that fails or is not the way for this problem.
-pub(super) fn newton(setting: &Setting<'_>, state: &mut State, column: usize, tolerance: f64) -> bool {
+pub(super) fn newton(setting: &Setting<'_>, state: &mut State, column: usize, limits: Limits) -> bool {
     if !setting.cost.squared || setting.problem.dim > WIDEST {
         return false;
     }
     let width = state.width();
     let goals: Vec<f64> = state.goals.iter().skip(column).step_by(width).copied().collect();
     let mut weights = state.columns[column].weights.clone();
-    for step in 0..STEPS {
+    let steps = STEPS.min(limits.passes.saturating_sub(state.columns[column].passes));
+    for step in 0..steps {
         let point = on_widest_registers(Look { setting, goals: &goals, weights: &weights });
-        if point.gap <= tolerance * point.primal {
+        if point.gap <= limits.tolerance * point.primal {
             for (row, beta) in point.beta.into_iter().enumerate() {
                 state.beta[row * width + column] = beta;
             }

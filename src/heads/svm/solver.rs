@@ -101,7 +101,7 @@ fn improve<F: Real>(setting: &Setting<'_>, state: &mut State, limits: Limits) {
             if found.gap > limits.tolerance * found.primal {
                 patience[column] *= 0.5;
                 let slow = stages > 1 || found.gap > FAR * found.primal;
-                if !(slow && newton(setting, state, column, limits.tolerance)) {
+                if !(slow && newton(setting, state, column, limits)) {
                     step_on_face(setting, state, column, FACE * setting.problem.rows.len());
                 }
             }
