@@ -62,7 +62,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for value in model.coefficients.iter().chain(&model.intercepts) {
         out.write_all(&value.to_le_bytes())?;
     }
-    println!("{}", serde_json::json!({ "seconds": seconds, "cpu_seconds": cpu_seconds, "optimality": fitted.optimality }));
+    println!(
+        "{}",
+        serde_json::json!({ "seconds": seconds, "cpu_seconds": cpu_seconds, "optimality": fitted.optimality })
+    );
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod descent;
 mod face;
 mod kernel;
 mod loss;
+mod newton;
 mod path;
 mod problem;
 mod solver;

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::problem::Problem;
-use super::solver::{Limits, solve, start};
+use super::solver::{solve, start};
 use super::{STRENGTH, SvmTrainer, certify, model};
 use crate::heads::decisions::settle_missing_classes;
 use crate::heads::error::Error;
@@ -14,9 +14,6 @@ use crate::heads::folds::Fold;
 use crate::heads::rows::Selection;
 use crate::heads::sample::{Sample, check_folds, check_positive, check_weight};
 use crate::heads::trainer::{LabelledRows, TakeDecisions};
-
-/// Tolerance of fits that only choose, where the trainer's is not larger.
-const TOLERANCE: f64 = 1e-2;
 
 /// See [`crate::heads::Trainer::path`]. Folds run in parallel on the current rayon pool; each holds a number for every
 /// training row and column.
@@ -34,7 +31,7 @@ pub(super) fn path(
     check_folds(folds, data.rows.count())?;
     let mut ascending: Vec<usize> = (0..strengths.len()).collect();
     ascending.sort_by(|&one, &other| strengths[one].total_cmp(&strengths[other]));
-    let limits = Limits { tolerance: trainer.tolerance.max(TOLERANCE), ..trainer.limits() };
+    let limits = trainer.limits();
     folds.par_iter().enumerate().try_for_each(|(number, fold)| {
         let named = |strength, source| Error::FoldFit {
             fold: number + 1,

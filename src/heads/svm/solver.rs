@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::descent::{Stage, descend};
 use super::face::step_on_face;
 use super::kernel::Real;
+use super::newton::newton;
 use super::problem::Problem;
 use super::state::{Setting, State};
 
@@ -26,6 +27,9 @@ const SINGLE: f64 = 1e-5;
 
 /// A stage that leaves more than this share of a gap has come to the end of its precision.
 const STUCK: f64 = 0.9;
+
+/// The relative gap after the first stage from which on Newton's steps are cheaper than another.
+const FAR: f64 = 0.1;
 
 /// Norms of rows between which products in f32 neither vanish nor overflow.
 const SINGLE_NORMS: std::ops::Range<f64> = 1e-6..1e6;
@@ -96,7 +100,10 @@ fn improve<F: Real>(setting: &Setting<'_>, state: &mut State, limits: Limits) {
             let found = &state.columns[column];
             if found.gap > limits.tolerance * found.primal {
                 patience[column] *= 0.5;
-                step_on_face(setting, state, column, FACE * setting.problem.rows.len());
+                let slow = stages > 1 || found.gap > FAR * found.primal;
+                if !(slow && newton(setting, state, column, limits)) {
+                    step_on_face(setting, state, column, FACE * setting.problem.rows.len());
+                }
             }
         }
         let stuck = |&column: &usize| state.columns[column].gap > STUCK * before[column];

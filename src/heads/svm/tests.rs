@@ -120,7 +120,7 @@ fn labels_are_columns_by_themselves() {
     let labels = Targets::Labels { of, labels: 3 };
     let several = linear(fitted(&tight(), &rows, &labels, 1.0).unwrap());
     let one = linear(fitted(&tight(), &rows, &Targets::Classes { of: classes, classes: 2 }, 1.0).unwrap());
-    assert!(relative(&several.coefficients.slice(ndarray::s![..1, ..]).to_owned(), &one.coefficients) < 1e-6);
+    assert!(relative(&several.coefficients.slice(ndarray::s![..1, ..]).to_owned(), &one.coefficients) < 1e-4);
     let decisions = several.decisions(&Matrix::of(rows.view()).unwrap()).unwrap();
     assert!(decisions.column(1).iter().all(|&margin| margin < 0.0));
     assert!(decisions.column(2).iter().all(|&margin| margin > 0.0));
@@ -142,7 +142,7 @@ fn a_path_is_fits_of_the_training_rows() {
     let weights: Vec<f64> = (0..90).map(|row| if row % 7 == 0 { 0.0 } else { 1.0 + (row % 3) as f64 }).collect();
     for targets in [classes, Targets::Numbers(numbers)] {
         let taken = Mutex::new(Vec::new());
-        let trainer = SvmTrainer { tolerance: 1e-2, ..SvmTrainer::default() };
+        let trainer = SvmTrainer { tolerance: 1e-6, ..SvmTrainer::default() };
         let data = LabelledRows { rows: &matrix, targets: &targets, weights: Some(&weights) };
         let take = |at: (usize, usize), decisions: ndarray::ArrayView2<'_, f64>| {
             taken.lock().unwrap().push((at, decisions.to_owned()));
@@ -167,8 +167,33 @@ fn a_path_is_fits_of_the_training_rows() {
             let held_out = rows.select(ndarray::Axis(0), &folds[fold].validation);
             let want = linear(fitted).decisions(&Matrix::of(held_out.view()).unwrap()).unwrap();
             let far = relative(&decisions, &want);
-            assert!(far < 0.1, "fold {fold}, C = {}: off by {far:.1e}", strengths[strength]);
+            assert!(far < 1e-2, "fold {fold}, C = {}: off by {far:.1e}", strengths[strength]);
         }
+    }
+}
+
+/// Large C, where Newton's steps end what coordinates began: the gradient of the objective is zero there.
+#[test]
+fn a_squared_loss_with_a_large_c_ends_at_a_point_without_slope() {
+    let (rows, numbers, classes) = drawn((150, 12), 6);
+    let signs: Vec<f64> = classes.iter().map(|&class| 2.0 * class as f64 - 1.0).collect();
+    let c = 1e5;
+    for targets in [Targets::Classes { of: classes, classes: 2 }, Targets::Numbers(numbers.clone())] {
+        let loss = matches!(targets, Targets::Numbers(_)).then_some(SvmLoss::SquaredEpsilonInsensitive);
+        let trainer = SvmTrainer { loss, epsilon: 0.05, ..tight() };
+        let model = linear(fitted(&trainer, &rows, &targets, c).unwrap());
+        let outputs = model.decisions(&Matrix::of(rows.view()).unwrap()).unwrap();
+        let mut gradient = model.coefficients.row(0).to_owned();
+        for (at, row) in rows.rows().into_iter().enumerate() {
+            let f = outputs[[at, 0]];
+            let missing = match loss {
+                None => signs[at] * (1.0 - signs[at] * f).max(0.0),
+                Some(_) => ((numbers[[at, 0]] - f).abs() - 0.05).max(0.0).copysign(numbers[[at, 0]] - f),
+            };
+            gradient.scaled_add(-2.0 * c * missing, &row.mapv(f64::from));
+        }
+        let size = model.coefficients.row(0).dot(&model.coefficients.row(0)).sqrt();
+        assert!(gradient.dot(&gradient).sqrt() < 1e-2 * size, "{gradient}");
     }
 }
 
