@@ -288,7 +288,7 @@ fn neighbours_that_are_none() {
     assert!(field("n_neighbors", "5").starts_with("its rows and targets cannot be looked up: "));
     let lookup = "`neighbours` of its metadata is not a JSON object of `metric` and `weighting`";
     for wrong in ["{}", r#"{"metric": "l1", "weighting": "uniform"}"#, "2"] {
-        assert_eq!(field("neighbours", wrong), lookup);
+        assert!(field("neighbours", wrong).starts_with(&format!("{lookup}: ")));
     }
     assert_eq!(field("kind", "svm"), r#"its tensors are ["rows", "targets"], expected ["coefficients", "intercepts"]"#);
     let broken = complaint(one, &|_, data| data[4..8].copy_from_slice(&f32::NAN.to_le_bytes()));
@@ -348,12 +348,16 @@ fn scores_have_thresholds_of_any_size_and_probabilities_have_not() {
 fn an_older_program_is_told_a_number_where_it_would_misread() {
     let version = |head: &Head| split(&saved(head)).0["__metadata__"]["format"].as_str().unwrap().to_owned();
     assert_eq!(version(&sample()), "1");
-    assert_eq!(version(&Head { kind: HeadKind::Ridge, ..sample() }), "3");
-    assert_eq!(version(&Head { abstain: Some(vec![0.5; 3]), ..sample() }), "3");
-    assert_eq!(version(&Head { conformal: Some(Conformal { alpha: 0.5, least: None, rows: 1 }), ..sample() }), "3");
-    let calibration = Some(Calibration::Temperature { temperature: 2.0 });
-    assert_eq!(version(&Head { calibration, ..sample() }), "3");
-    assert_eq!(version(&Head { strength: None, ..sample() }), "2");
+    let with = |change: &dyn Fn(&mut Head)| {
+        let mut head = sample();
+        change(&mut head);
+        version(&head)
+    };
+    assert_eq!(with(&|head| head.kind = HeadKind::Ridge), "3");
+    assert_eq!(with(&|head| head.abstain = Some(vec![0.5; 3])), "3");
+    assert_eq!(with(&|head| head.conformal = Some(Conformal { alpha: 0.5, least: None, rows: 1 })), "3");
+    assert_eq!(with(&|head| head.calibration = Some(Calibration::Temperature { temperature: 2.0 })), "3");
+    assert_eq!(with(&|head| head.strength = None), "2");
     let (mut header, data) = split(&saved(&of_version_3()));
     header["__metadata__"]["format"] = "2".into();
     header["__metadata__"].as_object_mut().unwrap().remove("checksum").unwrap();
