@@ -77,10 +77,6 @@ impl Descent {
         &self.point
     }
 
-    pub fn loss(&self) -> f64 {
-        self.value.loss
-    }
-
     /// Coefficients alone.
     pub fn weights(&self) -> &[f64] {
         &self.point[..self.point.len() / (self.dim + 1) * self.dim]

@@ -157,14 +157,6 @@ pub(super) fn check_options(options: &LogisticOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses NaN and infinities, naming the first.
-pub(super) fn check_finite(x: ArrayView2<'_, f32>) -> Result<(), Error> {
-    match x.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some(((row, column), &value)) => Err(Error::NotFinite { row, column, value }),
-        None => Ok(()),
-    }
-}
-
 /// Logits of one row, summed in a fixed order: the same bits whatever other rows are asked for.
 pub(super) fn row_logits(
     row: ArrayView1<'_, f32>,
