@@ -1,6 +1,8 @@
 //! What `train` says on stderr: warnings first, then what was fitted, chosen and reached. Knows a finished fitting.
 //! Invariant: everything that a reader of the figures should doubt is a warning.
 
+use std::collections::BTreeSet;
+
 use offprint::evaluate::{Fitting, Objective, PartFigures, Quality};
 use offprint::heads::{Model, TRAIN, TrainingSet};
 use offprint::model::Task;
@@ -35,56 +37,15 @@ impl Told<'_> {
 
     /// What somebody who reads the figures should doubt.
     fn warnings(&self) -> Vec<String> {
-        let (set, fitting) = (self.set, self.fitting);
-        let mut warnings = Vec::new();
-        if set.unlabelled > 0 {
-            warnings.push(self.left_out());
-        }
-        if set.without_split > 0 {
-            let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
-            warnings.push(counted_that(set.without_split, "labelled row", verbs));
-        }
-        for alike in set.look_alikes.iter().take(MOST_LOOK_ALIKES) {
-            let [(one, of_one), (other, of_other)] = &alike.labels;
-            let rows = [of_one, of_other].map(|&rows| counted(rows as u64, "row"));
+        let mut warnings = self.of_rows();
+        warnings.extend(self.of_folds());
+        warnings.extend(self.fitting.parts.iter().flat_map(|part| of_part(&part.figures)));
+        for leak in self.fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0) {
             warnings.push(format!(
-                "labels `{one}` ({}) and `{other}` ({}) differ by case or blanks alone, and count as two",
-                rows[0], rows[1]
-            ));
-        }
-        let lacking = |in_training: bool| {
-            let mut classes: Vec<usize> =
-                fitting.missing.iter().filter(|one| one.in_training == in_training).map(|one| one.class).collect();
-            classes.sort_unstable();
-            classes.dedup();
-            classes
-        };
-        for (in_training, what) in [(true, "to fit on, so they are never given there"), (false, "to score on")] {
-            let classes = lacking(in_training);
-            if let Some(first) = classes.first() {
-                let name = &set.classes.names[*first];
-                let labels = counted_that(classes.len() as u64, "label", ("has", "have"));
-                warnings.push(format!("{labels} no rows {what} in some folds; the first is `{name}`"));
-            }
-        }
-        for part in fitting.parts.iter().map(|part| &part.figures) {
-            let unknown = unknown_labels(part);
-            if unknown > 0 {
-                let [one, several] =
-                    ["has", "have"].map(|has| format!("of {} {has} a label that no train row has", part.part));
-                warnings.push(counted_that(unknown, "row", (&one, &several)));
-            }
-            if part.left_out > 0 {
-                let said = |was: &str| format!("of {} {was} left out: no train row has the label", part.part);
-                warnings.push(counted_that(part.left_out as u64, "row", (&said("was"), &said("were"))));
-            }
-        }
-        for leak in fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0) {
-            warnings.push(format!(
-                "{} of {} {} also in {} ({} exactly, {} nearly)",
+                "{} of {} of {} are also in {} ({} exactly, {} nearly)",
                 leak.exact + leak.near,
                 counted(leak.rows as u64, "row"),
-                format_args!("of {} are", leak.later),
+                leak.later,
                 leak.earlier,
                 leak.exact,
                 leak.near
@@ -92,6 +53,42 @@ impl Told<'_> {
         }
         warnings.extend(self.unreached());
         warnings.extend(self.edge());
+        warnings
+    }
+
+    /// Rows that take no part, and labels that may be meant as one.
+    fn of_rows(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.set.unlabelled > 0 {
+            warnings.push(self.left_out());
+        }
+        if self.set.without_split > 0 {
+            let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
+            warnings.push(counted_that(self.set.without_split, "labelled row", verbs));
+        }
+        for alike in self.set.look_alikes.iter().take(MOST_LOOK_ALIKES) {
+            let [(one, of_one), (other, of_other)] = &alike.labels;
+            let rows = [of_one, of_other].map(|&rows| counted(rows as u64, "row"));
+            warnings.push(format!(
+                "labels `{one}` ({}) and `{other}` ({}) differ by case or blanks alone, and count as two",
+                rows[0], rows[1]
+            ));
+        }
+        warnings
+    }
+
+    /// Labels that folds lack.
+    fn of_folds(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (in_training, what) in [(true, "to fit on, so they are never given there"), (false, "to score on")] {
+            let missing = self.fitting.missing.iter().filter(|one| one.in_training == in_training);
+            let classes: BTreeSet<usize> = missing.map(|one| one.class).collect();
+            if let Some(first) = classes.first() {
+                let name = &self.set.classes.names[*first];
+                let labels = counted_that(classes.len() as u64, "label", ("has", "have"));
+                warnings.push(format!("{labels} no rows {what} in some folds; the first is `{name}`"));
+            }
+        }
         warnings
     }
 
@@ -209,6 +206,21 @@ impl Told<'_> {
         };
         [&["part", "rows"], figures, &["95 % interval"]].concat()
     }
+}
+
+/// Labels of a part that the head doesn't know.
+fn of_part(part: &PartFigures) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let unknown = unknown_labels(part);
+    if unknown > 0 {
+        let [one, several] = ["has", "have"].map(|has| format!("of {} {has} a label that no train row has", part.part));
+        warnings.push(counted_that(unknown, "row", (&one, &several)));
+    }
+    if part.left_out > 0 {
+        let said = |was: &str| format!("of {} {was} left out: no train row has the label", part.part);
+        warnings.push(counted_that(part.left_out as u64, "row", (&said("was"), &said("were"))));
+    }
+    warnings
 }
 
 /// Rows of a part with labels that the head doesn't know.
