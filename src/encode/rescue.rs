@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use super::adapters::RowKey;
 use super::prepare::{WINDOWS_UNDER_WAY, Window};
 use super::{Error, TokenBudget};
+use crate::causes::on_one_line;
 use crate::runtime::{self, ProviderChoice};
 
 /// Whole batches in a row of which no text could be run, after which it is no longer put down to the texts.
@@ -119,9 +120,7 @@ impl Refusals {
 
 /// Why the row of a text is rejected, on one line.
 pub(super) fn reason(error: &runtime::Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let causes: Vec<String> = causes.map(|cause| cause.to_string().replace(['\n', '\r'], " ")).collect();
-    format!("the encoder fails on this text: {}", causes.join(": "))
+    format!("the encoder fails on this text: {}", on_one_line(error))
 }
 
 #[cfg(test)]
