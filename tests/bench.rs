@@ -186,14 +186,14 @@ fn what_cannot_be_run_is_a_row_with_its_reason() {
     assert!(said.stdout.contains("not run: ") && said.stdout.contains("nowhere.so"), "{}", said.stdout);
 
     // A library without the provider, and nothing that can be run at all.
-    let said = bench(&place, &["--providers", "openvino,cuda:0,tensorrt", "--repeats", "1"], 2);
+    let said = bench(&place, &["--providers", "openvino,cuda:0,1,tensorrt", "--repeats", "1"], 2);
     said.expect(&["error: no setting could be measured", "cause: "]);
     let record = json(&place, "speed/bench.json");
     for (cell, name) in cells(&record).iter().zip(["openvino", "cuda", "tensorrt"]) {
         let reason = cell["reason"].as_str().unwrap().to_lowercase();
         assert!(cell["state"] == "not_run" && reason.contains(name), "{name}: {reason}");
     }
-    assert_eq!(cells(&record)[1]["provider"], "cuda:0");
+    assert_eq!(cells(&record)[1]["provider"], "cuda:0,1");
     assert!(place.read("speed/report.html").contains("No setting could be measured"));
 }
 

@@ -62,9 +62,9 @@ fn the_first_usable_provider_runs_and_each_one_before_it_is_named() {
     if has_others(&place) {
         return;
     }
-    let said = place.run(&embed(&["--provider", "cuda:1,openvino,cpu", "--json"]), 0);
+    let said = place.run(&embed(&["--provider", "cuda:1,0,openvino,cpu", "--json"]), 0);
     said.expect(&[
-        "warning: `--provider cuda:1` could not run the bundle; CPUExecutionProvider did: the loaded ONNX Runtime at `",
+        "warning: `--provider cuda:1,0` could not run the bundle; CPUExecutionProvider did: the loaded ONNX Runtime at `",
         "has no `CUDAExecutionProvider`",
         "warning: `--provider openvino` could not run the bundle; CPUExecutionProvider did: ",
     ]);
@@ -72,7 +72,7 @@ fn the_first_usable_provider_runs_and_each_one_before_it_is_named() {
     assert_eq!(account["provider"], "CPUExecutionProvider");
     let names: Vec<&str> =
         account["passed_over"].as_array().unwrap().iter().map(|passed| passed["provider"].as_str().unwrap()).collect();
-    assert_eq!(names, ["cuda:1", "openvino"]);
+    assert_eq!(names, ["cuda:1,0", "openvino"]);
     assert!(account["because"].is_null(), "it was named: {account}");
 }
 
@@ -127,7 +127,8 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
             "error: execution provider `gpu` is not known, known are: auto, cpu, cuda, cuda:N",
         ),
         (&["--provider", "auto,cpu"], "error: `--provider auto` chooses by itself and stands alone"),
-        (&["--provider", "cuda:0,1"], "error: `--provider` names a device `1` without its provider"),
+        (&["--provider", "cuda,1"], "error: `--provider` names a device `1` without its provider"),
+        (&["--provider", "cuda:1,0,1"], "error: `--provider` names `cuda:1` twice"),
         (&["--provider", "cpu:0"], "error: `cpu` has no devices to choose from, got `0`"),
         (&["--provider-option", "use_tf32=1"], "can't be used: options are for a provider that `--provider` names"),
         (&["--provider", "cuda", "--provider-option", "use_tf32"], "can't be used: it is not `key=value`"),
@@ -297,7 +298,7 @@ fn without_a_card_cuda_says_so_and_auto_goes_on() {
     };
     let said = place.run(&embed(&["--provider", "cuda:0", "--ort-lib", &library]), 2);
     said.expect(&[
-        "error: `CUDAExecutionProvider` could not be started\n  cause: ",
+        "error: `CUDAExecutionProvider` could not be started with `device_id=0`\n  cause: ",
         "CUDA failure ",
         "  hint: `nvidia-smi` lists the cards that the driver sees",
     ]);

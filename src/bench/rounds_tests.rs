@@ -23,7 +23,11 @@ impl Fake {
 
     fn name(job: &Job) -> String {
         match job {
-            Job::Cell(job) => format!("{}{}", job.setting.model, if job.pipeline_first { "'" } else { "" }),
+            Job::Cell(job) => {
+                let [turned, profiled] =
+                    [(job.pipeline_first, "'"), (job.profile, "+")].map(|(is, mark)| if is { mark } else { "" });
+                format!("{}{turned}{profiled}", job.setting.model)
+            }
             Job::Reference(_) => "reference".into(),
             Job::Peak(job) => format!("peak {}", job.threads),
         }
@@ -98,7 +102,7 @@ fn plan(folder: &std::path::Path, cells: usize) -> RunPlan {
         threads: 2,
         vectors: folder.join("reference"),
     };
-    RunPlan { cells: vec![cell; cells], references: vec![reference], scratch: folder.to_owned() }
+    RunPlan { cells: vec![cell; cells], references: vec![reference], scratch: folder.to_owned(), profile: false }
 }
 
 #[test]

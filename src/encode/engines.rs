@@ -89,7 +89,7 @@ impl BundleEncoder {
         names: &[&str],
     ) -> Result<UsedEngine, runtime::Error> {
         let here = || {
-            let gpu = Gpu::read(options.provider.device.unwrap_or(0));
+            let gpu = Gpu::read(options.provider.first_device());
             EngineTarget::here(Some(runtime.version().to_owned()), gpu.as_ref())
         };
         let mut target = here();

@@ -319,6 +319,31 @@ pub enum Error {
         /// The most that it takes.
         room: usize,
     },
+    /// A session that does not end its profile.
+    #[error("the profile of a session could not be ended")]
+    ProfileUnended {
+        /// What ONNX Runtime said.
+        #[source]
+        source: ort::Error,
+    },
+    /// A profile that is not where it was said to be.
+    #[error("the profile at `{}` could not be read", path.display())]
+    ProfileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A profile in another form than the one that is known.
+    #[error("`{}` is not a profile as ONNX Runtime writes one", path.display())]
+    ProfileForm {
+        /// The file.
+        path: PathBuf,
+        /// Where it differs.
+        #[source]
+        source: serde_json::Error,
+    },
 }
 
 impl Error {
