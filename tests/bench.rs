@@ -198,6 +198,49 @@ fn what_cannot_be_run_is_a_row_with_its_reason() {
 }
 
 #[test]
+fn the_tokenizer_and_the_operators_are_told_of() {
+    let place = place();
+    let said = bench(&place, &["--profile", "--repeats", "2", "--threads", "1"], 0);
+    let record = json(&place, "speed/bench.json");
+    let cell = &cells(&record)[0];
+    let (rounds, figures) = (cell["rounds"].as_array().unwrap(), &cell["figures"]);
+    let rate = |time: &'static str| {
+        let of = |round: &Value| float(&round["work"]["useful_tokens"]) / float(&round["tokenize"][time]);
+        median(rounds.iter().map(of).collect())
+    };
+    for (name, time) in [("tokenize_tokens_per_second", "seconds"), ("tokenize_tokens_per_core", "cpu_seconds")] {
+        // A short round may end before the system's clock of processor time has moved.
+        let Some(figure) = figures.get(name) else { continue };
+        assert!((float(&figure["median"]) / rate(time) - 1.0).abs() < 1e-9, "{name}: {figure}");
+    }
+    assert!(figures.get("tokenize_tokens_per_second").is_some());
+
+    let profile = &rounds[0]["profile"];
+    assert!(rounds[1].get("profile").is_none(), "the first round alone is profiled");
+    let operators = profile["operators"].as_array().unwrap();
+    let named: Vec<&str> = operators.iter().map(|operator| operator["operator"].as_str().unwrap()).collect();
+    assert!(named.iter().any(|name| name.contains("MatMul") || name.contains("Gemm")), "{named:?}");
+    assert!(operators.iter().all(|operator| operator["provider"] == "CPUExecutionProvider"), "{profile}");
+    let runs = profile["runs"].as_u64().unwrap();
+    assert!((1..=8).contains(&runs), "{runs}");
+    assert!(operators.iter().all(|operator| operator["calls"].as_u64().unwrap() % runs == 0), "as many in each run");
+    let seconds: Vec<f64> = operators.iter().map(|operator| float(&operator["seconds"])).collect();
+    let all: f64 = seconds.iter().sum();
+    assert!(all > 0.0 && all <= float(&profile["seconds"]), "{all} s of {profile}");
+    assert!(seconds.is_sorted_by(|a, b| a >= b));
+
+    let line = said.stdout.lines().find(|line| line.starts_with("time by operator, ")).unwrap();
+    assert!(line.contains(&format!(": {} ", named[0])), "{line}");
+    assert!(line.contains("between them "), "{line}");
+    let page = place.read("speed/report.html");
+    for part in ["Time by operator", "nodes a batch", "tokens/s by core", named[0]] {
+        assert!(page.contains(part), "{part} is not on the page");
+    }
+    bench(&place, &["--repeats", "1", "--threads", "1"], 0);
+    assert!(json(&place, "speed/bench.json")["cells"][0]["rounds"][0].get("profile").is_none(), "nobody asked");
+}
+
+#[test]
 fn batches_of_one_shape_are_measured_without_padding() {
     let place = place();
     bench(&place, &["--fixed-shape", "2x16,1x99", "--repeats", "1", "--threads", "1"], 0);

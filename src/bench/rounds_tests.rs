@@ -106,6 +106,17 @@ fn plan(folder: &std::path::Path, cells: usize) -> RunPlan {
 }
 
 #[test]
+fn operators_are_timed_in_the_first_round_of_each_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = record(&[("a", &[]), ("b", &[])]);
+    record.repeats = 2;
+    let mut fake = Fake::new();
+    let plan = RunPlan { profile: true, ..plan(folder.path(), 2) };
+    assert!(run_rounds(&mut record, &plan, &mut fake).unwrap());
+    assert_eq!(fake.asked, ["reference", "a+", "b+", "peak 2", "b'", "a'"]);
+}
+
+#[test]
 fn cells_take_turns_and_peaks_come_after_the_first_round() {
     let folder = tempfile::tempdir().unwrap();
     let mut record = record(&[("a", &[]), ("b", &[]), ("c", &[])]);

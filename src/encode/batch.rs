@@ -19,7 +19,8 @@ const BATCH_COST: u64 = 16;
 const SHORT_STEP: usize = 8;
 /// The widest batch whose width goes by the short step.
 const SHORT: usize = 64;
-/// The step beyond: STEP_NOTE
+/// The step beyond. 6,191 abstracts of computer science, cut at 512 tokens, in windows of 4,096 and batches of 16,384 tokens
+/// make 69 shapes with 2.6 % padding; 40 with 5.2 % by a step of 32, 127 with 1.2 % by one of 8, 333 with 0.1 % by none.
 const LONG_STEP: usize = 16;
 
 /// The most that a batch may cost: length of its longest text × texts, in tokens.
@@ -288,8 +289,11 @@ mod tests {
         };
         let exact = shapes(TokenBudget::new(16_384, 512).unwrap());
         let stepped = shapes(TokenBudget::new(16_384, 512).unwrap().on(ProviderChoice::Cuda));
-        println!("shapes, padding and batches: {exact:?}, by steps {stepped:?}");
-        assert!(stepped.1 < 0.06, "{stepped:?}");
+        assert!(
+            stepped.0 * 4 < exact.0 && stepped.2 < exact.2,
+            "shapes, padding, batches: {exact:?}, by steps {stepped:?}"
+        );
+        assert!(stepped.1 < 0.04, "{stepped:?}");
     }
 
     #[test]

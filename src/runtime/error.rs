@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::graph;
 
+use super::profile::ProfileError;
 use super::provider::ProviderChoice;
 use super::refusal::Refusal;
 use super::search::{LIBRARY_NAME, Tried};
@@ -319,31 +320,9 @@ pub enum Error {
         /// The most that it takes.
         room: usize,
     },
-    /// A session that does not end its profile.
-    #[error("the profile of a session could not be ended")]
-    ProfileUnended {
-        /// What ONNX Runtime said.
-        #[source]
-        source: ort::Error,
-    },
-    /// A profile that is not where it was said to be.
-    #[error("the profile at `{}` could not be read", path.display())]
-    ProfileUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A profile in another form than the one that is known.
-    #[error("`{}` is not a profile as ONNX Runtime writes one", path.display())]
-    ProfileForm {
-        /// The file.
-        path: PathBuf,
-        /// Where it differs.
-        #[source]
-        source: serde_json::Error,
-    },
+    /// A profile that could not be had.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl Error {

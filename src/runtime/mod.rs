@@ -47,7 +47,7 @@ pub use memory::MemoryPreset;
 pub use numa::{default_sessions, numa_nodes};
 pub use placement::{PlacedNode, Placement};
 pub use probe::ProbeSession;
-pub use profile::{OperatorTime, Profile};
+pub use profile::{OperatorTime, Profile, ProfileError};
 pub use provider::{Provider, ProviderChoice, tolerance};
 pub use provider_list::{ProviderList, provider_words};
 pub use refusal::{Elsewhere, PassedOver, PassedOverChain, Refusal};

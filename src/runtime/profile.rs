@@ -4,11 +4,9 @@
 //! operator and the provider that ran it, and what no node accounts for is told, too.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-
-use super::error::Error;
 
 /// What ONNX Runtime calls the time of a whole run, and how it ends the name of a node's.
 const RUN: &str = "model_run";
@@ -37,6 +35,36 @@ pub struct OperatorTime {
     pub calls: u64,
     /// Seconds that they took together.
     pub seconds: f64,
+}
+
+/// A profile that could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// A session that writes none, or does not end it.
+    #[error("the profile of a session could not be ended")]
+    Unended {
+        /// What ONNX Runtime said.
+        #[source]
+        source: ort::Error,
+    },
+    /// A file that is not where it was said to be.
+    #[error("the profile at `{}` could not be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file in another form than the one that is known.
+    #[error("`{}` is not a profile as ONNX Runtime writes one", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where it differs.
+        #[source]
+        source: serde_json::Error,
+    },
 }
 
 impl Profile {

@@ -18,7 +18,7 @@ use super::library::OnnxRuntime;
 use super::numa::{affinities, stay_on};
 use super::opening::open_placed;
 use super::placement::{PlacedNode, Placement, RECORD};
-use super::profile::Profile;
+use super::profile::{Profile, ProfileError};
 use super::provider::Provider;
 use super::shared_weights::CpuSettings;
 use super::{Batch, EmbeddingMatrix, RunBatch};
@@ -111,8 +111,8 @@ impl EncoderSession {
     /// # Errors
     /// It was opened without, or ONNX Runtime's file cannot be read or says something else.
     pub fn end_profile(&mut self, unmeasured: usize) -> Result<Profile, Error> {
-        let ended = self.session.end_profiling().map_err(|source| Error::ProfileUnended { source })?;
-        Profile::read(Path::new(&ended), unmeasured)
+        let ended = self.session.end_profiling().map_err(|source| ProfileError::Unended { source })?;
+        Ok(Profile::read(Path::new(&ended), unmeasured)?)
     }
 
     /// Whether the graph has several adapters, of which each text goes through one.
