@@ -79,9 +79,9 @@ impl Profile {
     }
 
     /// Reads the file that ONNX Runtime wrote, without the first `unmeasured` runs.
-    pub(super) fn read(path: &Path, unmeasured: usize) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::ProfileUnreadable { path: path.to_owned(), source })?;
-        Self::parse(&bytes, unmeasured).map_err(|source| Error::ProfileForm { path: path.to_owned(), source })
+    pub(super) fn read(path: &Path, unmeasured: usize) -> Result<Self, ProfileError> {
+        let bytes = std::fs::read(path).map_err(|source| ProfileError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&bytes, unmeasured).map_err(|source| ProfileError::Form { path: path.to_owned(), source })
     }
 
     fn parse(bytes: &[u8], unmeasured: usize) -> Result<Self, serde_json::Error> {
