@@ -1,6 +1,6 @@
 //! Promise: the batches of a run suit the provider that runs it: as large as is good there unless the user said how large, and
 //! on an accelerator of few widths, whose padding the account tells.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 
