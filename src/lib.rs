@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod cache;
+pub mod causes;
 pub mod contained;
 pub mod durable;
 pub mod encode;

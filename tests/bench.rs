@@ -186,15 +186,58 @@ fn what_cannot_be_run_is_a_row_with_its_reason() {
     assert!(said.stdout.contains("not run: ") && said.stdout.contains("nowhere.so"), "{}", said.stdout);
 
     // A library without the provider, and nothing that can be run at all.
-    let said = bench(&place, &["--providers", "openvino,cuda:0,tensorrt", "--repeats", "1"], 2);
+    let said = bench(&place, &["--providers", "openvino,cuda:0,1,tensorrt", "--repeats", "1"], 2);
     said.expect(&["error: no setting could be measured", "cause: "]);
     let record = json(&place, "speed/bench.json");
     for (cell, name) in cells(&record).iter().zip(["openvino", "cuda", "tensorrt"]) {
         let reason = cell["reason"].as_str().unwrap().to_lowercase();
         assert!(cell["state"] == "not_run" && reason.contains(name), "{name}: {reason}");
     }
-    assert_eq!(cells(&record)[1]["provider"], "cuda:0");
+    assert_eq!(cells(&record)[1]["provider"], "cuda:0,1");
     assert!(place.read("speed/report.html").contains("No setting could be measured"));
+}
+
+#[test]
+fn the_tokenizer_and_the_operators_are_told_of() {
+    let place = place();
+    let said = bench(&place, &["--profile", "--repeats", "2", "--threads", "1"], 0);
+    let record = json(&place, "speed/bench.json");
+    let cell = &cells(&record)[0];
+    let (rounds, figures) = (cell["rounds"].as_array().unwrap(), &cell["figures"]);
+    let rate = |time: &'static str| {
+        let of = |round: &Value| float(&round["work"]["useful_tokens"]) / float(&round["tokenize"][time]);
+        median(rounds.iter().map(of).collect())
+    };
+    for (name, time) in [("tokenize_tokens_per_second", "seconds"), ("tokenize_tokens_per_core", "cpu_seconds")] {
+        // A short round may end before the system's clock of processor time has moved.
+        let Some(figure) = figures.get(name) else { continue };
+        assert!((float(&figure["median"]) / rate(time) - 1.0).abs() < 1e-9, "{name}: {figure}");
+    }
+    assert!(figures.get("tokenize_tokens_per_second").is_some());
+
+    let profile = &rounds[0]["profile"];
+    assert!(rounds[1].get("profile").is_none(), "the first round alone is profiled");
+    let operators = profile["operators"].as_array().unwrap();
+    let named: Vec<&str> = operators.iter().map(|operator| operator["operator"].as_str().unwrap()).collect();
+    assert!(named.iter().any(|name| name.contains("MatMul") || name.contains("Gemm")), "{named:?}");
+    assert!(operators.iter().all(|operator| operator["provider"] == "CPUExecutionProvider"), "{profile}");
+    let runs = profile["runs"].as_u64().unwrap();
+    assert!((1..=8).contains(&runs), "{runs}");
+    assert!(operators.iter().all(|operator| operator["calls"].as_u64().unwrap() % runs == 0), "as many in each run");
+    let seconds: Vec<f64> = operators.iter().map(|operator| float(&operator["seconds"])).collect();
+    let all: f64 = seconds.iter().sum();
+    assert!(all > 0.0 && all <= float(&profile["seconds"]), "{all} s of {profile}");
+    assert!(seconds.is_sorted_by(|a, b| a >= b));
+
+    let line = said.stdout.lines().find(|line| line.starts_with("time by operator, ")).unwrap();
+    assert!(line.contains(&format!(": {} ", named[0])), "{line}");
+    assert!(line.contains("between them "), "{line}");
+    let page = place.read("speed/report.html");
+    for part in ["Time by operator", "nodes a batch", "by core", named[0]] {
+        assert!(page.contains(part), "{part} is not on the page");
+    }
+    bench(&place, &["--repeats", "1", "--threads", "1"], 0);
+    assert!(json(&place, "speed/bench.json")["cells"][0]["rounds"][0].get("profile").is_none(), "nobody asked");
 }
 
 #[test]

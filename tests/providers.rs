@@ -11,16 +11,8 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{Workplace, openvino_library, tiny_bundle};
-use offprint::encode::{
-    EncodeJob, EncodeOptions, Error, OpenEncoder, OpenedEncoder, Progress, RowAdapters, StubEncoder, TokenBudget,
-    encode_corpus,
-};
-use offprint::paper::{Corpus, CorpusOptions, Template};
-use offprint::runtime::{self, Batch, EmbeddingMatrix, ProviderChoice, RunBatch, Selection};
 
 const PAPERS: &str = "{\"id\": \"a\", \"title\": \"coral reefs\"}\n{\"id\": \"b\", \"title\": \"steel\"}\n";
 
@@ -62,9 +54,9 @@ fn the_first_usable_provider_runs_and_each_one_before_it_is_named() {
     if has_others(&place) {
         return;
     }
-    let said = place.run(&embed(&["--provider", "cuda:1,openvino,cpu", "--json"]), 0);
+    let said = place.run(&embed(&["--provider", "cuda:1,0,openvino,cpu", "--json"]), 0);
     said.expect(&[
-        "warning: `--provider cuda:1` could not run the bundle; CPUExecutionProvider did: the loaded ONNX Runtime at `",
+        "warning: `--provider cuda:1,0` could not run the bundle; CPUExecutionProvider did: the loaded ONNX Runtime at `",
         "has no `CUDAExecutionProvider`",
         "warning: `--provider openvino` could not run the bundle; CPUExecutionProvider did: ",
     ]);
@@ -72,7 +64,7 @@ fn the_first_usable_provider_runs_and_each_one_before_it_is_named() {
     assert_eq!(account["provider"], "CPUExecutionProvider");
     let names: Vec<&str> =
         account["passed_over"].as_array().unwrap().iter().map(|passed| passed["provider"].as_str().unwrap()).collect();
-    assert_eq!(names, ["cuda:1", "openvino"]);
+    assert_eq!(names, ["cuda:1,0", "openvino"]);
     assert!(account["because"].is_null(), "it was named: {account}");
 }
 
@@ -127,7 +119,8 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
             "error: execution provider `gpu` is not known, known are: auto, cpu, cuda, cuda:N",
         ),
         (&["--provider", "auto,cpu"], "error: `--provider auto` chooses by itself and stands alone"),
-        (&["--provider", "cuda:0,1"], "error: `--provider` names a device `1` without its provider"),
+        (&["--provider", "cuda,1"], "error: `--provider` names a device `1` without its provider"),
+        (&["--provider", "cuda:1,0,1"], "error: `--provider` names `cuda:1` twice"),
         (&["--provider", "cpu:0"], "error: `cpu` has no devices to choose from, got `0`"),
         (&["--provider-option", "use_tf32=1"], "can't be used: options are for a provider that `--provider` names"),
         (&["--provider", "cuda", "--provider-option", "use_tf32"], "can't be used: it is not `key=value`"),
@@ -297,7 +290,7 @@ fn without_a_card_cuda_says_so_and_auto_goes_on() {
     };
     let said = place.run(&embed(&["--provider", "cuda:0", "--ort-lib", &library]), 2);
     said.expect(&[
-        "error: `CUDAExecutionProvider` could not be started\n  cause: ",
+        "error: `CUDAExecutionProvider` could not be started with `device_id=0`\n  cause: ",
         "CUDA failure ",
         "  hint: `nvidia-smi` lists the cards that the driver sees",
     ]);
@@ -310,72 +303,4 @@ fn without_a_card_cuda_says_so_and_auto_goes_on() {
         "error: `CUDAExecutionProvider` could not be started with `nonsense=1`\n  cause: ",
         "Unknown provider option: \"nonsense\"",
     ]);
-}
-
-/// A stub that claims to run on a provider and notes the largest batch that it is given.
-struct Claiming {
-    provider: Option<ProviderChoice>,
-    largest: Arc<AtomicUsize>,
-}
-
-struct Noting(Box<dyn RunBatch>, Arc<AtomicUsize>);
-
-impl RunBatch for Noting {
-    fn run(&mut self, batch: &Batch) -> Result<EmbeddingMatrix, runtime::Error> {
-        self.1.fetch_max(batch.rows * batch.columns, Ordering::Relaxed);
-        self.0.run(batch)
-    }
-}
-
-impl OpenEncoder for Claiming {
-    fn dim(&self) -> usize {
-        8
-    }
-
-    fn open(&self) -> Result<OpenedEncoder, Error> {
-        let mut opened = StubEncoder { dim: 8, max_length: 64 }.open()?;
-        let note = |session| Box::new(Noting(session, Arc::clone(&self.largest))) as Box<dyn RunBatch>;
-        opened.sessions = opened.sessions.into_iter().map(note).collect();
-        opened.selection = Selection { provider: self.provider.map(Into::into), ..Selection::default() };
-        Ok(opened)
-    }
-}
-
-#[test]
-fn the_budget_of_a_batch_is_that_of_the_provider_which_runs_unless_it_was_named() {
-    let place = Workplace::new();
-    let words = "word ".repeat(30);
-    let row = |id: usize| format!("{{\"id\": \"{id}\", \"title\": \"{words}{id}\"}}\n");
-    let papers = place.write("papers.jsonl", (0..2_000).map(row).collect::<String>());
-    let largest = |provider, budget| {
-        let noted = Arc::new(AtomicUsize::new(0));
-        let encoder = Claiming { provider, largest: Arc::clone(&noted) };
-        run_stub(&place, &papers, &encoder, budget);
-        noted.load(Ordering::Relaxed)
-    };
-    let own = TokenBudget::of_provider(64);
-    let (cpu, cuda) = (largest(Some(ProviderChoice::Cpu), own), largest(Some(ProviderChoice::Cuda), own));
-    assert!((512..=1_024).contains(&cpu) && (8_192..=16_384).contains(&cuda), "{cpu}, {cuda}");
-    let named = largest(Some(ProviderChoice::Cuda), TokenBudget::new(256, 64).unwrap());
-    assert!(named <= 256, "{named}");
-}
-
-fn run_stub(place: &Workplace, papers: &Path, encoder: &dyn OpenEncoder, budget: TokenBudget) {
-    let corpus = Corpus::open(&[papers.to_str().unwrap().to_owned()], CorpusOptions::default()).unwrap();
-    let job = EncodeJob {
-        corpus: &corpus,
-        encoder,
-        caches: &[],
-        options: EncodeOptions {
-            template: Template::ModelCard,
-            sep: "[SEP]".to_owned(),
-            budget,
-            window: 4_096,
-            adapters: RowAdapters::default(),
-        },
-        rejects: place.path("rejects.jsonl"),
-        stop: &AtomicBool::new(false),
-        progress: &Progress::default(),
-    };
-    assert_eq!(encode_corpus(&job, None).unwrap().embedded, 2_000);
 }

@@ -9,9 +9,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::gpu::{GpuMeter, GpuUse, card_of};
+use super::gpu::{GpuMeter, GpuUse, cards_of};
 use super::grid::{Batching, Setting};
 use super::machine::{Machine, one_adapter};
+use super::profiled::profile;
 use super::ready::{Ready, Work, run_all};
 use super::texts::{read_texts, write_vectors};
 use super::warm_up::{WarmUp, warm_up};
@@ -23,12 +24,14 @@ use crate::graph::CostLaw;
 use crate::model::Bundle;
 use crate::paper::{Corpus, CorpusOptions, FieldMap, Template};
 use crate::runtime::tensorrt::EngineStore;
-use crate::runtime::{Batch, Fallback, Placement, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds};
+use crate::runtime::{
+    Batch, Fallback, Placement, Profile, Provider, ProviderChoice, ProviderList, memory_in_use, work_seconds,
+};
 
 /// Texts that are tokenized before the first batch runs.
 const FIRST_TEXTS: usize = 64;
 /// Batches that a session runs in a pass of the warm-up, at most.
-const WARM_UP_BATCHES: usize = 8;
+pub(super) const WARM_UP_BATCHES: usize = 8;
 /// Latencies that are kept of a round, at most.
 const LATENCIES: usize = 200;
 
@@ -55,6 +58,9 @@ pub struct CellJob {
     pub pipeline_first: bool,
     /// Where the vectors of the texts are to be written.
     pub vectors: Option<PathBuf>,
+    /// Whether the time of each operator is to be told, of a session opened for that after all else was measured.
+    #[serde(default)]
+    pub profile: bool,
 }
 
 /// What one round measured.
@@ -87,9 +93,12 @@ pub struct Round {
     /// Largest resident memory of the process in bytes; absent where the system does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
-    /// What the graphics card used during the bare loop; absent on other providers, and where nobody tells.
+    /// What the graphics cards used during the bare loop; absent on other providers, and where nobody tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuUse>,
+    /// What the operators took; absent where nobody asked, or where the provider runs the graph as one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 /// How long something took.
@@ -117,10 +126,13 @@ pub fn run_cell(job: &CellJob) -> Result<Round, Error> {
     let bundle = Bundle::open(&job.bundle)?;
     let max_length = bundle.manifest.max_length;
     let encoder = encoder(bundle, job)?;
-    let round = measure(&encoder, max_length, job)?;
+    let mut round = measure(&encoder, max_length, job)?;
     let asked: Provider = job.setting.provider.parse()?;
     if round.provider != asked.choice.resolve() {
         return Err(Error::OtherProvider { asked: asked.choice.resolve().to_owned(), got: round.provider });
+    }
+    if job.profile {
+        round.profile = profile(&encoder, &asked, job)?;
     }
     Ok(round)
 }
@@ -176,7 +188,7 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
     let machine = Machine::open(encoder)?;
     let open_seconds = started.elapsed().as_secs_f64();
     let first = machine.encode(&texts[..texts.len().min(FIRST_TEXTS)])?;
-    let sizes = (machine.pad_id(), max_length);
+    let sizes = (machine.pad_id(), max_length, machine.selection.choice());
     let first = Ready::of(&first, job.setting.batches, sizes, None)?;
     run_all(&first.batches.iter().take(1).collect::<Vec<_>>(), &machine.sessions[..1])?;
     let first_batch_seconds = started.elapsed().as_secs_f64();
@@ -189,7 +201,7 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
     let whole_texts = matches!(job.setting.batches, Batching::Tokens(_));
     let pipeline = || if whole_texts { pipeline(&machine, max_length, job).map(Some) } else { Ok(None) };
     let before = if job.pipeline_first { pipeline()? } else { None };
-    let meter = card_of(&job.setting.provider).and_then(GpuMeter::start);
+    let meter = GpuMeter::start(&cards_of(&job.setting.provider));
     let pass = run_all(&all, &machine.sessions)?;
     let gpu = meter.and_then(GpuMeter::finish);
     let pipeline = if job.pipeline_first { before } else { pipeline()? };
@@ -213,6 +225,7 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
         pipeline,
         peak_memory,
         gpu,
+        profile: None,
     })
 }
 
@@ -273,116 +286,5 @@ fn evenly(sorted: &[f64], most: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::grid::Shape;
-    use crate::bench::texts::{read_vectors, write_texts};
-    use crate::encode::{OpenedEncoder, StubEncoder};
-    use crate::model::Precision;
-    use crate::runtime::{StubFault, StubSession};
-
-    const STUB: StubEncoder = StubEncoder { dim: 4, max_length: 32 };
-
-    fn job(folder: &Path, batches: Batching) -> CellJob {
-        let texts: Vec<String> = (0..100).map(|n| format!("paper {n} {}", "ice ".repeat(n % 40))).collect();
-        let path = folder.join("texts.jsonl");
-        write_texts(&path, &texts).unwrap();
-        let setting = Setting {
-            model: "stub".into(),
-            precision: Precision::Fp32,
-            provider: "cpu".into(),
-            batches,
-            sessions: 1,
-            threads: 1,
-        };
-        CellJob {
-            setting,
-            bundle: folder.to_owned(),
-            cache_dir: None,
-            ort_lib: None,
-            provider_options: Vec::new(),
-            texts: path,
-            law: None,
-            warm_up: 0.01,
-            pipeline_first: false,
-            vectors: Some(folder.join("vectors")),
-        }
-    }
-
-    #[test]
-    fn a_round_measures_all_texts_apart_and_together() {
-        let folder = tempfile::tempdir().unwrap();
-        let job = job(folder.path(), Batching::Tokens(64));
-        for pipeline_first in [false, true] {
-            let round = measure(&STUB, 32, &CellJob { pipeline_first, ..job.clone() }).unwrap();
-            assert_eq!((round.provider.as_str(), round.work.texts), ("stub", 100));
-            assert_eq!(round.latencies.len() as u64, round.work.batches);
-            assert!(round.first_batch_seconds >= round.open_seconds);
-            for timing in [round.inference, round.tokenize.unwrap(), round.pipeline.unwrap()] {
-                assert!(timing.seconds > 0.0, "{round:?}");
-            }
-            let json = serde_json::to_string(&round).unwrap();
-            assert_eq!(serde_json::from_str::<Round>(&json).unwrap(), round);
-        }
-        let vectors = read_vectors(&folder.path().join("vectors")).unwrap();
-        assert_eq!((vectors.rows, vectors.dim), (100, 4));
-        assert!(!folder.path().join("texts.rejects.jsonl").exists());
-    }
-
-    #[test]
-    fn batches_of_one_shape_know_no_pipeline() {
-        let folder = tempfile::tempdir().unwrap();
-        let job = job(folder.path(), Batching::Fixed(Shape { rows: 4, tokens: 16 }));
-        let round = measure(&STUB, 32, &job).unwrap();
-        assert_eq!((round.tokenize, round.pipeline), (None, None));
-        assert_eq!(round.work.padded_tokens, round.work.useful_tokens);
-        assert!(!folder.path().join("vectors").exists(), "there are no whole texts");
-    }
-
-    /// The stub with a session that fails on a token.
-    struct Faulty(i64);
-
-    impl OpenEncoder for Faulty {
-        fn dim(&self) -> usize {
-            STUB.dim
-        }
-
-        fn open(&self) -> Result<OpenedEncoder, crate::encode::Error> {
-            let session = StubSession::new(STUB.dim).failing(StubFault::Token(self.0));
-            Ok(OpenedEncoder { sessions: vec![Box::new(session)], ..STUB.open()? })
-        }
-    }
-
-    #[test]
-    fn a_pipeline_that_leaves_texts_out_has_no_rate() {
-        let folder = tempfile::tempdir().unwrap();
-        let job = job(folder.path(), Batching::Tokens(64));
-        let number = Machine::open(&STUB).unwrap().encode(&["77".to_owned()]).unwrap()[0].ids[1];
-        let machine = Machine::open(&Faulty(number.into())).unwrap();
-        let error = pipeline(&machine, 32, &job).unwrap_err();
-        assert_eq!(error.to_string(), "1 of 100 texts were rejected: the session fails on them");
-        assert!(measure(&Faulty(number.into()), 32, &job).is_err(), "the bare loop fails on them, too");
-    }
-
-    #[test]
-    fn a_provider_gets_the_options_that_are_for_it() {
-        let options = ["cuda.use_tf32=1", "gpu_mem_limit=9"].map(str::to_owned);
-        let told = |name: &str, options: &[String]| {
-            let list = provider_with(name, options).unwrap();
-            list.named()[0].options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(told("cuda:1", &options), "use_tf32=1 gpu_mem_limit=9");
-        assert_eq!((told("tensorrt", &options), told("cpu", &options)), ("gpu_mem_limit=9".into(), String::new()));
-        assert!(provider_with("toaster", &[]).is_err());
-        assert!(provider_with("cuda", &["tf32".to_owned()]).is_err(), "no `key=value`");
-    }
-
-    #[test]
-    fn few_latencies_stand_for_many() {
-        let many: Vec<f64> = (0..1_000).map(f64::from).collect();
-        let few = evenly(&many, 200);
-        assert_eq!((few.len(), few[0], few[199]), (200, 0.0, 999.0));
-        assert!(few.is_sorted());
-        assert_eq!(evenly(&many[..3], 200), [0.0, 1.0, 2.0]);
-    }
-}
+#[path = "cell_tests.rs"]
+mod tests;

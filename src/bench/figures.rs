@@ -25,7 +25,7 @@ pub struct Figures {
     /// The same of texts without padding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub useful_flops_per_second: Option<Interval>,
-    /// `flops_per_second` as a share of the fastest product of matrices that was measured there.
+    /// `flops_per_second` as a share of the fastest product of matrices that was measured there, on all devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_share: Option<Interval>,
     /// Milliseconds within which half of the batches are done.
@@ -45,6 +45,12 @@ pub struct Figures {
     /// Texts a second through the tokenizer alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenize_papers_per_second: Option<Interval>,
+    /// Their tokens a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenize_tokens_per_second: Option<Interval>,
+    /// The same by core: tokens for each second of processor time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenize_tokens_per_core: Option<Interval>,
     /// Texts a second from file to vectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline_papers_per_second: Option<Interval>,
@@ -65,6 +71,11 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Whether the tokenizer, on all threads by itself, is clearly slower than the sessions, which then wait for it.
+    pub fn waits_for_tokenizer(&self) -> bool {
+        self.tokenize_papers_per_second.is_some_and(|papers| papers.high < self.papers_per_second.low)
+    }
+
     /// The figures of some rounds of one cell, beside the peak of its provider and threads; none without rounds.
     pub fn of(rounds: &[Round], peak: Option<&Peak>) -> Option<Self> {
         let first = rounds.first()?;
@@ -75,9 +86,14 @@ impl Figures {
         let texts = |timing: fn(&Round) -> Option<Timing>| {
             all(rounds, |round| Some(round.work.texts as f64 / timing(round)?.seconds))
         };
+        let tokens = |seconds: fn(Timing) -> f64| {
+            all(rounds, |round| {
+                Some(round.work.useful_tokens as f64 / seconds(round.tokenize?)).filter(|rate| rate.is_finite())
+            })
+        };
         let latency = |share: f64| all(rounds, |round| percentile(&round.latencies, share));
         let flops_per_second = flops(|work| work.padded_flops);
-        let peak = peak.map(|peak| peak.flops_per_second).filter(|&peak| peak > 0.0);
+        let peak = peak.map(Peak::of_all_devices).filter(|&peak| peak > 0.0);
         Some(Self {
             papers_per_second: rate(|work| work.texts as f64)?,
             tokens_per_second: rate(|work| work.padded_tokens as f64)?,
@@ -94,6 +110,8 @@ impl Figures {
             first_batch_seconds: all(rounds, |round| Some(round.first_batch_seconds))?,
             busy_cores: all(rounds, |round| Some(round.inference.cpu_seconds / round.inference.seconds))?,
             tokenize_papers_per_second: texts(|round| round.tokenize),
+            tokenize_tokens_per_second: tokens(|tokenize| tokenize.seconds),
+            tokenize_tokens_per_core: tokens(|tokenize| tokenize.cpu_seconds),
             pipeline_papers_per_second: texts(|round| round.pipeline),
             pipeline_share: all(rounds, |round| Some(round.inference.seconds / round.pipeline?.seconds)),
             peak_memory: all(rounds, |round| round.peak_memory.map(|bytes| bytes as f64)),
@@ -145,6 +163,7 @@ pub(super) mod tests {
             pipeline: pipeline.map(timing),
             peak_memory: Some(1 << 20),
             gpu: None,
+            profile: None,
         }
     }
 
@@ -172,12 +191,16 @@ pub(super) mod tests {
         assert_eq!(of(figures.flops_per_second.unwrap()), [8e8, 5e8, 1e9]);
         assert_eq!(of(figures.useful_flops_per_second.unwrap()), [6e8, 3.75e8, 7.5e8]);
         assert_eq!(of(figures.peak_share.unwrap()), [0.08, 0.05, 0.1]);
+        let two = Figures::of(&rounds, Some(&Peak { provider: "cuda:0,1".into(), ..peak() })).unwrap();
+        assert_eq!(of(two.peak_share.unwrap()), [0.04, 0.025, 0.05], "of two cards");
         assert_eq!(of(figures.latency_p50), [50.0, 40.0, 80.0]);
         assert_eq!(of(figures.latency_p90), [90.0, 72.0, 144.0]);
         assert_eq!(of(figures.latency_p99), [100.0, 80.0, 160.0]);
         assert_eq!((of(figures.open_seconds), figures.first_open_seconds), ([0.5, 0.4, 0.8], 0.4));
         assert_eq!(of(figures.busy_cores), [1.5, 1.5, 1.5]);
         assert_eq!(of(figures.tokenize_papers_per_second.unwrap()), [200.0; 3]);
+        assert_eq!(of(figures.tokenize_tokens_per_second.unwrap()), [18_000.0; 3]);
+        assert_eq!(of(figures.tokenize_tokens_per_core.unwrap()), [12_000.0; 3], "one and a half cores were busy");
         assert_eq!(of(figures.pipeline_papers_per_second.unwrap()), [16.0, 10.0, 20.0]);
         assert_eq!(of(figures.pipeline_share.unwrap()), [0.8; 3]);
         assert_eq!(of(figures.peak_memory.unwrap()), [1_048_576.0; 3]);
@@ -186,6 +209,10 @@ pub(super) mod tests {
         let on_card = Figures::of(&rounds, None).unwrap();
         assert_eq!((of(on_card.gpu_memory.unwrap()), on_card.gpu_watts), ([1_073_741_824.0; 3], None));
         assert_eq!((figures.unsettled, figures.papers_per_second.confidence), (1, 0.75));
+        assert!(!figures.waits_for_tokenizer(), "200 texts a second are more than 25");
+        let tokenize = Some(Timing { seconds: 10.0, cpu_seconds: 10.0 });
+        let slow: Vec<Round> = rounds.into_iter().map(|round| Round { tokenize, ..round }).collect();
+        assert!(Figures::of(&slow, None).unwrap().waits_for_tokenizer(), "10 texts a second are fewer than 12.5");
     }
 
     #[test]
@@ -195,6 +222,7 @@ pub(super) mod tests {
         rounds[1].work.padded_flops = None;
         let figures = Figures::of(&rounds, None).unwrap();
         assert_eq!((figures.pipeline_share, figures.tokenize_papers_per_second), (None, None));
+        assert_eq!(figures.tokenize_tokens_per_core, None);
         assert_eq!((figures.peak_memory, figures.flops_per_second, figures.peak_share), (None, None, None));
         let json = serde_json::to_value(&figures).unwrap();
         assert!(json.get("pipeline_share").is_none() && json.get("peak_share").is_none(), "{json}");

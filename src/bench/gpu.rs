@@ -1,21 +1,25 @@
-//! Memory and power of a graphics card while something runs, as NVIDIA's own tool reports them. Where that tool is not
+//! Memory and power of graphics cards while something runs, as NVIDIA's own tool reports them. Where that tool is not
 //! there, nothing is known. Invariant: a figure is one that the tool printed, or a mean of such; never 0 for unknown.
+//! Several cards are counted together, and only where each of them was told of.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
+use crate::runtime::Provider;
+
 /// The tool.
 const TOOL: &str = "nvidia-smi";
 /// Milliseconds between two looks.
 const EVERY: &str = "100";
 
-/// What a card was seen to use.
+/// What the cards were seen to use together.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GpuUse {
-    /// Most memory in use on the whole card, in bytes; absent where the tool does not say.
+    /// Most memory in use on whole cards, in bytes; absent where the tool does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Mean power in watts; absent where the tool does not say.
@@ -23,35 +27,47 @@ pub struct GpuUse {
     pub watts: Option<f64>,
 }
 
-/// The number of the card that a provider of that name computes on; none where that is no card of NVIDIA's.
-pub(super) fn card_of(provider: &str) -> Option<u32> {
-    let (name, card) = provider.split_once(':').unwrap_or((provider, "0"));
-    ["cuda", "tensorrt"].contains(&name).then(|| card.parse().ok()).flatten()
+/// The numbers of the cards that a provider of that name computes on; none where these are no cards of NVIDIA's.
+pub(super) fn cards_of(provider: &str) -> Vec<u32> {
+    match provider.parse::<Provider>() {
+        Ok(provider) if provider.choice.has_devices() => {
+            (0..provider.least_sessions()).map(|place| provider.of_session(place).first_device()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
-/// Watches a card until it is asked what it saw.
+/// Watches cards until it is asked what it saw.
 pub(super) struct GpuMeter {
     child: Child,
+    cards: usize,
     seen: Option<JoinHandle<Vec<String>>>,
 }
 
 impl GpuMeter {
-    /// Begins to watch the card of that number; none where the tool cannot be started.
-    pub(super) fn start(device: u32) -> Option<Self> {
-        Self::start_tool(TOOL, device)
+    /// Begins to watch the cards of these numbers; none without cards, or where the tool cannot be started.
+    pub(super) fn start(cards: &[u32]) -> Option<Self> {
+        (!cards.is_empty()).then(|| Self::start_tool(TOOL, cards)).flatten()
     }
 
-    fn start_tool(tool: &str, device: u32) -> Option<Self> {
+    fn start_tool(tool: &str, cards: &[u32]) -> Option<Self> {
+        let numbers: Vec<String> = cards.iter().map(u32::to_string).collect();
         let mut command = Command::new(tool);
-        command.args(["--query-gpu=memory.used,power.draw", "--format=csv,noheader,nounits", "-lms", EVERY, "-i"]);
-        command.arg(device.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args([
+            "--query-gpu=index,memory.used,power.draw",
+            "--format=csv,noheader,nounits",
+            "-lms",
+            EVERY,
+            "-i",
+        ]);
+        command.arg(numbers.join(",")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;
         let stdout = child.stdout.take();
         let read = move || {
             let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
             lines.map_while(Result::ok).collect()
         };
-        Some(Self { child, seen: Some(std::thread::spawn(read)) })
+        Some(Self { child, cards: cards.len(), seen: Some(std::thread::spawn(read)) })
     }
 
     /// What was seen so far; none if that is nothing.
@@ -60,20 +76,35 @@ impl GpuMeter {
         drop(self.child.kill());
         drop(self.child.wait());
         let lines = self.seen.take()?.join().ok()?;
-        summary(&lines)
+        summary(&lines, self.cards)
     }
 }
 
-/// Lines such as `1523, 212.40`: MiB and watts; `[N/A]` where the card does not say.
-fn summary(lines: &[String]) -> Option<GpuUse> {
-    let looks: Vec<(Option<f64>, Option<f64>)> = lines
-        .iter()
-        .filter_map(|line| line.split_once(','))
-        .map(|(memory, watts)| (number(memory), number(watts)))
-        .collect();
-    let memory = looks.iter().filter_map(|(memory, _)| *memory).reduce(f64::max);
-    let watts: Vec<f64> = looks.iter().filter_map(|(_, watts)| *watts).collect();
-    let watts = (!watts.is_empty()).then(|| watts.iter().sum::<f64>() / watts.len() as f64);
+/// What one card said, look by look: MiB and watts.
+#[derive(Default)]
+struct Looks {
+    memory: Vec<f64>,
+    watts: Vec<f64>,
+}
+
+/// Lines such as `0, 1523, 212.40`: the number of the card, MiB and watts; `[N/A]` where the card does not say.
+fn summary(lines: &[String], cards: usize) -> Option<GpuUse> {
+    let mut by_card: BTreeMap<&str, Looks> = BTreeMap::new();
+    for line in lines {
+        let mut fields = line.split(',').map(str::trim);
+        let (Some(card), Some(memory), Some(watts)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let looks = by_card.entry(card).or_default();
+        looks.memory.extend(number(memory));
+        looks.watts.extend(number(watts));
+    }
+    let all = |of_card: &dyn Fn(&Looks) -> Option<f64>| -> Option<f64> {
+        let known: Vec<f64> = by_card.values().filter_map(of_card).collect();
+        (known.len() == cards).then(|| known.iter().sum())
+    };
+    let memory = all(&|looks| looks.memory.iter().copied().reduce(f64::max));
+    let mean =
+        |looks: &Looks| (!looks.watts.is_empty()).then(|| looks.watts.iter().sum::<f64>() / looks.watts.len() as f64);
+    let watts = all(&mean);
     let memory = memory.map(|mebibytes| (mebibytes * f64::from(1 << 20)) as u64);
     (memory.is_some() || watts.is_some()).then_some(GpuUse { memory, watts })
 }
@@ -92,24 +123,28 @@ mod tests {
 
     #[test]
     fn what_the_tool_prints_becomes_a_maximum_and_a_mean() {
-        let seen = summary(&lines(&["1500, 200.00", "1523, 212.40", "1510, 218.20"])).unwrap();
+        let seen = summary(&lines(&["0, 1500, 200.00", "0, 1523, 212.40", "0, 1510, 218.20"]), 1).unwrap();
         assert_eq!(seen.memory, Some(1_523 << 20));
         assert!((seen.watts.unwrap() - 210.2).abs() < 1e-9);
-        let partly = summary(&lines(&["80, [N/A]", "nonsense", "90, nan"])).unwrap();
+        let partly = summary(&lines(&["0, 80, [N/A]", "nonsense", "0, 90, nan"]), 1).unwrap();
         assert_eq!((partly.memory, partly.watts), (Some(90 << 20), None));
-        let unknown = lines(&["[N/A], [N/A]", "No devices were found"]);
-        assert_eq!((summary(&unknown), summary(&[])), (None, None));
+        let unknown = lines(&["0, [N/A], [N/A]", "No devices were found"]);
+        assert_eq!((summary(&unknown, 1), summary(&[], 1)), (None, None));
+        let two = lines(&["0, 100, 50", "1, 10, [N/A]", "0, 90, 70", "1, 20, [N/A]"]);
+        assert_eq!(summary(&two, 2), Some(GpuUse { memory: Some(120 << 20), watts: None }), "of both or of none");
+        assert_eq!(summary(&two[..1], 2), None);
     }
 
     #[test]
-    fn a_card_is_told_by_the_name_of_its_provider() {
-        let cards = ["cuda", "cuda:2", "tensorrt:1", "cpu", "openvino", "cuda:x"].map(card_of);
-        assert_eq!(cards, [Some(0), Some(2), Some(1), None, None, None]);
+    fn cards_are_told_by_the_name_of_their_provider() {
+        let cards = ["cuda", "cuda:2", "tensorrt:1,0", "cpu", "openvino", "cuda:x"].map(cards_of);
+        assert_eq!(cards, [vec![0], vec![2], vec![1, 0], vec![], vec![], vec![]]);
+        assert!(GpuMeter::start(&[]).is_none());
     }
 
     #[test]
     fn without_the_tool_nothing_is_known() {
-        assert!(GpuMeter::start_tool("no such tool anywhere", 0).is_none());
+        assert!(GpuMeter::start_tool("no such tool anywhere", &[0]).is_none());
     }
 
     #[test]
@@ -118,10 +153,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let tool = folder.path().join("tool");
-        std::fs::write(&tool, "#!/bin/sh\n[ \"$6\" = 3 ] || exit 1\nwhile :; do echo \"64, 70.5\"; sleep 0.01; done\n")
-            .unwrap();
+        std::fs::write(
+            &tool,
+            "#!/bin/sh\n[ \"$6\" = 3 ] || exit 1\nwhile :; do echo \"3, 64, 70.5\"; sleep 0.01; done\n",
+        )
+        .unwrap();
         std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let meter = GpuMeter::start_tool(tool.to_str().unwrap(), 3).unwrap();
+        let meter = GpuMeter::start_tool(tool.to_str().unwrap(), &[3]).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));
         let seen = meter.finish().unwrap();
         assert_eq!(seen, GpuUse { memory: Some(64 << 20), watts: Some(70.5) });

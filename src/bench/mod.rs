@@ -13,6 +13,7 @@ mod gpu;
 mod grid;
 mod machine;
 mod peak;
+mod profiled;
 mod ready;
 mod record;
 mod reference;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::graph::GemmChain;
-use crate::runtime::{GemmSession, OnnxRuntime, Provider, ProviderChoice, SessionOptions};
+use crate::runtime::{GemmSession, OnnxRuntime, Provider, SessionOptions};
 
 /// Sizes that are tried on a processor, and on a device that starts its kernels one by one.
 const SIZES: [&[usize]; 2] = [&[512, 1_024], &[4_096, 8_192]];
@@ -49,10 +49,18 @@ pub struct Peak {
     pub half: bool,
     /// Rows and columns of the matrices that were fastest.
     pub size: usize,
-    /// Floating-point operations a second.
+    /// Floating-point operations a second, on the first of several devices.
     pub flops_per_second: f64,
     /// Runs of all sizes.
     pub runs: usize,
+}
+
+impl Peak {
+    /// Floating-point operations a second of all its devices together, each taken for as fast as the first.
+    pub fn of_all_devices(&self) -> f64 {
+        let devices = self.provider.parse().map_or(1, |provider: Provider| provider.least_sessions());
+        self.flops_per_second * devices as f64
+    }
 }
 
 /// Measures the peak.
@@ -71,7 +79,7 @@ pub fn run_peak(job: &PeakJob) -> Result<Peak, Error> {
         flops_per_second: 0.0,
         runs: 0,
     };
-    for &size in SIZES[usize::from(!on_processor(provider.choice))] {
+    for &size in SIZES[usize::from(provider.choice.is_accelerator())] {
         let chain = GemmChain { size, depth: DEPTH, half: job.half };
         let graph = job.folder.join("gemm.onnx");
         chain.write(&graph)?;
@@ -87,11 +95,6 @@ pub fn run_peak(job: &PeakJob) -> Result<Peak, Error> {
         }
     }
     Ok(peak)
-}
-
-/// Whether a provider computes on the processor.
-pub(super) fn on_processor(provider: ProviderChoice) -> bool {
-    matches!(provider, ProviderChoice::Cpu | ProviderChoice::OpenVino)
 }
 
 /// Seconds of the fastest run, and how many there were.

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::grid::{Batching, Shape};
 use super::machine::{Machine, SharedSession};
-use crate::encode::{Encoding, TokenBudget, assemble, padding_share, plan};
+use crate::encode::{Encoding, TokenBudget, assemble_within, padding_share, plan};
 use crate::graph::CostLaw;
-use crate::runtime::{Batch, EmbeddingMatrix, RunBatch, work_seconds};
+use crate::runtime::{Batch, EmbeddingMatrix, ProviderChoice, RunBatch, work_seconds};
 
 /// The least number of batches of one shape that are run in a pass.
 const LEAST_FIXED: usize = 4;
@@ -55,15 +55,17 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// The batches that `encodings` become for an encoder of that pad id and maximum length.
+    /// The batches that `encodings` become for an encoder of that pad id and maximum length, on that provider.
     pub(super) fn of(
         encodings: &[Encoding],
         batching: Batching,
-        (pad_id, max_length): (u32, usize),
+        (pad_id, max_length, provider): (u32, usize, ProviderChoice),
         law: Option<&CostLaw>,
     ) -> Result<Self, Error> {
         match batching {
-            Batching::Tokens(tokens) => Self::planned(encodings, TokenBudget::new(tokens, max_length)?, pad_id, law),
+            Batching::Tokens(tokens) => {
+                Self::planned(encodings, TokenBudget::new(tokens, max_length)?.on(provider), pad_id, law)
+            }
             Batching::Fixed(shape) => Self::fixed(encodings, shape, law),
         }
     }
@@ -74,8 +76,9 @@ impl Ready {
         }
         let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
         let texts = plan(&lengths, budget).batches;
-        let ready =
-            |places: &Vec<usize>| assemble(&places.iter().map(|&at| &encodings[at]).collect::<Vec<_>>(), pad_id);
+        let ready = |places: &Vec<usize>| {
+            assemble_within(budget, &places.iter().map(|&at| &encodings[at]).collect::<Vec<_>>(), pad_id)
+        };
         let batches: Vec<Batch> = texts.iter().map(ready).collect();
         let work = work(&batches, &lengths, law);
         Ok(Self { batches, texts, work })
@@ -187,7 +190,7 @@ pub(super) fn run_all(batches: &[&Batch], sessions: &[SharedSession]) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::StubEncoder;
+    use crate::encode::{StubEncoder, assemble};
 
     const STUB: StubEncoder = StubEncoder { dim: 4, max_length: 32 };
 
@@ -208,23 +211,28 @@ mod tests {
 
     #[test]
     fn the_work_of_a_pass_is_counted_with_and_without_padding() {
-        let ready = Ready::of(&encodings(&[3, 4, 32]), Batching::Tokens(32), (0, 32), Some(&LAW)).unwrap();
+        let ready =
+            Ready::of(&encodings(&[3, 4, 32]), Batching::Tokens(32), (0, 32, ProviderChoice::Cpu), Some(&LAW)).unwrap();
         let work = &ready.work;
         assert_eq!((work.texts, work.batches, work.shapes), (3, 2, 2));
         assert_eq!((work.padded_tokens, work.useful_tokens), (32 + 8, 39));
         assert_eq!(work.padded_flops, Some((32 * 42 + 2 * 4 * 14) as f64));
         assert_eq!(work.useful_flops, Some((32 * 42 + 4 * 14 + 3 * 13) as f64));
         assert_eq!(work.padding_share(), 1.0 / 40.0);
-        let unknown = Ready::of(&encodings(&[3]), Batching::Tokens(32), (0, 32), None).unwrap().work;
+        let on_card =
+            Ready::of(&encodings(&[3, 4, 32]), Batching::Tokens(32), (0, 32, ProviderChoice::Cuda), None).unwrap();
+        assert_eq!((on_card.work.padded_tokens, on_card.work.useful_tokens), (32 + 16, 39), "widths go by steps there");
+        let unknown =
+            Ready::of(&encodings(&[3]), Batching::Tokens(32), (0, 32, ProviderChoice::Cpu), None).unwrap().work;
         assert_eq!((unknown.padded_flops, unknown.useful_flops), (None, None));
-        let none = Ready::of(&[], Batching::Tokens(32), (0, 32), None).err().unwrap();
+        let none = Ready::of(&[], Batching::Tokens(32), (0, 32, ProviderChoice::Cpu), None).err().unwrap();
         assert_eq!(none.to_string(), "there is no text to measure with");
     }
 
     #[test]
     fn batches_of_one_shape_have_no_padding_and_repeat_short_corpora() {
         let shape = Batching::Fixed(Shape { rows: 2, tokens: 5 });
-        let ready = Ready::of(&encodings(&[3, 4]), shape, (0, 32), Some(&LAW)).unwrap();
+        let ready = Ready::of(&encodings(&[3, 4]), shape, (0, 32, ProviderChoice::Cpu), Some(&LAW)).unwrap();
         assert_eq!(ready.batches.len(), LEAST_FIXED);
         assert!(ready.batches.iter().all(|batch| batch.ids.len() == 10 && batch.mask == [1; 10]));
         assert_eq!(ready.batches[0].ids, [0, 1, 2, 100, 101, 102, 103, 0, 1, 2]);
@@ -237,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_pass_runs_every_batch_on_any_number_of_sessions() {
-        let ready = Ready::of(&encodings(&[9; 40]), Batching::Tokens(32), (0, 32), None).unwrap();
+        let ready = Ready::of(&encodings(&[9; 40]), Batching::Tokens(32), (0, 32, ProviderChoice::Cpu), None).unwrap();
         let all: Vec<&Batch> = ready.batches.iter().collect();
         let machine = Machine::open(&STUB).unwrap();
         for sessions in [1, 3] {
@@ -255,7 +263,8 @@ mod tests {
         let texts: Vec<String> = (0..9).map(|n| format!("{n} {}", "ice ".repeat(n))).collect();
         let encodings = machine.encode(&texts).unwrap();
         let law = None;
-        let ready = Ready::of(&encodings, Batching::Tokens(32), (machine.pad_id(), 32), law).unwrap();
+        let ready =
+            Ready::of(&encodings, Batching::Tokens(32), (machine.pad_id(), 32, ProviderChoice::Cpu), law).unwrap();
         let together = ready.vectors(&machine).unwrap().unwrap();
         for (row, encoding) in encodings.iter().enumerate() {
             let alone = machine.sessions[0].clone().run(&assemble(&[encoding], 0)).unwrap();

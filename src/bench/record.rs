@@ -11,7 +11,7 @@ use super::accuracy::Accuracy;
 use super::cell::Round;
 use super::figures::Figures;
 use super::grid::{Batching, Setting};
-use super::peak::{Peak, on_processor};
+use super::peak::Peak;
 use super::statistics::{Interval, Ratio};
 use crate::durable;
 use crate::model::Precision;
@@ -125,7 +125,7 @@ impl CellRecord {
     /// Whether the peak of a cell like this is to be measured in fp16.
     pub fn wants_half(&self) -> bool {
         let provider: Result<Provider, _> = self.setting.provider.parse();
-        self.setting.precision == Precision::Fp16 && provider.is_ok_and(|provider| !on_processor(provider.choice))
+        self.setting.precision == Precision::Fp16 && provider.is_ok_and(|provider| provider.choice.is_accelerator())
     }
 }
 
@@ -241,11 +241,13 @@ const COLUMNS: [&str; 22] = [
 type Get = fn(&Figures) -> Option<Interval>;
 
 /// The figures with an interval, by the names of their columns.
-const INTERVALS: [(&str, Get); 18] = [
+const INTERVALS: [(&str, Get); 20] = [
     ("papers_per_second", |figures| Some(figures.papers_per_second)),
     ("pipeline_papers_per_second", |figures| figures.pipeline_papers_per_second),
     ("pipeline_share", |figures| figures.pipeline_share),
     ("tokenize_papers_per_second", |figures| figures.tokenize_papers_per_second),
+    ("tokenize_tokens_per_second", |figures| figures.tokenize_tokens_per_second),
+    ("tokenize_tokens_per_core", |figures| figures.tokenize_tokens_per_core),
     ("tokens_per_second", |figures| Some(figures.tokens_per_second)),
     ("useful_tokens_per_second", |figures| Some(figures.useful_tokens_per_second)),
     ("flops_per_second", |figures| figures.flops_per_second),

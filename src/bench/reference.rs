@@ -40,7 +40,7 @@ impl ReferenceJob {
         let machine = Machine::open(&encoder)?;
         let encodings = machine.encode(&read_texts(&self.texts)?)?;
         let batches = Batching::Tokens(TokenBudget::of_provider(max_length).tokens());
-        let ready = Ready::of(&encodings, batches, (machine.pad_id(), max_length), None)?;
+        let ready = Ready::of(&encodings, batches, (machine.pad_id(), max_length, machine.selection.choice()), None)?;
         match ready.vectors(&machine)? {
             Some(vectors) => write_vectors(&self.vectors, &vectors),
             None => Err(Error::NoTexts),

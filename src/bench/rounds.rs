@@ -44,6 +44,8 @@ pub struct RunPlan {
     pub references: Vec<ReferenceJob>,
     /// A folder for what goes between processes.
     pub scratch: PathBuf,
+    /// Whether the first round of each cell tells what the operators took.
+    pub profile: bool,
 }
 
 /// What came of a job.
@@ -169,6 +171,7 @@ impl Run<'_> {
             warm_up: self.record.warm_up,
             pipeline_first: number % 2 == 1,
             vectors: (compared && number == 0).then(|| self.plan.scratch.join("vectors")),
+            profile: self.plan.profile && number == 0,
         }
     }
 

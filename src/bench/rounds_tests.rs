@@ -23,7 +23,11 @@ impl Fake {
 
     fn name(job: &Job) -> String {
         match job {
-            Job::Cell(job) => format!("{}{}", job.setting.model, if job.pipeline_first { "'" } else { "" }),
+            Job::Cell(job) => {
+                let [turned, profiled] =
+                    [(job.pipeline_first, "'"), (job.profile, "+")].map(|(is, mark)| if is { mark } else { "" });
+                format!("{}{turned}{profiled}", job.setting.model)
+            }
             Job::Reference(_) => "reference".into(),
             Job::Peak(job) => format!("peak {}", job.threads),
         }
@@ -98,7 +102,18 @@ fn plan(folder: &std::path::Path, cells: usize) -> RunPlan {
         threads: 2,
         vectors: folder.join("reference"),
     };
-    RunPlan { cells: vec![cell; cells], references: vec![reference], scratch: folder.to_owned() }
+    RunPlan { cells: vec![cell; cells], references: vec![reference], scratch: folder.to_owned(), profile: false }
+}
+
+#[test]
+fn operators_are_timed_in_the_first_round_of_each_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = record(&[("a", &[]), ("b", &[])]);
+    record.repeats = 2;
+    let mut fake = Fake::new();
+    let plan = RunPlan { profile: true, ..plan(folder.path(), 2) };
+    assert!(run_rounds(&mut record, &plan, &mut fake).unwrap());
+    assert_eq!(fake.asked, ["reference", "a+", "b+", "peak 2", "b'", "a'"]);
 }
 
 #[test]

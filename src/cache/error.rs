@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serializer;
 
 use super::CACHE_FORMAT;
+use crate::causes::on_one_line;
 
 /// A cache operation that failed, or (from [`super::EmbeddingCache::take_warnings`]) something it went on without.
 #[derive(Debug, thiserror::Error)]
@@ -209,8 +210,7 @@ pub(super) fn serialize_in_words<S: Serializer>(
     error: &(impl std::error::Error + 'static),
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    serializer.serialize_str(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    serializer.serialize_str(&on_one_line(error))
 }
 
 /// Why a part is not used.

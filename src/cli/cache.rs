@@ -10,9 +10,9 @@ use offprint::cache::{
     CacheStat, DamagedPart, JoinReport, KeepReason, PruneOptions, PruneReport, UndescribedSpace, VerifyReport,
     merge_caches, prune, stat, verify_watched,
 };
+use offprint::causes::on_one_line;
 
 use super::cache_export::{self, ExportArgs};
-use super::error::on_one_line;
 use super::say::{counted, counted_that, say};
 use super::units::{parse_duration, parse_size};
 use super::{Status, places};

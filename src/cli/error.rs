@@ -43,12 +43,6 @@ pub(crate) fn print(error: &anyhow::Error) {
     remark(&lines.join("\n"));
 }
 
-/// An error with its causes on one line.
-pub(crate) fn on_one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     macro_rules! hints {
         ($($kind:ty),*) => {

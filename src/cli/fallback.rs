@@ -12,8 +12,8 @@ use super::check::cosine;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ProviderArgs {
     /// Execution provider: auto, cpu, cuda[:N], tensorrt[:N], openvino, coreml, directml or ONNX Runtime's name of one; N is a
-    /// device. Several with commas between them are tried in that order (cuda,cpu), and each one passed over is named with the
-    /// reason. All but cpu need an ONNX Runtime that is built with them (--ort-lib). auto is cuda where that can run the whole
+    /// device, and cuda:0,1 runs on both, a session on each. Several providers with commas between them are tried in that order
+    /// (cuda,cpu), and each one passed over is named with the reason. All but cpu need an ONNX Runtime that is built with them (--ort-lib). auto is cuda where that can run the whole
     /// bundle, else cpu, whose bits depend on the text alone; int8 stays on cpu
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Encoder")]
     pub provider: String,

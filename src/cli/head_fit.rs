@@ -2,10 +2,11 @@
 //! Invariant: nothing that the user did not allow is let through, and what is doubtful is said.
 
 use anyhow::Result;
+use offprint::causes::on_one_line;
 use offprint::heads::{self, Head};
 use offprint::model::{GraphHead, Identity, Manifest};
 
-use super::error::{on_one_line, with_hint};
+use super::error::with_hint;
 use super::say::remark;
 
 /// A head serves only the encoder that it was trained on, unless the user says otherwise; vectors of another length fit

@@ -5,9 +5,9 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use offprint::causes::on_one_line;
 use offprint::model::hub::{Event, HubId};
 
-use super::error::on_one_line;
 use super::say::remark;
 
 const LINE_EVERY: Duration = Duration::from_secs(60);

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use offprint::causes::on_one_line;
 use offprint::graph::foreign::OnnxFile;
 use offprint::graph::{CheckpointInspection, InspectOptions, Inspection, inspect, inspect_checkpoint};
 use offprint::model::{Bundle, BundleAdapter, Checkpoint, GRAPH_FILE, MANIFEST_FILE, Manifest, WEIGHTS_FILES};
 use serde::Serialize;
 
-use super::error::on_one_line;
 use super::hub::{self, HubArgs, Wanted};
 use super::say::{remark, say};
 use super::{Status, inspect_page, inspect_words, places, user_error};

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use offprint::cache::{EmbeddingCache, Space, miss_reason};
+use offprint::causes::on_one_line;
 use offprint::encode::{
     Account, BundleClassifier, BundleEncoder, EncodeJob, EncodeOptions, EngineUse, OpenEncoder, Progress, Sink,
     TokenBudget, WINDOW, encode_corpus,
@@ -19,7 +20,6 @@ use serde::Serialize;
 
 use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
-use super::error::on_one_line;
 use super::fallback::{Ran, chosen, distance};
 use super::progress::{Size, watched};
 use super::say::{counted, counted_that, remark, say};

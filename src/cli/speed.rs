@@ -11,7 +11,9 @@ use offprint::encode::{
     keep_tuned, kept_tuned, tune, tuned_before,
 };
 use offprint::paper::Corpus;
-use offprint::runtime::{Machine, MemoryPreset, OnnxRuntime, ProviderChoice, default_sessions, divide_threads};
+use offprint::runtime::{
+    Machine, MemoryPreset, OnnxRuntime, Provider, ProviderChoice, default_sessions, divide_threads,
+};
 use serde::Serialize;
 
 use super::encode_args::EncodeArgs;
@@ -27,7 +29,7 @@ const TEXTS: usize = 512;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SpeedArgs {
     /// Sessions that run batches side by side; the threads are divided among them, weights are shared [default: 1, or one
-    /// for each NUMA node of the machine]
+    /// for each NUMA node of the machine; on several devices one for each at least]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub sessions: Option<u16>,
 
@@ -67,8 +69,11 @@ impl Settled {
     pub(crate) fn of(&self, account: &Account) -> Settings {
         let ran = account.selection.provider.as_ref();
         let budget = ran.map_or(self.budget, |provider| self.budget.on(provider.choice));
-        let setting = Setting { sessions: self.sessions, batch_tokens: budget.tokens() };
-        Settings { setting, threads: self.threads, memory: self.memory.to_string(), tuned: self.tuned }
+        // Where several devices were named each has a session, and that one a thread.
+        let least = ran.map_or(1, Provider::least_sessions);
+        let setting = Setting { sessions: self.sessions.max(least), batch_tokens: budget.tokens() };
+        let threads = self.threads.max(least);
+        Settings { setting, threads, memory: self.memory.to_string(), tuned: self.tuned }
     }
 }
 

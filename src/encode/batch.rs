@@ -2,6 +2,9 @@
 //!
 //! Owns the cut and the padding. Knows nothing of texts: lengths go in, positions in the window come out. Invariant:
 //! every position of the window stands in exactly one batch, and no batch costs more than the budget.
+//!
+//! On an accelerator batches are widened to a step of [`columns`](TokenBudget::columns), so that few shapes come up again and
+//! again: memory that is bound to a shape is used again, and kernels are chosen once. Nothing is widened elsewhere.
 
 use std::cmp::Reverse;
 
@@ -12,6 +15,14 @@ use crate::runtime::{Batch, ProviderChoice};
 /// What starting one more batch costs, in padded tokens: the plan pads this much rather than start another.
 const BATCH_COST: u64 = 16;
 
+/// Steps of the width of a batch, in tokens: this one up to [`SHORT`] tokens, [`LONG_STEP`] beyond.
+const SHORT_STEP: usize = 8;
+/// The widest batch whose width goes by the short step.
+const SHORT: usize = 64;
+/// The step beyond. 6,191 abstracts of computer science, cut at 512 tokens, in windows of 4,096 and batches of 16,384 tokens
+/// make 69 shapes with 2.6 % padding; 40 with 5.2 % by a step of 32, 127 with 1.2 % by one of 8, 333 with 0.1 % by none.
+const LONG_STEP: usize = 16;
+
 /// The most that a batch may cost: length of its longest text × texts, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBudget {
@@ -19,6 +30,8 @@ pub struct TokenBudget {
     max_length: usize,
     /// Whether the provider that will run decides the budget.
     by_provider: bool,
+    /// Whether widths go by steps.
+    stepped: bool,
 }
 
 impl TokenBudget {
@@ -30,19 +43,37 @@ impl TokenBudget {
         if tokens < max_length {
             return Err(Error::BudgetTooSmall { budget: tokens, max_length });
         }
-        Ok(Self { tokens, max_length, by_provider: false })
+        Ok(Self { tokens, max_length, by_provider: false, stepped: false })
     }
 
     /// A budget for texts of at most `max_length` tokens that suits the provider which will run; until that is known, the one
     /// for the CPU provider.
     pub fn of_provider(max_length: usize) -> Self {
         let tokens = ProviderChoice::Cpu.batch_tokens().max(max_length);
-        Self { tokens, max_length, by_provider: true }
+        Self { tokens, max_length, by_provider: true, stepped: false }
     }
 
-    /// The budget on that provider: the same, unless it was to suit the provider.
+    /// The budget on that provider: of as many tokens, unless these were to suit the provider, and with widths by steps on an
+    /// accelerator.
     pub fn on(self, provider: ProviderChoice) -> Self {
-        if self.by_provider { self.of(provider.batch_tokens()) } else { self }
+        let budget = if self.by_provider { self.of(provider.batch_tokens()) } else { self };
+        Self { stepped: provider.is_accelerator(), ..budget }
+    }
+
+    /// Columns of a batch whose longest text has so many tokens: as many, or the next step, which never passes the max
+    /// length. A text without tokens still takes a place.
+    pub fn columns(self, longest: usize) -> usize {
+        let exact = longest.max(1);
+        if !self.stepped {
+            return exact;
+        }
+        let step = if exact <= SHORT { SHORT_STEP } else { LONG_STEP };
+        exact.next_multiple_of(step).min(self.max_length).max(exact)
+    }
+
+    /// Padded tokens of a batch of texts of these lengths.
+    pub(super) fn cost(self, lengths: impl ExactSizeIterator<Item = usize>) -> usize {
+        lengths.len() * self.columns(lengths.max().unwrap_or(0))
     }
 
     /// The budget in padded tokens.
@@ -101,7 +132,7 @@ pub fn plan(lengths: &[usize], budget: TokenBudget) -> BatchPlan {
     let mut padded_tokens = 0;
     let mut end = order.len();
     for start in cuts(&sorted, budget) {
-        padded_tokens += columns(sorted[start]) as u64 * (end - start) as u64;
+        padded_tokens += budget.columns(sorted[start]) as u64 * (end - start) as u64;
         batches.push(order[start..end].to_vec());
         end = start;
     }
@@ -116,7 +147,7 @@ fn cuts(sorted: &[usize], budget: TokenBudget) -> Vec<usize> {
     let mut best = vec![(u64::MAX, 0); sorted.len() + 1];
     best[0] = (0, 0);
     for start in 0..sorted.len() {
-        let length = columns(sorted[start]);
+        let length = budget.columns(sorted[start]);
         let rows = (budget.tokens() / length).max(1).min(sorted.len() - start);
         let before = best[start].0 + BATCH_COST;
         for (slot, rows) in best[start + 1..=start + rows].iter_mut().zip(1_u64..) {
@@ -131,15 +162,19 @@ fn cuts(sorted: &[usize], budget: TokenBudget) -> Vec<usize> {
     std::iter::successors(previous(&sorted.len()), previous).collect()
 }
 
-/// Columns that a text of this length takes: a text without tokens still takes a place.
-fn columns(length: usize) -> usize {
-    length.max(1)
-}
-
 /// Pads the encodings on the right to the length of the longest. Row-major, one row per encoding, in their order. None has an adapter.
 pub fn assemble(encodings: &[&Encoding], pad_id: u32) -> Batch {
+    padded(encodings, pad_id, |longest| longest.max(1))
+}
+
+/// The same, padded to the width that the budget gives such a batch.
+pub fn assemble_within(budget: TokenBudget, encodings: &[&Encoding], pad_id: u32) -> Batch {
+    padded(encodings, pad_id, |longest| budget.columns(longest))
+}
+
+fn padded(encodings: &[&Encoding], pad_id: u32, width: impl Fn(usize) -> usize) -> Batch {
     let rows = encodings.len();
-    let columns = encodings.iter().map(|encoding| columns(encoding.ids.len())).max().unwrap_or(0);
+    let columns = encodings.iter().map(|encoding| encoding.ids.len()).max().map_or(0, width);
     let mut ids = Vec::with_capacity(rows * columns);
     let mut mask = Vec::with_capacity(rows * columns);
     for (row, encoding) in (1..).zip(encodings) {
@@ -217,6 +252,51 @@ mod tests {
     }
 
     #[test]
+    fn widths_go_by_steps_on_accelerators_alone() {
+        let exact = TokenBudget::new(1_024, 500).unwrap();
+        let widths =
+            |budget: TokenBudget| [0, 1, 8, 9, 64, 65, 80, 81, 490, 500].map(|longest| budget.columns(longest));
+        for provider in [ProviderChoice::Cpu, ProviderChoice::OpenVino] {
+            assert_eq!(widths(exact.on(provider)), [1, 1, 8, 9, 64, 65, 80, 81, 490, 500]);
+        }
+        for provider in [ProviderChoice::Cuda, ProviderChoice::TensorRt] {
+            assert_eq!(
+                widths(exact.on(provider)),
+                [8, 8, 8, 16, 64, 80, 80, 96, 496, 500],
+                "never past the max length"
+            );
+        }
+        let stepped = exact.on(ProviderChoice::Cuda);
+        assert_eq!((stepped.tokens(), stepped.halved().columns(9)), (1_024, 16), "half of it goes by the same steps");
+        assert_eq!(stepped.columns(501), 501, "a text that should not be there still gets its place");
+        assert_eq!((stepped.cost([9, 3].into_iter()), exact.cost([9, 3].into_iter())), (32, 18));
+        let encoding = Encoding { ids: vec![7; 9], n_dropped: 0, title_cut: false };
+        let wide = assemble_within(stepped, &[&encoding], 3);
+        assert_eq!((wide.columns, &wide.mask[8..], &wide.ids[8..10]), (16, &[1, 0, 0, 0, 0, 0, 0, 0][..], &[7, 3][..]));
+    }
+
+    #[test]
+    fn steps_leave_few_shapes_and_little_more_padding() {
+        // Lengths as in a window of abstracts: 20 to 512 tokens, half of them around 230.
+        let spread = |state: usize| (state.wrapping_mul(2_654_435_761) >> 7) % 211;
+        let lengths: Vec<usize> = (0..4096).map(|row| (20 + spread(row) + spread(row * 31 + 7)).min(512)).collect();
+        let shapes = |budget: TokenBudget| {
+            let plan = plan(&lengths, budget);
+            let widest = |batch: &Vec<usize>| batch.iter().map(|&text| lengths[text]).max().unwrap();
+            let shapes: std::collections::HashSet<(usize, usize)> =
+                plan.batches.iter().map(|batch| (batch.len(), budget.columns(widest(batch)))).collect();
+            (shapes.len(), plan.padding_share(), plan.batches.len())
+        };
+        let exact = shapes(TokenBudget::new(16_384, 512).unwrap());
+        let stepped = shapes(TokenBudget::new(16_384, 512).unwrap().on(ProviderChoice::Cuda));
+        assert!(
+            stepped.0 * 4 < exact.0 && stepped.2 < exact.2,
+            "shapes, padding, batches: {exact:?}, by steps {stepped:?}"
+        );
+        assert!(stepped.1 < 0.04, "{stepped:?}");
+    }
+
+    #[test]
     fn rows_are_padded_on_the_right_and_masked() {
         let encoding = |ids: &[u32]| Encoding { ids: ids.to_vec(), n_dropped: 0, title_cut: false };
         let (long, short) = (encoding(&[101, 7, 102]), encoding(&[101, 102]));
@@ -238,17 +318,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_once_and_no_batch_over_budget(lengths in prop::collection::vec(0_usize..=64, 0..300), extra in 0_usize..500) {
-            let budget = TokenBudget::new(64 + extra, 64).unwrap();
+        fn every_text_once_and_no_batch_over_budget(lengths in prop::collection::vec(0_usize..=90, 0..300), extra in 0_usize..500, provider in 0..6_usize) {
+            let budget = TokenBudget::new(90 + extra, 90).unwrap().on(ProviderChoice::ALL[provider]);
             let plan = plan(&lengths, budget);
             let mut seen = plan.batches.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
             let mut padded = 0;
             for batch in &plan.batches {
-                let longest = batch.iter().map(|&position| lengths[position].max(1)).max().unwrap();
-                prop_assert!(longest * batch.len() <= budget.tokens());
-                padded += (longest * batch.len()) as u64;
+                let longest = batch.iter().map(|&position| lengths[position]).max().unwrap();
+                let columns = budget.columns(longest);
+                prop_assert!(columns * batch.len() <= budget.tokens());
+                prop_assert!((longest.max(1)..=90).contains(&columns));
+                prop_assert_eq!(columns * batch.len(), budget.cost(batch.iter().map(|&position| lengths[position])));
+                let ids = |&position: &usize| Encoding { ids: vec![1; lengths[position]], n_dropped: 0, title_cut: false };
+                let texts: Vec<Encoding> = batch.iter().map(ids).collect();
+                let made = assemble_within(budget, &texts.iter().collect::<Vec<_>>(), 0);
+                prop_assert_eq!((made.rows, made.columns), (batch.len(), columns));
+                padded += (columns * batch.len()) as u64;
             }
             prop_assert_eq!(padded, plan.padded_tokens);
             let firsts: Vec<usize> = plan.batches.iter().map(|batch| lengths[batch[0]]).collect();

@@ -77,6 +77,7 @@ impl Composition {
         let mut padding = MORE_COLUMNS.iter().cycle();
         let batches = groups.into_iter().map(|positions| {
             let longest = positions.iter().map(|&position| lengths[position].max(1)).max().unwrap_or(1);
+            let longest = if let Self::Planned(budget) = self { budget.columns(longest) } else { longest };
             let more = if self == Self::Padded { padding.next().copied().unwrap_or(0) } else { 0 };
             let columns = (longest + more).min(widest).max(longest);
             (positions, columns)

@@ -27,7 +27,7 @@ pub struct EngineUse {
 /// What runs batches on one thread.
 pub(super) enum Runner {
     /// A session for all shapes.
-    One(EncoderSession),
+    One(Box<EncoderSession>),
     /// A session for each profile of these engines; at least one.
     Engines(Box<UsedEngine>, Vec<EncoderSession>),
 }
@@ -45,7 +45,7 @@ impl Runner {
     pub fn boxed(self, adapter: AdapterChoice) -> Result<Box<dyn RunBatch>, runtime::Error> {
         let boxed = |session: EncoderSession| -> Box<dyn RunBatch> { Box::new(session.with_adapter(adapter)) };
         Ok(match self {
-            Self::One(session) => boxed(session),
+            Self::One(session) => boxed(*session),
             Self::Engines(used, sessions) => {
                 Box::new(ProfiledSessions::on(*used, sessions.into_iter().map(boxed).collect())?)
             }
@@ -62,7 +62,7 @@ impl BundleEncoder {
         names: &[&str],
     ) -> Result<Runner, runtime::Error> {
         if options.provider.choice != ProviderChoice::TensorRt {
-            return Ok(Runner::One(self.open_session(runtime, (options, cpu), names)?));
+            return Ok(Runner::One(Box::new(self.open_session(runtime, (options, cpu), names)?)));
         }
         let used = self.find_engines(runtime, options, names)?;
         let setting = &used.record().setting;
@@ -89,7 +89,7 @@ impl BundleEncoder {
         names: &[&str],
     ) -> Result<UsedEngine, runtime::Error> {
         let here = || {
-            let gpu = Gpu::read(options.provider.device.unwrap_or(0));
+            let gpu = Gpu::read(options.provider.first_device());
             EngineTarget::here(Some(runtime.version().to_owned()), gpu.as_ref())
         };
         let mut target = here();

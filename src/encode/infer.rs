@@ -12,7 +12,7 @@ use super::adapters::{Caches, RowAdapters};
 use super::prepare::{Machinery, Source, Window};
 use super::rescue::{Health, RunBudget, reason};
 use super::turns::Turns;
-use super::{Encoding, Error, assemble};
+use super::{Encoding, Error, assemble_within};
 use crate::cache::RowMeta;
 use crate::runtime::{self, Batch, RunBatch};
 
@@ -145,14 +145,13 @@ impl Worker<'_> {
 
     /// Padded tokens of a batch of these texts.
     fn cost(&self, texts: &[usize]) -> usize {
-        let lengths = texts.iter().map(|&text| self.window.encodings[text].ids.len());
-        lengths.max().unwrap_or(0).max(1) * texts.len()
+        self.context.budget.now().cost(texts.iter().map(|&text| self.window.encodings[text].ids.len()))
     }
 
     /// Whether the session fails at the shortest text that there is, too, run as the batch's first one would be. A
     /// refusal that is no failure, such as that of a shape, says nothing.
     fn letter_fails(&self, session: &mut dyn RunBatch, batch: &[usize]) -> bool {
-        let letter = Batch { adapters: self.adapters(&batch[..1]), ..assemble(&[self.letter], self.pad_id) };
+        let letter = Batch { adapters: self.adapters(&batch[..1]), ..self.assemble(&[self.letter]) };
         let _turn = self.context.turns.of_session();
         session.run(&letter).is_err_and(|error| error.may_be_of_a_text())
     }
@@ -172,6 +171,10 @@ impl Worker<'_> {
         }
     }
 
+    fn assemble(&self, encodings: &[&Encoding]) -> Batch {
+        assemble_within(self.context.budget.now(), encodings, self.pad_id)
+    }
+
     fn adapters(&self, texts: &[usize]) -> Vec<i64> {
         self.context.adapters.of_rows(texts.iter().map(|&text| self.window.compute_keys[text].adapter))
     }
@@ -187,7 +190,7 @@ impl Worker<'_> {
 
     fn run_part(&self, session: &mut dyn RunBatch, part: &[usize]) -> Result<(), Error> {
         let encodings: Vec<&Encoding> = part.iter().map(|&text| &self.window.encodings[text]).collect();
-        let input = Batch { adapters: self.adapters(part), ..assemble(&encodings, self.pad_id) };
+        let input = Batch { adapters: self.adapters(part), ..self.assemble(&encodings) };
         let turn = self.context.turns.of_session();
         let matrix = session.run(&input)?;
         drop(turn);

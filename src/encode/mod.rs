@@ -33,7 +33,7 @@ mod turns;
 pub use account::{Account, Progress, Stages, Truncated};
 pub use adapters::RowAdapters;
 pub(crate) use batch::padding_share;
-pub use batch::{BatchPlan, TokenBudget, assemble, plan};
+pub use batch::{BatchPlan, TokenBudget, assemble, assemble_within, plan};
 pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone_and_together};
 pub use composition::Composition;
 pub use encoder::{

@@ -1,6 +1,7 @@
 //! Opens a bundle's graph: on the first provider that can run it, in as many sessions as were asked for, each with its
-//! share of the threads and, on the CPU provider, of what sessions have in common. Runs nothing.
-//! Invariant: all sessions of an encoder run the same graph on the same provider.
+//! share of the threads and, on the CPU provider, of what sessions have in common; where several devices were named, on
+//! each of them one at least. Runs nothing.
+//! Invariant: all sessions of an encoder run the same graph on the same provider, and no device of it is left out.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -48,6 +49,20 @@ impl BundleEncoder {
         self.open_each(&self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
     }
 
+    /// One session as those that it opens on `provider`, which writes its profile into a file whose name begins with `path`;
+    /// for whoever ends it.
+    ///
+    /// # Errors
+    /// As [`BundleEncoder::open_outputs`].
+    pub fn open_profiled(&self, provider: &Provider, path: &Path) -> Result<EncoderSession, Error> {
+        refuse_unopened(self.wanted())?;
+        let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
+        let Share { provider, threads } = shares(provider, self.sessions, self.threads)?.swap_remove(0);
+        let options = SessionOptions { graph: self.bundle.graph_path(), provider, threads };
+        let cpu = CpuSettings { memory: self.memory, profile: Some(path.to_owned()), ..CpuSettings::default() };
+        Ok(self.open_session(&runtime, (&options, &cpu), &[SENTENCE_EMBEDDING])?.with_adapter(self.adapter))
+    }
+
     fn open_each(
         &self,
         graph: &Path,
@@ -55,12 +70,13 @@ impl BundleEncoder {
         counts: &[usize],
     ) -> Result<Vec<OpenedEncoder>, Error> {
         refuse_unopened(self.wanted())?;
-        let divided = counts.iter().map(|&sessions| divide_threads(self.threads, sessions));
-        let divided = divided.collect::<Result<Vec<_>, _>>()?;
+        for &sessions in counts {
+            divide_threads(self.threads, sessions)?;
+        }
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let names = outputs.iter().map(|(name, _)| *name).collect();
         let opening = Opening { encoder: self, runtime, graph, outputs, names, counts, places: OnceCell::new() };
-        divided.iter().map(|shares| opening.open(shares)).collect()
+        counts.iter().map(|&sessions| opening.open(sessions)).collect()
     }
 
     fn wanted(&self) -> Wanted<'_> {
@@ -107,17 +123,15 @@ impl BundleEncoder {
 }
 
 impl Opening<'_> {
-    /// Opens what runs batches, once for each share of the threads.
-    fn open(&self, shares: &[usize]) -> Result<OpenedEncoder, Error> {
+    /// Opens what runs batches, in so many sessions or in as many as there are devices.
+    fn open(&self, sessions: usize) -> Result<OpenedEncoder, Error> {
         let encoder = self.encoder;
-        let (first, mut selection) =
-            first_usable(encoder.wanted(), &self.runtime.providers(), |provider| self.runner(provider, shares, 0))?;
-        selection.placement = first.session().placement().clone();
-        let mut runners = vec![first];
-        for place in 1..shares.len() {
-            let more = selection.provider.as_ref().map(|provider| self.runner(provider, shares, place));
-            runners.extend(more.transpose()?);
-        }
+        let open = |provider: &Provider| -> Result<Vec<Runner>, runtime::Error> {
+            let shares = shares(provider, sessions, encoder.threads)?;
+            shares.iter().enumerate().map(|(place, share)| self.runner(share, (place, shares.len()))).collect()
+        };
+        let (runners, mut selection) = first_usable(encoder.wanted(), &self.runtime.providers(), open)?;
+        selection.placement = runners[0].session().placement().clone();
         for runner in &runners {
             encoder.check_session(runner.session(), self.outputs)?;
         }
@@ -131,13 +145,13 @@ impl Opening<'_> {
         Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin, selection })
     }
 
-    /// What runs batches with the share at a place among `shares`.
-    fn runner(&self, provider: &Provider, shares: &[usize], place: usize) -> Result<Runner, runtime::Error> {
-        let options =
-            SessionOptions { graph: self.graph.to_owned(), provider: provider.clone(), threads: shares[place] };
+    /// What runs batches at a place among so many.
+    fn runner(&self, share: &Share, (place, of): (usize, usize)) -> Result<Runner, runtime::Error> {
+        let Share { provider, threads } = share;
+        let options = SessionOptions { graph: self.graph.to_owned(), provider: provider.clone(), threads: *threads };
         let elsewhere = CpuSettings::default();
         let cpu = match provider.choice {
-            ProviderChoice::Cpu => self.places()?.of(shares.len(), place),
+            ProviderChoice::Cpu => self.places()?.of(of, place),
             _ => &elsewhere,
         };
         self.encoder.open_runner(&self.runtime, (&options, cpu), &self.names)
@@ -150,6 +164,22 @@ impl Opening<'_> {
         }
         Ok(self.places.get().expect("it was looked at just now"))
     }
+}
+
+/// What one session gets of a provider and of the threads.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    provider: Provider,
+    threads: usize,
+}
+
+/// The shares of sessions on a provider: of so many as were asked for, and of no fewer than it has devices. There each has a
+/// thread, even if fewer were given: it waits while its device computes.
+fn shares(provider: &Provider, sessions: usize, threads: usize) -> Result<Vec<Share>, runtime::Error> {
+    let sessions = sessions.max(provider.least_sessions());
+    let threads = divide_threads(threads.max(provider.least_sessions()), sessions)?;
+    let share = |(place, threads)| Share { provider: provider.of_session(place), threads };
+    Ok(threads.into_iter().enumerate().map(share).collect())
 }
 
 /// What sessions on the CPU provider have besides, by where they run. Weights are shared among those that run anywhere, and
@@ -183,4 +213,25 @@ impl Places {
 /// Whether sessions are spread over NUMA nodes: not where a node would get none.
 fn spreads(sessions: usize, nodes: usize) -> bool {
     nodes > 1 && sessions >= nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_has_a_session_and_every_session_a_device_and_a_thread() {
+        let of = |provider: &str, sessions, threads| -> Vec<(String, usize)> {
+            let shares = shares(&provider.parse().unwrap(), sessions, threads).unwrap();
+            shares.into_iter().map(|share| (share.provider.to_string(), share.threads)).collect()
+        };
+        let named =
+            |shares: &[(&str, usize)]| shares.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
+        assert_eq!(of("cuda:0,3", 1, 4), named(&[("cuda:0", 2), ("cuda:3", 2)]));
+        assert_eq!(of("cuda:0,3", 3, 4), named(&[("cuda:0", 2), ("cuda:3", 1), ("cuda:0", 1)]));
+        assert_eq!(of("tensorrt:1,0", 1, 1), named(&[("tensorrt:1", 1), ("tensorrt:0", 1)]), "one thread was given");
+        assert_eq!(of("cpu", 2, 5), named(&[("cpu", 3), ("cpu", 2)]));
+        assert_eq!(of("cuda", 1, 2), named(&[("cuda", 2)]));
+        assert!(shares(&ProviderChoice::Cpu.into(), 3, 2).is_err());
+    }
 }

@@ -244,6 +244,7 @@ impl<'a> Preparer<'a> {
             let OpenedEncoder { tokenizer, sessions, origin, selection } = self.job.encoder.open()?;
             if let Some(provider) = &selection.provider {
                 self.shared.budget.on(provider.choice);
+                self.shared.turns.on(provider.choice);
             }
             let letter = tokenizer.encode_all(&[LETTER]).swap_remove(0)?;
             machinery = Some(Machinery { sessions, origin, selection, pad_id: tokenizer.pad_id(), letter });

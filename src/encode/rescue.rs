@@ -5,11 +5,13 @@
 //! that fails at everything ends the run instead of rejecting a corpus.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::adapters::RowKey;
 use super::prepare::{WINDOWS_UNDER_WAY, Window};
 use super::{Error, TokenBudget};
+use crate::causes::on_one_line;
 use crate::runtime::{self, ProviderChoice};
 
 /// Whole batches in a row of which no text could be run, after which it is no longer put down to the texts.
@@ -19,26 +21,30 @@ const FAILED_BATCHES: usize = 3;
 #[derive(Debug)]
 pub(super) struct RunBudget {
     options: TokenBudget,
-    asked: AtomicUsize,
+    /// The same on the provider that runs, once that is known.
+    provided: OnceLock<TokenBudget>,
     tokens: AtomicUsize,
     ran_out: AtomicU64,
 }
 
 impl RunBudget {
     pub fn new(options: TokenBudget) -> Self {
-        let tokens = || AtomicUsize::new(options.tokens());
-        Self { options, asked: tokens(), tokens: tokens(), ran_out: AtomicU64::new(0) }
+        let tokens = AtomicUsize::new(options.tokens());
+        Self { options, provided: OnceLock::new(), tokens, ran_out: AtomicU64::new(0) }
     }
 
     /// Says which provider runs, before the first batch does.
     pub fn on(&self, provider: ProviderChoice) {
-        let tokens = self.options.on(provider).tokens();
-        self.asked.store(tokens, Ordering::Relaxed);
-        self.tokens.store(tokens, Ordering::Relaxed);
+        let budget = self.provided.get_or_init(|| self.options.on(provider));
+        self.tokens.store(budget.tokens(), Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> TokenBudget {
+        self.provided.get().copied().unwrap_or(self.options)
     }
 
     pub fn now(&self) -> TokenBudget {
-        self.options.of(self.tokens.load(Ordering::Relaxed))
+        self.asked().of(self.tokens.load(Ordering::Relaxed))
     }
 
     /// Halves it after memory ran out at a batch that was cut by `used`: once, where sessions side by side run out.
@@ -57,7 +63,7 @@ impl RunBudget {
             times => format!("{times} times"),
         };
         let mut warning = format!("memory ran out {times} and the batch was halved");
-        let (asked, now) = (self.asked.load(Ordering::Relaxed), self.now().tokens());
+        let (asked, now) = (self.asked().tokens(), self.now().tokens());
         if now < asked {
             warning.push_str(&format!(
                 "; later batches had at most {now} padded tokens instead of {asked} (`--max-batch-tokens {now}` begins \
@@ -119,9 +125,7 @@ impl Refusals {
 
 /// Why the row of a text is rejected, on one line.
 pub(super) fn reason(error: &runtime::Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let causes: Vec<String> = causes.map(|cause| cause.to_string().replace(['\n', '\r'], " ")).collect();
-    format!("the encoder fails on this text: {}", causes.join(": "))
+    format!("the encoder fails on this text: {}", on_one_line(error))
 }
 
 #[cfg(test)]
@@ -153,6 +157,7 @@ mod tests {
         let chosen = RunBudget::new(TokenBudget::of_provider(64));
         chosen.on(ProviderChoice::Cuda);
         assert_eq!(chosen.now().tokens(), ProviderChoice::Cuda.batch_tokens());
+        assert_eq!((chosen.now().columns(9), run.now().columns(9)), (16, 9), "widths are the provider's, too");
         chosen.halve(chosen.now());
         assert_eq!(chosen.now().tokens(), ProviderChoice::Cuda.batch_tokens() / 2);
         let least = RunBudget::new(budget(64));

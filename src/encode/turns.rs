@@ -1,21 +1,38 @@
 //! Who computes: the sessions, or the threads of the tokenizer, never both, so that a run computes with as many threads
 //! as it was given. Tokenizing is about a hundredth of the work, and the next window is ready long before it is needed.
+//! Sessions on an accelerator leave the processor to the tokenizer: there nobody waits for a turn.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::runtime::ProviderChoice;
 
 /// The right to compute, which the stages of a run hand to each other.
 #[derive(Debug, Default)]
-pub(super) struct Turns(RwLock<()>);
+pub(super) struct Turns {
+    lock: RwLock<()>,
+    /// Whether the sessions compute elsewhere than on the processor.
+    apart: AtomicBool,
+}
 
 impl Turns {
+    /// Says which provider runs, before the first batch does.
+    pub(super) fn on(&self, provider: ProviderChoice) {
+        self.apart.store(provider.is_accelerator(), Ordering::Relaxed);
+    }
+
+    fn apart(&self) -> bool {
+        self.apart.load(Ordering::Relaxed)
+    }
+
     /// For one batch. Several sessions compute at a time: the threads were divided among them.
-    pub(super) fn of_session(&self) -> RwLockReadGuard<'_, ()> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn of_session(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        (!self.apart()).then(|| self.lock.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// For some texts: begins when the batches under way are done.
-    pub(super) fn of_tokenizer(&self) -> RwLockWriteGuard<'_, ()> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn of_tokenizer(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        (!self.apart()).then(|| self.lock.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -31,7 +48,7 @@ mod tests {
         TokenBudget, Tokenize, encode_corpus,
     };
     use crate::paper::{Corpus, CorpusOptions, Template};
-    use crate::runtime::{self, Batch, EmbeddingMatrix, RunBatch};
+    use crate::runtime::{self, Batch, EmbeddingMatrix, ProviderChoice, RunBatch, Selection};
 
     /// Counts who is at work, and how often two of different kinds were at it together.
     #[derive(Default)]
@@ -57,6 +74,7 @@ mod tests {
     struct Watched {
         stub: StubEncoder,
         sessions: usize,
+        provider: ProviderChoice,
         watch: Arc<Watch>,
     }
 
@@ -94,12 +112,13 @@ mod tests {
             }
             let watched = |session| Box::new(WatchedSession(session, Arc::clone(&self.watch))) as Box<dyn RunBatch>;
             opened.sessions = opened.sessions.into_iter().map(watched).collect();
+            opened.selection = Selection { provider: Some(self.provider.into()), ..Selection::default() };
             Ok(opened)
         }
     }
 
     #[test]
-    fn sessions_and_tokenizer_never_compute_together() {
+    fn sessions_and_tokenizer_compute_together_on_accelerators_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("papers.jsonl");
         let mut lines = String::new();
@@ -109,9 +128,10 @@ mod tests {
         }
         std::fs::write(&path, lines).unwrap();
         let corpus = Corpus::open(&[path.display().to_string()], CorpusOptions::default()).unwrap();
-        for sessions in [1, 3] {
-            let encoder =
-                Watched { stub: StubEncoder { dim: 4, max_length: 64 }, sessions, watch: Arc::new(Watch::default()) };
+        for (sessions, provider) in [(1, ProviderChoice::Cpu), (3, ProviderChoice::OpenVino), (1, ProviderChoice::Cuda)]
+        {
+            let stub = StubEncoder { dim: 4, max_length: 64 };
+            let encoder = Watched { stub, sessions, provider, watch: Arc::new(Watch::default()) };
             let job = EncodeJob {
                 corpus: &corpus,
                 encoder: &encoder,
@@ -128,7 +148,8 @@ mod tests {
                 progress: &Progress::default(),
             };
             assert_eq!(encode_corpus(&job, None).unwrap().embedded, 3_000);
-            assert_eq!(encoder.watch.together.load(Ordering::SeqCst), 0, "{sessions} sessions");
+            let together = encoder.watch.together.load(Ordering::SeqCst);
+            assert_eq!(together > 0, provider == ProviderChoice::Cuda, "{together} times on {provider}");
             let most = encoder.watch.most_running.load(Ordering::SeqCst);
             assert_eq!(most > 1, sessions > 1, "{most} of {sessions} sessions ran at a time");
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::graph;
 
+use super::profile::ProfileError;
 use super::provider::ProviderChoice;
 use super::refusal::Refusal;
 use super::search::{LIBRARY_NAME, Tried};
@@ -319,6 +320,9 @@ pub enum Error {
         /// The most that it takes.
         room: usize,
     },
+    /// A profile that could not be had.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl Error {

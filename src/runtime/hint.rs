@@ -20,9 +20,8 @@ impl Error {
             Self::NoSuchDevice { choice: ProviderChoice::OpenVino, .. } => Some(
                 "`--provider openvino --provider-option device_type=GPU` asks it for Intel's graphics card".to_owned(),
             ),
-            Self::BareDevice { device, before } => {
-                let provider = before.split(':').next().unwrap_or(before);
-                Some(format!("one device runs the graph; by preference: `{before},{provider}:{device}`"))
+            Self::BareDevice { .. } => {
+                Some("devices stand behind the colon of their provider: `cuda:0,1` runs on both".to_owned())
             }
             Self::ProviderOption { .. } => {
                 Some("`--provider-option KEY=VALUE`, or `NAME.KEY=VALUE` for one of several providers".to_owned())

@@ -7,6 +7,7 @@
 
 mod adapter;
 mod blame;
+mod bound;
 mod cpu_plan;
 mod doctor;
 mod error;
@@ -21,6 +22,7 @@ mod numa;
 mod opening;
 mod placement;
 mod probe;
+mod profile;
 mod provider;
 mod provider_list;
 mod refusal;
@@ -45,8 +47,9 @@ pub use memory::MemoryPreset;
 pub use numa::{default_sessions, numa_nodes};
 pub use placement::{PlacedNode, Placement};
 pub use probe::ProbeSession;
+pub use profile::{OperatorTime, Profile, ProfileError};
 pub use provider::{Provider, ProviderChoice, tolerance};
-pub use provider_list::ProviderList;
+pub use provider_list::{ProviderList, provider_words};
 pub use refusal::{Elsewhere, PassedOver, PassedOverChain, Refusal};
 pub use search::{Place, Tried};
 pub use selection::{Selection, Wanted, first_usable, refuse_unopened};
@@ -63,7 +66,7 @@ pub struct Batch {
     pub mask: Vec<i64>,
     /// Texts in the batch.
     pub rows: usize,
-    /// Length of the longest text, in tokens.
+    /// Tokens of each row, padding included: the length of the longest text, or more.
     pub columns: usize,
     /// For a graph with several adapters, the place of each text's adapter in the bundle's list; else empty, and also
     /// where the session was told which to take.

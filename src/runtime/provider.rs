@@ -12,8 +12,7 @@ use crate::model::Precision;
 use super::error::Error;
 
 /// What `--provider` accepts, beside ONNX Runtime's own names.
-pub(super) const KNOWN: &str =
-    "auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, openvino, coreml, directml (or several, by preference: cuda,cpu)";
+pub(super) const KNOWN: &str = "auto, cpu, cuda, cuda:N, cuda:0,1, tensorrt, tensorrt:N, openvino, coreml, directml (or several, by preference: cuda,cpu)";
 
 /// Padded tokens of a batch on a processor: activations stay in the second-level cache.
 const TOKENS_ON_A_PROCESSOR: usize = 1_024;
@@ -81,14 +80,19 @@ impl ProviderChoice {
 
     /// Padded tokens of a batch that suit it, where the user says nothing.
     pub fn batch_tokens(self) -> usize {
+        if self.is_accelerator() { TOKENS_ON_AN_ACCELERATOR } else { TOKENS_ON_A_PROCESSOR }
+    }
+
+    /// Whether it computes beside the processor, which it leaves to the tokenizer.
+    pub fn is_accelerator(self) -> bool {
         match self {
-            Self::Cpu | Self::OpenVino => TOKENS_ON_A_PROCESSOR,
-            Self::Cuda | Self::TensorRt | Self::CoreMl | Self::DirectMl => TOKENS_ON_AN_ACCELERATOR,
+            Self::Cpu | Self::OpenVino => false,
+            Self::Cuda | Self::TensorRt | Self::CoreMl | Self::DirectMl => true,
         }
     }
 
-    /// Whether one of several devices can be named.
-    fn has_devices(self) -> bool {
+    /// Whether devices can be named: those of NVIDIA, which take and give through memory that stays where it is.
+    pub fn has_devices(self) -> bool {
         matches!(self, Self::Cuda | Self::TensorRt)
     }
 
@@ -120,18 +124,35 @@ impl FromStr for ProviderChoice {
     }
 }
 
-/// A provider with all that it is told: one that a session can be opened on.
+/// A provider with all that it is told: one that sessions can be opened on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Provider {
     /// Which one.
     pub choice: ProviderChoice,
-    /// The device, where it has several and one was named.
-    pub device: Option<u32>,
+    /// The devices that were named, where it has several: each runs one session or more. Empty: its first.
+    pub devices: Vec<u32>,
     /// What else it is told, in its own words: key and value. Overrules [`Provider::settings`].
     pub options: Vec<(String, String)>,
 }
 
 impl Provider {
+    /// The number of its first device.
+    pub fn first_device(&self) -> u32 {
+        self.devices.first().copied().unwrap_or(0)
+    }
+
+    /// Sessions that it takes at least: one on each device.
+    pub fn least_sessions(&self) -> usize {
+        self.devices.len().max(1)
+    }
+
+    /// The provider of the session at this place among several: sessions take the devices in turns.
+    #[must_use]
+    pub fn of_session(&self, place: usize) -> Self {
+        let devices = self.devices.iter().copied().cycle().nth(place).into_iter().collect();
+        Self { devices, ..self.clone() }
+    }
+
     /// Keys and values that the provider gets: what makes it compute what the graph says, on the device that was named,
     /// overruled and completed by the options.
     pub fn settings(&self, threads: usize) -> Vec<(String, String)> {
@@ -146,7 +167,7 @@ impl Provider {
     /// What it is told where the user says nothing. Matrix products of fp32 are computed in fp32: without being told so, NVIDIA's
     /// cards cut them to TF32 and Intel's processors with units for it to bf16.
     fn own_settings(&self, threads: usize) -> Vec<(String, String)> {
-        let device = self.device.unwrap_or(0).to_string();
+        let device = self.first_device().to_string();
         let pairs = match self.choice {
             ProviderChoice::Cuda => vec![("device_id", device), ("use_tf32", "0".to_owned())],
             ProviderChoice::TensorRt => vec![("device_id", device)],
@@ -170,9 +191,11 @@ impl Provider {
 }
 
 impl Provider {
-    /// The options that the user gave, `key=value` each; nothing without any.
+    /// What the user said: the device and the options, `key=value` each; nothing without any.
     pub(super) fn options_in_words(&self) -> String {
-        let words: Vec<String> = self.options.iter().map(|(key, value)| format!("`{key}={value}`")).collect();
+        let device = self.devices.first().map(|device| format!("`device_id={device}`"));
+        let options = self.options.iter().map(|(key, value)| format!("`{key}={value}`"));
+        let words: Vec<String> = device.into_iter().chain(options).collect();
         words.join(", ")
     }
 }
@@ -221,34 +244,41 @@ const LEAVE_NUMBERS_ALONE: [&str; 38] = [
 
 impl From<ProviderChoice> for Provider {
     fn from(choice: ProviderChoice) -> Self {
-        Self { choice, device: None, options: Vec::new() }
+        Self { choice, devices: Vec::new(), options: Vec::new() }
     }
 }
 
 impl fmt::Display for Provider {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.device {
-            Some(device) => write!(out, "{}:{device}", self.choice),
-            None => write!(out, "{}", self.choice),
+        write!(out, "{}", self.choice)?;
+        for (device, before) in self.devices.iter().zip(std::iter::once(':').chain(std::iter::repeat(','))) {
+            write!(out, "{before}{device}")?;
         }
+        Ok(())
     }
 }
 
 impl FromStr for Provider {
     type Err = Error;
 
-    /// Accepts a name of a provider, with the number of its device behind a colon where it has several.
+    /// Accepts a name of a provider, with the numbers of devices behind a colon where it has several: `cuda:0,1`.
     fn from_str(word: &str) -> Result<Self, Error> {
-        let Some((name, device)) = word.split_once(':') else { return Ok(word.parse::<ProviderChoice>()?.into()) };
+        let Some((name, numbers)) = word.split_once(':') else { return Ok(word.parse::<ProviderChoice>()?.into()) };
         let Some(choice) = ProviderChoice::named(name) else {
             return Err(Error::UnknownProvider { name: word.to_owned(), known: KNOWN });
         };
-        // ONNX Runtime reads device numbers as i32.
-        let number = device.parse().ok().filter(|&number: &u32| i32::try_from(number).is_ok());
-        match number {
-            Some(number) if choice.has_devices() => Ok(Self { device: Some(number), ..choice.into() }),
-            _ => Err(Error::NoSuchDevice { choice, device: device.to_owned() }),
+        let mut devices: Vec<u32> = Vec::new();
+        for device in numbers.split(',').map(str::trim) {
+            // ONNX Runtime reads device numbers as i32.
+            match device.parse().ok().filter(|&number: &u32| i32::try_from(number).is_ok()) {
+                Some(number) if devices.contains(&number) => {
+                    return Err(Error::ProviderTwice { provider: format!("{choice}:{number}") });
+                }
+                Some(number) if choice.has_devices() => devices.push(number),
+                _ => return Err(Error::NoSuchDevice { choice, device: device.to_owned() }),
+            }
         }
+        Ok(Self { devices, ..choice.into() })
     }
 }
 
@@ -285,104 +315,5 @@ pub(super) fn available() -> Result<Vec<String>, ort::Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_provider_is_named_as_users_and_as_onnx_runtime_name_it() {
-        for choice in ProviderChoice::ALL {
-            for name in [choice.name(), choice.resolve(), &choice.name().to_uppercase()] {
-                assert_eq!(name.parse::<Provider>().unwrap(), choice.into(), "{name}");
-            }
-        }
-        let second: Provider = "CUDAExecutionProvider:1".parse().unwrap();
-        assert_eq!((second.choice, second.device), (ProviderChoice::Cuda, Some(1)));
-        assert_eq!(second.to_string(), "cuda:1");
-        assert_eq!("tensorrt:0".parse::<Provider>().unwrap().to_string(), "tensorrt:0");
-    }
-
-    #[test]
-    fn what_is_not_known_is_refused_with_what_is() {
-        for name in ["gpu", "", "gpu:0", "auto "] {
-            let error = name.parse::<Provider>().unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("execution provider `{name}` is not known, known are: auto, ")),
-                "{error}"
-            );
-        }
-        for (word, expected) in [
-            ("cuda:", "`cuda` has devices 0, 1 and so on, got ``"),
-            ("cuda:x", "`cuda` has devices 0, 1 and so on, got `x`"),
-            ("cuda:-1", "`cuda` has devices 0, 1 and so on, got `-1`"),
-            ("tensorrt:3000000000", "`tensorrt` has devices 0, 1 and so on, got `3000000000`"),
-            ("cpu:0", "`cpu` has no devices to choose from, got `0`"),
-            ("openvino:GPU", "`openvino` has no devices to choose from, got `GPU`"),
-        ] {
-            let error = word.parse::<Provider>().unwrap_err();
-            assert_eq!(error.to_string(), expected);
-            assert_eq!(error.hint().is_some(), word.starts_with("openvino"), "{word}");
-        }
-    }
-
-    #[test]
-    fn a_library_serves_the_choices_whose_provider_it_has() {
-        let has = |choices: &[ProviderChoice]| {
-            let providers: Vec<String> = choices.iter().map(|choice| choice.resolve().to_owned()).collect();
-            ProviderChoice::served_by(&providers).join(" ")
-        };
-        assert_eq!(has(&[ProviderChoice::Cpu]), "auto cpu");
-        assert_eq!(has(&[ProviderChoice::OpenVino, ProviderChoice::Cpu]), "auto cpu openvino");
-        assert_eq!(
-            has(&[ProviderChoice::TensorRt, ProviderChoice::Cuda, ProviderChoice::Cpu]),
-            "auto cpu cuda tensorrt"
-        );
-    }
-
-    fn provider(word: &str, options: &[(&str, &str)]) -> Provider {
-        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Provider { options, ..word.parse().unwrap() }
-    }
-
-    fn pairs(pairs: &[(String, String)]) -> String {
-        pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn fp32_is_fp32_where_nothing_is_said_and_options_overrule() {
-        assert_eq!(pairs(&provider("cuda", &[]).settings(4)), "device_id=0 use_tf32=0");
-        assert_eq!(pairs(&provider("cuda:3", &[]).settings(4)), "device_id=3 use_tf32=0");
-        assert_eq!(pairs(&provider("tensorrt:1", &[]).settings(4)), "device_id=1");
-        assert_eq!(pairs(&provider("openvino", &[]).settings(4)), "device_type=CPU precision=FP32 num_of_threads=4");
-        let told = provider("cuda:1", &[("use_tf32", "1"), ("gpu_mem_limit", "9"), ("use_tf32", "0")]);
-        assert_eq!(pairs(&told.settings(1)), "device_id=1 gpu_mem_limit=9 use_tf32=0", "the last one counts");
-        assert_eq!(provider("cpu", &[]).settings(4), []);
-    }
-
-    #[test]
-    fn an_option_counts_among_the_numerics_unless_it_is_known_to_leave_numbers_alone() {
-        let told = [("use_tf32", "1"), ("gpu_mem_limit", "9"), ("sdpa_kernel", "1")];
-        assert_eq!(pairs(&provider("cuda", &told).numerics()), "use_tf32=1 sdpa_kernel=1");
-        assert_eq!(provider("cuda", &[("use_tf32", "0"), ("device_id", "2")]).numerics(), [], "what it is told anyway");
-        assert_eq!(
-            pairs(&provider("openvino", &[("num_of_threads", "7"), ("precision", "FP16")]).numerics()),
-            "precision=FP16"
-        );
-    }
-
-    #[test]
-    fn only_the_cpu_provider_is_allowed_no_difference() {
-        assert_eq!(
-            (tolerance("CPUExecutionProvider", Precision::Fp32), tolerance("stub", Precision::Fp16)),
-            (0.0, 0.0)
-        );
-        assert_eq!(tolerance("OpenVINOExecutionProvider", Precision::Fp16), TOLERANCE);
-        assert_eq!(tolerance("CUDAExecutionProvider", Precision::Fp32), TOLERANCE);
-        assert_eq!(tolerance("CUDAExecutionProvider", Precision::Fp16), HALF_TOLERANCE);
-    }
-
-    #[test]
-    fn an_accelerator_gets_larger_batches() {
-        let tokens = ProviderChoice::ALL.map(ProviderChoice::batch_tokens);
-        assert_eq!(tokens, [1_024, 16_384, 16_384, 1_024, 16_384, 16_384]);
-    }
-}
+#[path = "provider_tests.rs"]
+mod tests;

@@ -73,7 +73,7 @@ impl ProviderList {
             };
             let mut taken = false;
             for provider in self.0.iter_mut().filter(takes) {
-                if key == "device_id" && provider.device.is_some() {
+                if key == "device_id" && !provider.devices.is_empty() {
                     return Err(wrong("`--provider` names the device already"));
                 }
                 // The last one counts, as for every flag.
@@ -116,20 +116,20 @@ impl fmt::Display for ProviderList {
 impl FromStr for ProviderList {
     type Err = Error;
 
-    /// Accepts `auto`, or names of providers with commas between them.
+    /// Accepts `auto`, or names of providers with commas between them; a number behind a comma is one more device of the
+    /// provider before it.
     fn from_str(words: &str) -> Result<Self, Error> {
         if words.trim().eq_ignore_ascii_case("auto") {
             return Ok(Self::default());
         }
-        let words: Vec<&str> = words.split(',').map(str::trim).collect();
+        let words = provider_words(words);
         if words.iter().any(|word| word.eq_ignore_ascii_case("auto")) {
             return Err(Error::AutoAmongOthers);
         }
         let mut providers: Vec<Provider> = Vec::new();
         for (place, word) in words.iter().enumerate() {
-            let bare_number = place > 0 && !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-            if bare_number {
-                return Err(Error::BareDevice { device: (*word).to_owned(), before: words[place - 1].to_owned() });
+            if place > 0 && is_number(word) {
+                return Err(Error::BareDevice { device: word.clone(), before: words[place - 1].clone() });
             }
             let provider: Provider = word.parse()?;
             if providers.contains(&provider) {
@@ -139,6 +139,22 @@ impl FromStr for ProviderList {
         }
         Ok(Self(providers))
     }
+}
+
+/// The names in a list: it is cut at its commas, but for those between the devices of one provider, as in `cuda:0,1,cpu`.
+pub fn provider_words(list: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in list.split(',').map(str::trim) {
+        match words.last_mut() {
+            Some(before) if is_number(word) && before.contains(':') => *before = format!("{before},{word}"),
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -152,7 +168,9 @@ mod tests {
 
     #[test]
     fn names_go_round_in_their_order() {
-        for words in ["auto", "cpu", "cuda:1", "tensorrt,cuda,cpu", "cuda:0,cuda:1"] {
+        for words in
+            ["auto", "cpu", "cuda:1", "tensorrt,cuda,cpu", "cuda:0,cuda:1", "cuda:0,1", "tensorrt:1,0,cuda:2,cpu"]
+        {
             assert_eq!(list(words, &[]).unwrap().to_string(), words);
         }
         assert_eq!(list(" CUDAExecutionProvider , CPU ", &[]).unwrap().to_string(), "cuda,cpu");
@@ -166,14 +184,18 @@ mod tests {
         for (words, expected) in [
             ("auto,cpu", "`--provider auto` chooses by itself and stands alone"),
             ("cpu,cuda,cpu", "`--provider` names `cpu` twice"),
-            ("cuda:0,1", "`--provider` names a device `1` without its provider"),
+            ("cuda,1", "`--provider` names a device `1` without its provider"),
+            ("cuda:0,cpu,1", "`--provider` names a device `1` without its provider"),
+            ("cuda:0,1,0", "`--provider` names `cuda:0` twice"),
+            ("cpu:0,1", "`cpu` has no devices to choose from, got `0`"),
         ] {
             assert_eq!(list(words, &[]).unwrap_err().to_string(), expected);
         }
         assert_eq!(
-            list("cuda:0,1", &[]).unwrap_err().hint().unwrap(),
-            "one device runs the graph; by preference: `cuda:0,cuda:1`"
+            list("cuda,1", &[]).unwrap_err().hint().unwrap(),
+            "devices stand behind the colon of their provider: `cuda:0,1` runs on both"
         );
+        assert_eq!(list("cuda:0,1,cpu", &[]).unwrap().named()[0].devices, [0, 1]);
         assert!(list("cuda,,cpu", &[]).unwrap_err().to_string().starts_with("execution provider `` is not known"));
         assert!(list("", &[]).is_err());
     }

@@ -11,6 +11,7 @@ use super::placement::PlacedNode;
 use super::provider::ProviderChoice;
 use super::shared_library::Product;
 use super::tensorrt;
+use crate::causes::on_one_line;
 
 /// A provider that does not run a graph as it should.
 #[derive(Debug, thiserror::Error)]
@@ -230,17 +231,6 @@ fn in_words(nodes: &[PlacedNode]) -> String {
         })
         .collect();
     words.join("; ")
-}
-
-/// An error and its causes, without line breaks.
-fn on_one_line(error: &dyn std::error::Error) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        parts.push(error.to_string());
-        cause = error.source();
-    }
-    parts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A provider that was preferred and did not run, with the reason on one line.

@@ -42,6 +42,13 @@ pub struct Selection {
     pub provider: Option<Provider>,
 }
 
+impl Selection {
+    /// The provider that runs; the CPU's where no session was opened, or where it is none of ONNX Runtime's.
+    pub fn choice(&self) -> ProviderChoice {
+        self.provider.as_ref().map_or(ProviderChoice::Cpu, |provider| provider.choice)
+    }
+}
+
 /// An error if it is known without a look at the machine that no provider can run the graph.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ use super::memory::MemoryPreset;
 /// Where a weight may begin, in bytes: as ONNX Runtime's own allocations do.
 const ALIGNMENT: usize = 64;
 
-/// What a session on the CPU provider has besides; other providers keep memory by rules of their own.
+/// What a session has besides: on the CPU provider all of it, on others, which keep memory by rules of their own, the
+/// profile alone.
 #[derive(Debug, Clone, Default)]
 pub struct CpuSettings {
     /// What it keeps between two batches.
@@ -34,6 +35,8 @@ pub struct CpuSettings {
     pub weights: Option<Arc<SharedWeights>>,
     /// The cores that its threads stay on; empty: anywhere.
     pub cores: Vec<usize>,
+    /// The beginning of the name of the file that says how long each operator took, of any provider; none: nobody looks.
+    pub profile: Option<PathBuf>,
 }
 
 impl CpuSettings {
@@ -46,7 +49,7 @@ impl CpuSettings {
         memory.prepare_process();
         let shared = sessions > 1 || sessions == 1 && memory.maps_weights();
         let weights = if shared { Some(Arc::new(SharedWeights::of_graph(graph)?)) } else { None };
-        Ok(Self { memory, weights, cores: Vec::new() })
+        Ok(Self { memory, weights, ..Self::default() })
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use offprint::bench::{Batching, Grid, GridModel, REPEATS_FOR_CLAIMS, Shape, provider_with};
 use offprint::model::Bundle;
-use offprint::runtime::{Provider, ProviderList, default_threads};
+use offprint::runtime::{Provider, ProviderList, default_threads, provider_words};
 
 use super::super::corpus_args::CorpusArgs;
 use super::super::hub::HubArgs;
@@ -25,8 +25,8 @@ pub(crate) struct GridArgs {
     #[command(flatten)]
     pub hub: HubArgs,
 
-    /// Execution providers, each of which is measured: cpu, cuda, cuda:N, tensorrt, tensorrt:N, openvino, coreml, directml;
-    /// a setting that cannot be run on one becomes a row `not run` with the reason, and nothing falls back
+    /// Execution providers, each of which is measured: cpu, cuda, cuda:N, cuda:0,1 for two cards together, tensorrt,
+    /// tensorrt:N, openvino, coreml, directml; a setting that cannot be run on one becomes a row `not run` with the reason, and nothing falls back
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "cpu")]
     pub providers: Vec<String>,
 
@@ -71,6 +71,10 @@ pub(crate) struct RunArgs {
     /// Rounds; with fewer than 6 there is no 95 % interval, and nothing is called faster or slower
     #[arg(long, value_name = "N", default_value_t = REPEATS_FOR_CLAIMS as u16, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "Measurement")]
     pub repeats: u16,
+
+    /// Tell what the operators of each graph take, too, of a session opened for that after the first round
+    #[arg(long, help_heading = "Measurement")]
+    pub profile: bool,
 
     /// Most seconds of warm-up before each measurement; it ends when three windows agree within 10 %
     #[arg(long, value_name = "S", default_value_t = 10.0, help_heading = "Measurement")]
@@ -154,7 +158,9 @@ impl GridArgs {
             default_tokens,
             max_length: bundle.manifest.max_length,
         };
-        let providers: Vec<String> = self.providers.iter().map(|provider| name_of(provider)).collect::<Result<_>>()?;
+        // Cut at every comma, devices of one provider among them.
+        let words = provider_words(&self.providers.join(","));
+        let providers: Vec<String> = words.iter().map(|provider| name_of(provider)).collect::<Result<_>>()?;
         self.check_options(&providers)?;
         let tokens = self.max_batch_tokens.iter().map(|&tokens| Batching::Tokens(tokens as usize));
         let wide = |numbers: &[u16]| numbers.iter().copied().map(usize::from).collect::<Vec<_>>();

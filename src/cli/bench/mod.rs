@@ -4,6 +4,7 @@
 mod args;
 mod child;
 mod compare;
+mod operators;
 mod page;
 mod plan;
 mod tell;

@@ -7,7 +7,7 @@ use offprint::bench::{Batching, CellRecord, Figures, Interval, Record, State, Ve
 use offprint::report::{Axis, Cell, Point, Report, Section, Series};
 
 use super::super::say::counted;
-use super::tell;
+use super::{operators, tell};
 
 /// Settings whose latencies are drawn, at most: more lines can't be told apart.
 const MOST_LINES: usize = 8;
@@ -29,6 +29,7 @@ pub(super) fn report(record: &Record) -> Report {
         report.push(cost(&run));
         report.sections.extend(cards(&run));
         report.push(placement(&run));
+        report.sections.extend(operators::section(&run));
     }
     report.sections.extend(not_run(record));
     report.push(Section::facts("How it was measured", how(record)));
@@ -187,6 +188,8 @@ fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
         "cores busy",
         "peak MiB",
         "tokenizer papers/s",
+        "tokens/s",
+        "tokens/s by core",
     ];
     let row = |(cell, figures): &(&CellRecord, &Figures)| {
         vec![
@@ -200,6 +203,8 @@ fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
             figures.busy_cores.median.into(),
             figures.peak_memory.map(|memory| memory.median / f64::from(1 << 20)).into(),
             figures.tokenize_papers_per_second.map(|papers| papers.median).into(),
+            figures.tokenize_tokens_per_second.map(|tokens| tokens.median).into(),
+            figures.tokenize_tokens_per_core.map(|tokens| tokens.median).into(),
         ]
     };
     Section::table("Latency, start and memory", &columns, run.iter().map(row).collect())

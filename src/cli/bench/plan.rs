@@ -53,6 +53,7 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Prepared> {
         cells: settings.iter().map(cell).collect(),
         references: references.jobs,
         scratch: scratch.path().to_owned(),
+        profile: args.profile,
     };
     let record = Record {
         format: BENCH_FORMAT,

@@ -1,10 +1,12 @@
 //! The words and numbers of a measurement for people: the table on the terminal, and what has to be said beside it.
 //! Measures nothing. Invariant: nothing is called faster or slower but what its intervals allow.
 
+use indicatif::HumanCount;
 use offprint::bench::{CONFIDENCE, CellRecord, Figures, Interval, Ratio, Record, State, Verdict};
 
-use super::super::say::counted_that;
+use super::super::say::{counted, counted_that};
 use super::super::table;
+use super::operators;
 
 /// The longest cell of a table on a terminal.
 const WIDEST: usize = 60;
@@ -31,8 +33,26 @@ pub(super) fn table_of(record: &Record) -> String {
         let row = |(cell, figures): &(&CellRecord, &Figures)| row(cell, figures, cell.setting == first.setting);
         lines.push(table::layout(&header, &run.iter().map(row).collect::<Vec<_>>(), WIDEST));
     }
+    lines.extend(tokenizing(&run));
+    lines.extend(operators::lines(&run));
     lines.extend(reasons(record));
     lines.join("\n").trim_end().to_owned()
+}
+
+/// How fast texts become tokens: a line for each bundle and number of threads.
+fn tokenizing(run: &[(&CellRecord, &Figures)]) -> Vec<String> {
+    let mut known: Vec<(&str, usize)> = Vec::new();
+    let mut lines = Vec::new();
+    for (cell, figures) in run {
+        let of = (&*cell.setting.model, cell.setting.threads);
+        let rates = figures.tokenize_tokens_per_second.zip(figures.tokenize_tokens_per_core);
+        let Some((tokens, by_core)) = rates.filter(|_| !known.contains(&of)) else { continue };
+        known.push(of);
+        let threads = counted(cell.setting.threads as u64, "thread");
+        let [tokens, by_core] = [tokens, by_core].map(|rate| HumanCount(rate.median as u64));
+        lines.push(format!("tokenizing for {}, {threads}: {tokens} tokens/s, {by_core} by core", cell.setting.model));
+    }
+    lines
 }
 
 /// Why settings were not run to their end: a line for each reason, with the settings that share it.
@@ -113,6 +133,17 @@ pub(super) fn notes(record: &Record) -> Vec<String> {
         let what = counted_that(unsettled as u64, "round", ("was", "were"));
         notes.push(format!(
             "warning: {what} measured before the speed had settled: no three windows of the warm-up agreed within 10 %"
+        ));
+    }
+    for (cell, figures) in record.run().filter(|(_, figures)| figures.waits_for_tokenizer()) {
+        let Some(papers) = figures.tokenize_papers_per_second else { continue };
+        notes.push(format!(
+            "note: {}: the sessions run {} papers/s and wait for the tokenizer, which makes {} ready with {}: more \
+             `--threads` would help",
+            cell.setting,
+            number(figures.papers_per_second.median),
+            number(papers.median),
+            counted(cell.setting.threads as u64, "thread")
         ));
     }
     let cut = record.cells.iter().filter(|cell| cell.state == State::CutShort).count();

@@ -41,10 +41,14 @@ pub(super) fn prepare(args: &EngineArgs) -> Result<Prepared> {
         let what = format!("engines are TensorRT's, got `--provider {provider}`");
         return Err(user_error(what, "leave `--provider` out, or name a GPU with `--provider tensorrt:1`"));
     }
+    if provider.devices.len() > 1 {
+        let what = format!("engines are built on one GPU at a time, got `--provider {provider}`");
+        return Err(user_error(what, "build them for one after the other; GPUs of one kind share theirs"));
+    }
     let bundle = places::bundle(&args.model, &args.hub, args.output.cache_dir(), args.ort_lib.as_deref())?;
     let max_length = bundle.manifest.max_length;
     let tokens = args.max_batch_tokens.unwrap_or(provider.choice.batch_tokens().max(max_length));
-    let budget = TokenBudget::new(tokens, max_length)?;
+    let budget = TokenBudget::new(tokens, max_length)?.on(provider.choice);
     let corpus = args.corpus.open(None, &[])?;
     let threads = args.threads.map_or_else(default_threads, usize::from);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("could not start the threads")?;
@@ -71,7 +75,7 @@ pub(super) fn measure(args: &EngineArgs, prepared: Prepared) -> Result<Planned> 
         profiles: usize::from(args.max_engines),
     };
     let plan = plan_profiles(&shapes.histogram, limits)?;
-    let gpu = Gpu::read(provider.device.unwrap_or(0));
+    let gpu = Gpu::read(provider.first_device());
     let target = target(args, gpu.as_ref())?;
     let setting = EngineSetting::new(&bundle.manifest, plan);
     Ok(Planned { bundle, shapes, setting, target, gpu, store: args.output.store()? })

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use offprint::causes::on_one_line;
 use offprint::durable;
 use offprint::encode::EncoderCheck;
 use offprint::graph::{self, rewrite_manifest};
@@ -118,7 +119,7 @@ impl NewBundle<'_> {
             Ok(made) => format!("they give vectors of {} numbers, the new graph of {}", made.dim, new.dim),
             Err(graph::Error::Model(error)) => {
                 let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
-                with_sources(&error) + &hint
+                on_one_line(&error) + &hint
             }
             Err(error) => return Err(error.into()),
         };
@@ -148,12 +149,6 @@ impl NewBundle<'_> {
         asked.warn(&read);
         checked
     }
-}
-
-/// An error and what is behind it, in a line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let errors = std::iter::successors(Some(error), |error| error.source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn check_dimensions(new: &Manifest, original: &Bundle) -> Result<()> {

@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use super::choice::{Tuned, race};
 use super::{Setting, candidates};
-use crate::encode::{Encoding, Error, OpenedEncoder, RowAdapters, TextSample, TokenBudget, assemble, plan};
+use crate::encode::{Encoding, Error, OpenedEncoder, RowAdapters, TextSample, TokenBudget, assemble_within, plan};
 use crate::paper::{Corpus, Row, Template};
-use crate::runtime::{Batch, RunBatch};
+use crate::runtime::{Batch, ProviderChoice, RunBatch};
 
 /// Rounds that the time is meant for, if no setting is left out.
 const ROUNDS: f64 = 4.0;
@@ -126,6 +126,7 @@ struct Bench {
     encodings: Vec<Encoding>,
     adapters: Vec<i64>,
     pad_id: u32,
+    provider: ProviderChoice,
     /// The same texts as batches, by their budget.
     work: BTreeMap<usize, Vec<Work>>,
 }
@@ -138,11 +139,12 @@ impl Bench {
         let encoders = (job.open)(&counts)?;
         let first = encoders.first().expect("there is the number of sessions of the default at least");
         let pad_id = first.tokenizer.pad_id();
+        let provider = first.selection.choice();
         let texts: Vec<(&str, usize)> = job.texts.texts.iter().map(|text| (text.as_str(), 0)).collect();
         let encodings = first.tokenizer.encode_all(&texts).into_iter().collect::<Result<_, _>>()?;
         let opened = counts.into_iter().zip(encoders.into_iter().map(|encoder| encoder.sessions)).collect();
         let adapters = job.texts.adapters.clone();
-        Ok(Self { opened, encodings, adapters, pad_id, work: BTreeMap::new() })
+        Ok(Self { opened, encodings, adapters, pad_id, provider, work: BTreeMap::new() })
     }
 
     /// Lays out as much work as fits the time, warms the sessions up, and gives the settings that this work is enough
@@ -184,10 +186,11 @@ impl Bench {
             sum += self.encodings[place].ids.len().max(1);
         }
         let lengths: Vec<usize> = places.iter().map(|&place| self.encodings[place].ids.len()).collect();
-        let planned = plan(&lengths, TokenBudget::new(budget, max_length)?);
+        let limit = TokenBudget::new(budget, max_length)?.on(self.provider);
+        let planned = plan(&lengths, limit);
         let assembled = planned.batches.iter().map(|batch| {
             let rows: Vec<&Encoding> = batch.iter().map(|&row| &self.encodings[places[row]]).collect();
-            let mut input = assemble(&rows, self.pad_id);
+            let mut input = assemble_within(limit, &rows, self.pad_id);
             if !self.adapters.is_empty() {
                 input.adapters = batch.iter().map(|&row| self.adapters[places[row]]).collect();
             }
