@@ -347,7 +347,9 @@ impl Error {
                 Self::OneClass { .. } => {
                     Some("label at least two rows of each class, or give C instead of a grid".to_owned())
                 }
-                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => Some(format!("leave C = {c} and larger ones out of the grid")),
+                Self::NotConverged { c, .. } | Self::NotSettled { c, .. } => {
+                    Some(format!("leave C = {c} and larger ones out of the grid"))
+                }
                 _ => source.hint(),
             },
             _ => None,

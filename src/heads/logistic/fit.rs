@@ -76,13 +76,8 @@ fn check_classes(rows: &LabelledRows<'_>) -> Result<(), Error> {
 
 /// What was measured: the sum of the problems' objectives, the largest of everything else.
 fn convergence(descents: &[Descent], frame: &Frame) -> Convergence {
-    let mut found = Convergence {
-        iterations: 0,
-        gradient_norm: 0.0,
-        objective: 0.0,
-        scale: frame.scale,
-        coefficient_error: 0.0,
-    };
+    let mut found =
+        Convergence { iterations: 0, gradient_norm: 0.0, objective: 0.0, scale: frame.scale, coefficient_error: 0.0 };
     for descent in descents {
         let (gradient, weights) = (descent.gradient(), descent.weights().len());
         let (dim, (of_weights, of_intercepts)) = (frame.centre.len(), gradient.split_at(weights));

@@ -24,9 +24,6 @@ const DECREMENT: f64 = 1e-5;
 /// Columns that are fitted at the same time, unless one fold has more: bounds the memory of the solver.
 const COLUMNS: usize = 1024;
 
-/// Rows that no fold is fitted on are left out of passes if they are at least this share.
-const LEFT_OUT: f64 = 0.25;
-
 /// A path of some folds.
 struct Path<'a> {
     rows: &'a LabelledRows<'a>,
@@ -86,31 +83,23 @@ pub(super) fn check_fold(fold: &Fold, index: usize, rows: &LabelledRows<'_>) -> 
 }
 
 impl Path<'_> {
+    /// Rows are taken in the order of the folds that they are in: a block of them then counts for the same folds, and a
+    /// pass leaves out the others' columns.
     fn follow(&self, folds: std::ops::Range<usize>, take: TakeDecisions<'_>) -> Result<(), Error> {
         let count = self.rows.rows.count();
-        let mut used = vec![false; count];
-        self.folds[folds.clone()].iter().flat_map(|fold| &fold.train).for_each(|&row| used[row] = true);
-        let numbers: Vec<usize> = (0..count).filter(|&row| used[row]).collect();
-        let shares = |place: &dyn Fn(usize) -> usize, count: usize| {
-            let share = |fold: &Fold| {
-                let mut weights = vec![0.0; count];
-                for &row in &fold.train {
-                    weights[place(row)] += self.rows.weights.map_or(1.0, |weights| weights[row]);
-                }
-                Share::new(weights)
-            };
-            self.folds[folds.clone()].iter().map(share).collect::<Vec<_>>()
-        };
-        if ((count - numbers.len()) as f64) < LEFT_OUT * count as f64 {
-            let shares = shares(&|row| row, count);
-            let data = Data { rows: self.rows.rows, targets: self.rows.targets, shares, frame: frame(self.rows.rows)? };
-            return self.descend(folds, &data, take);
+        let mut weights = vec![vec![0.0; folds.len()]; count];
+        for (number, fold) in self.folds[folds.clone()].iter().enumerate() {
+            for &row in &fold.train {
+                weights[row][number] += self.rows.weights.map_or(1.0, |weights| weights[row]);
+            }
         }
-        let mut place = vec![0; count];
-        numbers.iter().enumerate().for_each(|(index, &row)| place[row] = index);
+        let pattern = |row: &usize| weights[*row].iter().map(|weight| *weight > 0.0).collect::<Vec<bool>>();
+        let mut numbers: Vec<usize> = (0..count).filter(|row| pattern(row).contains(&true)).collect();
+        numbers.sort_by_cached_key(pattern);
+        let share = |fold| Share::new(numbers.iter().map(|&row| weights[row][fold]).collect());
+        let shares = (0..folds.len()).map(share).collect();
         let rows = Selection::new(self.rows.rows, &numbers);
         let targets = self.rows.targets.select(&numbers);
-        let shares = shares(&|row| place[row], numbers.len());
         let data = Data { rows: &rows, targets: &targets, shares, frame: frame(&rows)? };
         self.descend(folds, &data, take)
     }
@@ -169,7 +158,8 @@ impl Path<'_> {
         let points: Vec<&[f64]> = own().map(|(_, descent)| descent.point()).collect();
         let (coefficients, intercepts) = padded::<f64>(solver.data, &points);
         let (rows, frame) = (self.rows.rows, &solver.data.frame);
-        let found = Decisions { rows, frame, coefficients: &coefficients, intercepts: &intercepts, numbers: validation };
+        let found =
+            Decisions { rows, frame, coefficients: &coefficients, intercepts: &intercepts, numbers: validation };
         let found = Array2::from_shape_vec((validation.len(), intercepts.len()), found.all()).expect("rows × columns");
         if found.iter().any(|value| !value.is_finite()) {
             check_values(rows)?;

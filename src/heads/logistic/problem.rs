@@ -144,8 +144,12 @@ pub(super) fn decide(targets: &Targets, (number, share): (usize, &Share)) -> Dec
         *missing = counted == 0;
     }
     let odds = |target: usize| (weight[target] / (share.total - weight[target])).ln();
-    let alone =
-        |target: usize| Problem { share: number, targets: vec![target], softmax: false, intercepts: vec![odds(target)] };
+    let alone = |target: usize| Problem {
+        share: number,
+        targets: vec![target],
+        softmax: false,
+        intercepts: vec![odds(target)],
+    };
     let mut decided = Decided::default();
     match targets {
         Targets::Classes { classes: 2, .. } => match missing.iter().position(|missing| *missing) {
