@@ -3,7 +3,8 @@
 //! Arguments: rows (f32), labels and folds (u32 each), dim, classes, threads. Each line of the standard input asks for one
 //! timing (`fit C`, or `path C,C,...` for all folds of the file) and is answered by one line of JSON.
 
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, Read};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -40,8 +41,23 @@ fn main() -> Result<()> {
 }
 
 fn words(path: &str) -> Result<Vec<u32>> {
-    let bytes = std::fs::read(path).with_context(|| format!("`{path}` could not be read"))?;
-    Ok(bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
+    let mut file = File::open(path).with_context(|| format!("`{path}` could not be read"))?;
+    let mut words = Vec::with_capacity(usize::try_from(file.metadata()?.len() / 4)?);
+    // Bit by bit, so that the peak of memory is the set's.
+    let mut bytes = vec![0; 1 << 20];
+    loop {
+        let mut count = 0;
+        while count < bytes.len() {
+            match file.read(&mut bytes[count..])? {
+                0 => break,
+                more => count += more,
+            }
+        }
+        words.extend(bytes[..count].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)));
+        if count < bytes.len() {
+            return Ok(words);
+        }
+    }
 }
 
 fn split(fold_of: &[u32]) -> Vec<Fold> {

@@ -28,6 +28,9 @@ pub(super) struct Value {
 
 /// Every group of the layout at its point (coefficients column after column, then intercepts).
 pub(super) fn evaluate<T: Number>(data: &Data<'_>, layout: &Layout, points: &[&[f64]]) -> Vec<Value> {
+    if points.is_empty() {
+        return Vec::new();
+    }
     let (dim, count) = (data.rows.dim(), data.rows.count());
     let (coefficients, intercepts) = padded::<T>(data, points);
     let memory = (SUMS / (layout.columns * dim * size_of::<f64>())).max(2);

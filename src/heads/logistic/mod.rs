@@ -19,6 +19,8 @@ mod products;
 mod rough_fit;
 mod solve;
 mod trainer;
+#[cfg(test)]
+mod trainer_tests;
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};

@@ -121,13 +121,26 @@ impl<T: Number> Work<T> for Pass<'_, T> {
             let rows = start..(start + BLOCK).min(self.rows.end);
             filler.fill(self.data.rows, rows.clone());
             filler.weigh(&self.data.shares, rows.clone());
-            logits::<T, V>(&filler.block, self.coefficients, width, &mut values);
-            let blocks = values.as_chunks_mut::<BLOCK>().0;
-            for (values, &intercept) in blocks.iter_mut().zip(self.intercepts) {
-                values.iter_mut().for_each(|value| *value += intercept);
+            let runs = self.runs(&filler.weights);
+            for run in &runs {
+                let coefficients = &self.coefficients[run.start * width..run.end * width];
+                let values = &mut values[run.start * BLOCK..run.end * BLOCK];
+                logits::<T, V>(&filler.block, coefficients, width, values);
+                let blocks = values.as_chunks_mut::<BLOCK>().0;
+                for (values, &intercept) in blocks.iter_mut().zip(&self.intercepts[run.clone()]) {
+                    values.iter_mut().for_each(|value| *value += intercept);
+                }
             }
-            self.residuals(blocks, &filler.weights, rows, &mut sums);
-            add_gradient::<T, V>(&filler.block, &values, width, &mut gradient);
+            self.residuals(values.as_chunks_mut::<BLOCK>().0, &filler.weights, rows, &mut sums);
+            for run in runs {
+                for (sum, values) in
+                    sums.intercepts[run.clone()].iter_mut().zip(&values.as_chunks::<BLOCK>().0[run.clone()])
+                {
+                    *sum += total(values);
+                }
+                let gradient = &mut gradient[run.start * width..run.end * width];
+                add_gradient::<T, V>(&filler.block, &values[run.start * BLOCK..run.end * BLOCK], width, gradient);
+            }
             if (index + 1) % FLUSH == 0 || index + 1 == last {
                 let dim = self.data.rows.dim();
                 for (sum, part) in sums.gradient.chunks_exact_mut(dim).zip(gradient.chunks_exact_mut(width)) {
@@ -148,6 +161,9 @@ impl<T: Number> Pass<'_, T> {
             sums.losses[place.group] -= weight.wide() * values[place.column][offset].wide();
         });
         for (group, loss) in self.layout.groups.iter().zip(&mut sums.losses) {
+            if !counts(&weights[group.share]) {
+                continue;
+            }
             let range = group.first..group.first + group.count;
             let (values, curvature) = (&mut values[range.clone()], &mut sums.curvature[range]);
             let (weights, unit) = (&weights[group.share], self.data.shares[group.share].unit);
@@ -161,9 +177,19 @@ impl<T: Number> Pass<'_, T> {
             let value = &mut values[place.column][offset];
             *value = *value - weight;
         });
-        for (sum, values) in sums.intercepts.iter_mut().zip(values.iter()) {
-            *sum += total(values);
+    }
+
+    /// The columns that a block of rows counts for, joined where they lie side by side.
+    fn runs(&self, weights: &[[T; BLOCK]]) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for group in self.layout.groups.iter().filter(|group| counts(&weights[group.share])) {
+            let columns = group.first..group.first + group.count;
+            match runs.last_mut() {
+                Some(run) if run.end == columns.start => run.end = columns.end,
+                _ => runs.push(columns),
+            }
         }
+        runs
     }
 
     /// The columns that are right for the rows, with the rows' weights, where these are not 0.
@@ -181,6 +207,11 @@ impl<T: Number> Pass<'_, T> {
             }
         }
     }
+}
+
+/// Whether any row of a block has a weight.
+fn counts<T: Number>(weights: &[T; BLOCK]) -> bool {
+    weights.iter().any(|&weight| weight != T::ZERO)
 }
 
 /// Logits of a problem to weighted probabilities; gives the weighted sum of their log-sums.

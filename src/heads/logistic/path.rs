@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::super::error::Error;
 use super::super::folds::Fold;
-use super::super::rows::Selection;
+use super::super::rows::{Rows, Selection};
 use super::super::trainer::{LabelledRows, TakeDecisions, Targets};
 use super::evaluate::padded;
 use super::fit::penalty;
@@ -24,8 +24,9 @@ const DECREMENT: f64 = 1e-5;
 /// Columns that are fitted at the same time, unless one fold has more: bounds the memory of the solver.
 const COLUMNS: usize = 1024;
 
-/// Rows that no fold is fitted on are left out of passes if they are at least this share.
-const LEFT_OUT: f64 = 0.25;
+/// Bytes of rows that are copied into the order they are passed over in, which every pass is the faster for; more of
+/// them are looked up where they lie.
+const COPIED: usize = 512 << 20;
 
 /// A path of some folds.
 struct Path<'a> {
@@ -86,32 +87,26 @@ pub(super) fn check_fold(fold: &Fold, index: usize, rows: &LabelledRows<'_>) -> 
 }
 
 impl Path<'_> {
+    /// Rows are taken in the order of the folds that they are in: a block of them then counts for the same folds, and a
+    /// pass leaves out the others' columns.
     fn follow(&self, folds: std::ops::Range<usize>, take: TakeDecisions<'_>) -> Result<(), Error> {
         let count = self.rows.rows.count();
-        let mut used = vec![false; count];
-        self.folds[folds.clone()].iter().flat_map(|fold| &fold.train).for_each(|&row| used[row] = true);
-        let numbers: Vec<usize> = (0..count).filter(|&row| used[row]).collect();
-        let shares = |place: &dyn Fn(usize) -> usize, count: usize| {
-            let share = |fold: &Fold| {
-                let mut weights = vec![0.0; count];
-                for &row in &fold.train {
-                    weights[place(row)] += self.rows.weights.map_or(1.0, |weights| weights[row]);
-                }
-                Share::new(weights)
-            };
-            self.folds[folds.clone()].iter().map(share).collect::<Vec<_>>()
-        };
-        if ((count - numbers.len()) as f64) < LEFT_OUT * count as f64 {
-            let shares = shares(&|row| row, count);
-            let data = Data { rows: self.rows.rows, targets: self.rows.targets, shares, frame: frame(self.rows.rows)? };
-            return self.descend(folds, &data, take);
+        let mut weights = vec![vec![0.0; folds.len()]; count];
+        for (number, fold) in self.folds[folds.clone()].iter().enumerate() {
+            for &row in &fold.train {
+                weights[row][number] += self.rows.weights.map_or(1.0, |weights| weights[row]);
+            }
         }
-        let mut place = vec![0; count];
-        numbers.iter().enumerate().for_each(|(index, &row)| place[row] = index);
-        let rows = Selection::new(self.rows.rows, &numbers);
+        let pattern = |row: &usize| weights[*row].iter().map(|weight| *weight > 0.0).collect::<Vec<bool>>();
+        let mut numbers: Vec<usize> = (0..count).filter(|row| pattern(row).contains(&true)).collect();
+        numbers.sort_by_cached_key(pattern);
+        let share = |fold| Share::new(numbers.iter().map(|&row| weights[row][fold]).collect());
+        let shares = (0..folds.len()).map(share).collect();
+        let selection = Selection::new(self.rows.rows, &numbers);
+        let copy = copied(&selection);
+        let rows: &dyn Rows = copy.as_ref().map_or(&selection, |copy| copy);
         let targets = self.rows.targets.select(&numbers);
-        let shares = shares(&|row| place[row], numbers.len());
-        let data = Data { rows: &rows, targets: &targets, shares, frame: frame(&rows)? };
+        let data = Data { rows, targets: &targets, shares, frame: frame(rows)? };
         self.descend(folds, &data, take)
     }
 
@@ -188,6 +183,35 @@ impl Path<'_> {
         }
         Ok(out)
     }
+}
+
+/// Rows one after another.
+struct Copied {
+    values: Vec<f32>,
+    dim: usize,
+}
+
+impl Rows for Copied {
+    fn count(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dim..(row + 1) * self.dim]
+    }
+}
+
+fn copied(rows: &dyn Rows) -> Option<Copied> {
+    let (count, dim) = (rows.count(), rows.dim());
+    (count * dim * size_of::<f32>() <= COPIED).then(|| {
+        let mut values = Vec::with_capacity(count * dim);
+        (0..count).for_each(|row| values.extend_from_slice(rows.row(row)));
+        Copied { values, dim }
+    })
 }
 
 /// The class that decision values say: of one column the sign, else the largest, of equals the first.

@@ -30,8 +30,7 @@ pub(super) fn logits<T: Number, V: Lanes<T>>(block: &[T], coefficients: &[T], wi
             2 => dots::<T, V, 4, 2>(block, coefficients, width, logits),
             3 => dots::<T, V, 4, 3>(block, coefficients, width, logits),
             4 => dots::<T, V, 4, 4>(block, coefficients, width, logits),
-            5 => dots::<T, V, 4, 5>(block, coefficients, width, logits),
-            _ => dots::<T, V, 4, 6>(block, coefficients, width, logits),
+            _ => dots::<T, V, 4, 5>(block, coefficients, width, logits),
         }
     }
 }
@@ -53,8 +52,7 @@ pub(super) fn add_gradient<T: Number, V: Lanes<T>>(block: &[T], residuals: &[T],
                 2 => outer::<T, V, 2>(block, residuals, (start, width), gradient),
                 3 => outer::<T, V, 3>(block, residuals, (start, width), gradient),
                 4 => outer::<T, V, 4>(block, residuals, (start, width), gradient),
-                5 => outer::<T, V, 5>(block, residuals, (start, width), gradient),
-                _ => outer::<T, V, 6>(block, residuals, (start, width), gradient),
+                _ => outer::<T, V, 5>(block, residuals, (start, width), gradient),
             }
         }
     }
