@@ -27,7 +27,17 @@ fn tight() -> SvmTrainer {
 /// liblinear at a tolerance of 1e-11: coefficients within a thousandth, decision values within 1e-4 of their size.
 #[test]
 fn agrees_with_scikit_learn() {
-    let fixture = Fixture::read("svm");
+    agrees_with("svm");
+}
+
+/// The same of lightning, which has no intercept, at a tolerance of 1e-7.
+#[test]
+fn agrees_with_lightning() {
+    agrees_with("svm-lightning");
+}
+
+fn agrees_with(name: &str) {
+    let fixture = Fixture::read(name);
     for about in fixture.fits() {
         let text = |key: &str| about[key].as_str().unwrap().to_owned();
         let number = |key: &str| about[key].as_f64().unwrap();
@@ -262,7 +272,7 @@ fn what_cannot_be_fitted_is_refused() {
 fn a_fit_that_is_not_near_the_optimum_is_an_error() {
     let (rows, _, classes) = drawn((200, 7), 3);
     let targets = Targets::Classes { of: classes, classes: 2 };
-    let hasty = SvmTrainer { tolerance: 1e-9, max_iterations: 1, ..SvmTrainer::default() };
+    let hasty = SvmTrainer { tolerance: 1e-9, max_iterations: 1, loss: Some(SvmLoss::Hinge), ..SvmTrainer::default() };
     let error = fitted(&hasty, &rows, &targets, 100.0).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("svm fit with C = 100 did not converge: after 1 passes its duality gap"), "{text}");
