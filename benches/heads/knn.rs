@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = LabelledRows { rows: &matrix, targets: &targets, weights: None };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(request.threads).build()?;
     let (start, busy) = (Instant::now(), processor_seconds()?);
-    let out = pool.install(|| run(&request, &data, &asked))?;
+    let out = pool.install(|| run(&request, &data, &asked)).map_err(|error| error.to_string())?;
     let (seconds, processor) = (start.elapsed().as_secs_f64(), processor_seconds()? - busy);
     let mut file = std::fs::File::create(&request.out)?;
     for value in out {
@@ -99,7 +99,7 @@ fn run(
                 right.lock().expect("no holder panics")[at] += hits;
                 Ok(())
             })?;
-            let right = right.into_inner()?;
+            let right = right.into_inner().expect("no holder panicked");
             let best = (0..right.len()).fold(0, |best, at| if right[at] > right[best] { at } else { best });
             RidgeTrainer::default().fit(data, request.strengths[best])?;
             Ok(right.iter().map(|&right| right as f64 / of.len() as f64).collect())

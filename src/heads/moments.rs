@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView1, s};
 use rayon::prelude::*;
 
 use super::sample::{Origin, Sample, add};
@@ -20,8 +20,8 @@ const SEGMENT: usize = 2048;
 /// Bytes of unmerged sums at most, where a single one is not larger.
 const UNMERGED: usize = 64 << 20;
 
-/// Side of the squares that the upper half of the products is computed in.
-const TILE: usize = 128;
+/// Rows of the strips that the upper half of the products is computed in.
+const STRIP: usize = 96;
 
 /// Squares about the mean below this share of those about 0 are rounding: all rows are the same vector.
 pub(super) const SAME_ROW: f64 = 1e-28;
@@ -32,10 +32,8 @@ pub(super) struct Moments {
     weight: f64,
     row: Vec<f64>,
     target: Vec<f64>,
-    /// dim × dim; what is below the diagonal tiles is not filled.
+    /// Rows with rows and then with targets, dim × (dim + columns); what is left of a strip's diagonal is not filled.
     products: Array2<f64>,
-    /// dim × columns.
-    cross: Array2<f64>,
     squares: Vec<f64>,
 }
 
@@ -56,8 +54,7 @@ impl Moments {
             weight: 0.0,
             row: vec![0.0; dim],
             target: vec![0.0; columns],
-            products: Array2::zeros((dim, dim)),
-            cross: Array2::zeros((dim, columns)),
+            products: Array2::zeros((dim, dim + columns)),
             squares: vec![0.0; columns],
         }
     }
@@ -65,41 +62,33 @@ impl Moments {
     /// Sums of all rows of a sample about `origin`.
     pub fn of(sample: &Sample<'_>, origin: &Origin) -> Self {
         let (dim, columns) = (sample.dim(), sample.columns());
-        let at_once = (UNMERGED / (8 * dim * (dim + columns))).clamp(1, 16);
         let mut total = Self::zero(dim, columns);
-        for window in segments(0..sample.count(), SEGMENT * at_once) {
-            let parts: Vec<Self> = segments(window, SEGMENT)
-                .into_par_iter()
-                .map(|segment| {
-                    let mut part = Self::zero(dim, columns);
-                    segments(segment, BLOCK).into_iter().for_each(|block| part.add_block(sample, block, origin));
-                    part
-                })
-                .collect();
-            parts.iter().for_each(|part| total.add(part, 1.0));
-        }
+        let part = |segment| {
+            let mut part = Self::zero(dim, columns);
+            segments(segment, BLOCK).into_iter().for_each(|block| part.add_block(sample, block, origin));
+            part
+        };
+        in_order((sample.count(), 8 * dim * (dim + columns)), part, |part| total.add(&part, 1.0));
         total
     }
 
     fn add_block(&mut self, sample: &Sample<'_>, range: Range<usize>, origin: &Origin) {
-        let (rows, targets) = sample.block(range.clone(), origin);
-        for (at, position) in range.enumerate() {
+        let dim = self.row.len();
+        let both = sample.block(range.clone(), origin);
+        for (values, position) in both.rows().into_iter().zip(range) {
+            let values = values.to_slice().expect("standard layout");
             let weight = sample.weight(position);
             let root = weight.sqrt();
             self.weight += weight;
-            add(&mut self.row, rows.row(at).iter().map(|value| value * root));
-            add(&mut self.target, targets.row(at).iter().map(|value| value * root));
-            add(&mut self.squares, targets.row(at).iter().map(|value| value * value));
+            add(&mut self.row, values[..dim].iter().map(|value| value * root));
+            add(&mut self.target, values[dim..].iter().map(|value| value * root));
+            add(&mut self.squares, values[dim..].iter().map(|value| value * value));
         }
-        let tiles = segments(0..self.row.len(), TILE);
-        for (at, down) in tiles.iter().enumerate() {
-            for across in &tiles[at..] {
-                let (left, right) = (rows.slice(s![.., down.clone()]), rows.slice(s![.., across.clone()]));
-                let mut products = self.products.slice_mut(s![down.clone(), across.clone()]);
-                general_mat_mul(1.0, &left.t(), &right, 1.0, &mut products);
-            }
+        for strip in segments(0..dim, STRIP) {
+            let right = both.slice(s![.., strip.start..]);
+            let mut products = self.products.slice_mut(s![strip.clone(), strip.start..]);
+            general_mat_mul(1.0, &both.slice(s![.., strip]).t(), &right, 1.0, &mut products);
         }
-        general_mat_mul(1.0, &rows.t(), &targets, 1.0, &mut self.cross);
     }
 
     /// Adds `factor` times other sums about the same origin.
@@ -109,36 +98,33 @@ impl Moments {
         add(&mut self.target, other.target.iter().map(|sum| factor * sum));
         add(&mut self.squares, other.squares.iter().map(|sum| factor * sum));
         self.products.scaled_add(factor, &other.products);
-        self.cross.scaled_add(factor, &other.cross);
     }
 
     /// The same sums about the mean; about 0 with `origin` zero and no intercept.
-    pub fn normal(mut self, origin: &Origin, intercept: bool) -> Normal {
+    pub fn normal(self, origin: &Origin, intercept: bool) -> Normal {
+        let Self { weight, row, target, products, mut squares } = self;
+        let dim = row.len();
+        let mut gram = products.slice(s![.., ..dim]).to_owned();
+        let mut cross = products.slice(s![.., dim..]).to_owned();
         let mut mean = origin.clone();
         if intercept {
-            for (at, &sum) in self.row.iter().enumerate() {
-                let share = -sum / self.weight;
-                add(
-                    self.products.row_mut(at).as_slice_mut().expect("standard layout"),
-                    self.row.iter().map(|other| share * other),
-                );
-                add(
-                    self.cross.row_mut(at).as_slice_mut().expect("standard layout"),
-                    self.target.iter().map(|other| share * other),
-                );
+            for (at, sum) in row.iter().enumerate() {
+                let share = sum / weight;
+                gram.row_mut(at).scaled_add(-share, &ArrayView1::from(&row));
+                cross.row_mut(at).scaled_add(-share, &ArrayView1::from(&target));
             }
-            add(&mut self.squares, self.target.iter().map(|sum| -sum * sum / self.weight));
+            add(&mut squares, target.iter().map(|sum| -sum * sum / weight));
             // What is below 0 is rounding of a target that does not vary.
-            self.squares.iter_mut().for_each(|square| *square = square.max(0.0));
-            add(&mut mean.row, self.row.iter().map(|sum| sum / self.weight));
-            add(&mut mean.target, self.target.iter().map(|sum| sum / self.weight));
+            squares.iter_mut().for_each(|square| *square = square.max(0.0));
+            add(&mut mean.row, row.iter().map(|sum| sum / weight));
+            add(&mut mean.target, target.iter().map(|sum| sum / weight));
         }
-        for row in 0..self.row.len() {
-            for column in 0..row {
-                self.products[[row, column]] = self.products[[column, row]];
+        for at in 0..dim {
+            for before in 0..at {
+                gram[[at, before]] = gram[[before, at]];
             }
         }
-        Normal { gram: self.products, cross: self.cross, squares: self.squares, weight: self.weight, mean }
+        Normal { gram, cross, squares, weight, mean }
     }
 }
 
@@ -148,6 +134,20 @@ impl Normal {
         let about_mean = self.gram.diag().sum();
         let about_zero = about_mean + self.weight * self.mean.row.iter().map(|mean| mean * mean).sum::<f64>();
         about_mean <= SAME_ROW * about_zero
+    }
+}
+
+/// Works on segments of `rows` in parallel and hands what comes out, of `bytes` each, to `merge` in their order: the
+/// same sums on any number of threads, in bounded memory.
+pub(super) fn in_order<T: Send>(
+    (rows, bytes): (usize, usize),
+    work: impl Fn(Range<usize>) -> T + Sync,
+    mut merge: impl FnMut(T),
+) {
+    let at_once = (UNMERGED / bytes.max(1)).clamp(1, 64);
+    for window in segments(0..rows, SEGMENT * at_once) {
+        let parts: Vec<T> = segments(window, SEGMENT).into_par_iter().map(&work).collect();
+        parts.into_iter().for_each(&mut merge);
     }
 }
 

@@ -76,19 +76,23 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// Rows of a range about `origin`, each times the root of its weight (positions × dim), and the same of the targets.
-    pub fn block(&self, range: Range<usize>, origin: &Origin) -> (Array2<f64>, Array2<f64>) {
-        let mut rows = Array2::zeros((range.len(), self.dim()));
-        let mut targets = Array2::zeros((range.len(), self.columns()));
-        for (position, (mut row, mut target)) in range.zip(rows.rows_mut().into_iter().zip(targets.rows_mut())) {
-            let root = if self.data.weights.is_some() { self.weight(position).sqrt() } else { 1.0 };
+    /// Rows of a range about `origin` with their targets behind them, each times the root of its weight: positions ×
+    /// (dim + columns).
+    pub fn block(&self, range: Range<usize>, origin: &Origin) -> Array2<f64> {
+        let (dim, columns) = (self.dim(), self.columns());
+        let mut block = Array2::zeros((range.len(), dim + columns));
+        for (position, mut both) in range.zip(block.rows_mut()) {
+            let (row, targets) = both.as_slice_mut().expect("rows of a new matrix are slices").split_at_mut(dim);
             let values = self.row(position).iter().zip(&origin.row);
-            row.iter_mut().zip(values).for_each(|(out, (&value, shift))| *out = (f64::from(value) - shift) * root);
-            let target = target.as_slice_mut().expect("rows of a new matrix are slices");
-            self.write_targets(position, target);
-            target.iter_mut().zip(&origin.target).for_each(|(value, shift)| *value = (*value - shift) * root);
+            row.iter_mut().zip(values).for_each(|(out, (&value, shift))| *out = f64::from(value) - shift);
+            self.write_targets(position, targets);
+            targets.iter_mut().zip(&origin.target).for_each(|(value, shift)| *value -= shift);
+            if self.data.weights.is_some() {
+                let root = self.weight(position).sqrt();
+                row.iter_mut().chain(targets).for_each(|value| *value *= root);
+            }
         }
-        (rows, targets)
+        block
     }
 
     /// Classes that no row is of, where there are classes.

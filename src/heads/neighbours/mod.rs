@@ -54,7 +54,7 @@ impl Neighbours {
     /// # Errors
     /// Rows and targets that do not go together, values that are not finite, a count that is 0 or beyond the rows.
     pub fn new(rows: Array2<f32>, targets: Targets, count: usize, options: NeighbourTrainer) -> Result<Self, Error> {
-        let rows = rows.as_standard_layout().into_owned();
+        let rows = if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() };
         let matrix = Matrix::of(rows.view()).expect("standard layout");
         check(&LabelledRows { rows: &matrix, targets: &targets, weights: None })?;
         checked_count(count as f64, rows.nrows())?;

@@ -3,9 +3,10 @@
 //!
 //! Knows no trainer and no folds. Invariant: coefficients of one strength do not depend on which others are asked for.
 
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, Axis, concatenate, s};
 
-use crate::heads::moments::{Moments, Normal, SAME_ROW, segments};
+use crate::heads::moments::{Moments, Normal, SAME_ROW, in_order, segments};
 use crate::heads::sample::{Origin, Sample, add};
 use crate::heads::tridiagonal::Tridiagonal;
 
@@ -49,11 +50,13 @@ impl Factors {
 
     /// Factorizes a sample over its rows; none where all rows are the same vector.
     pub fn over_rows(sample: &Sample<'_>, intercept: bool) -> Option<Self> {
+        let dim = sample.dim();
         let mean = if intercept { mean(sample) } else { Origin::zero(sample) };
-        let (rows, mut turned) = sample.block(0..sample.count(), &mean);
+        let both = sample.block(0..sample.count(), &mean);
+        let (rows, mut turned) = (both.slice(s![.., ..dim]).to_owned(), both.slice(s![.., dim..]).to_owned());
         let squares: f64 = rows.iter().map(|value| value * value).sum();
-        let (plain, _) = sample.block(0..sample.count(), &Origin::zero(sample));
-        if squares <= SAME_ROW * plain.iter().map(|value| value * value).sum::<f64>() {
+        let plain = sample.block(0..sample.count(), &Origin::zero(sample));
+        if squares <= SAME_ROW * plain.slice(s![.., ..dim]).iter().map(|value| value * value).sum::<f64>() {
             return None;
         }
         let norm = |column: ndarray::ArrayView1<'_, f64>| column.dot(&column).sqrt();
@@ -114,14 +117,36 @@ impl Factors {
     pub fn judge(&self, sample: &Sample<'_>, coefficients: &Array2<f64>, alpha: f64) -> Judged {
         let mut downhill = coefficients * -alpha;
         let mut residual_squares = 0.0;
-        for range in segments(0..sample.count(), BLOCK) {
-            let (rows, mut residuals) = sample.block(range, &self.mean);
-            residuals -= &rows.dot(coefficients);
-            residual_squares += residuals.iter().map(|value| value * value).sum::<f64>();
-            ndarray::linalg::general_mat_mul(1.0, &rows.t(), &residuals, 1.0, &mut downhill);
-        }
+        let work = |segment| {
+            let (mut downhill, mut squares) = (Array2::zeros(coefficients.raw_dim()), 0.0);
+            for range in segments(segment, BLOCK) {
+                squares += judge_block(&sample.block(range, &self.mean), coefficients, &mut downhill);
+            }
+            (downhill, squares)
+        };
+        in_order((sample.count(), 8 * coefficients.len()), work, |(part, squares)| {
+            downhill += &part;
+            residual_squares += squares;
+        });
         Judged { downhill, residual_squares }
     }
+}
+
+/// Adds a block's part of the half negative gradient, and gives its sum of squared residuals.
+fn judge_block(both: &Array2<f64>, coefficients: &Array2<f64>, downhill: &mut Array2<f64>) -> f64 {
+    let (dim, columns) = coefficients.dim();
+    let (rows, targets) = (both.slice(s![.., ..dim]), both.slice(s![.., dim..]));
+    if columns > 1 {
+        let residuals = &targets - &rows.dot(coefficients);
+        general_mat_mul(1.0, &rows.t(), &residuals, 1.0, downhill);
+        return residuals.iter().map(|value| value * value).sum();
+    }
+    // A product with one column would spend its time on packing the rows.
+    let residuals = &targets.column(0) - &rows.dot(&coefficients.column(0));
+    for (row, &residual) in rows.rows().into_iter().zip(&residuals) {
+        downhill.column_mut(0).scaled_add(residual, &row);
+    }
+    residuals.dot(&residuals)
 }
 
 /// The weighted mean of rows and targets.

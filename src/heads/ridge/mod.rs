@@ -166,9 +166,10 @@ fn relative_error(factors: &Factors, coefficients: &Array2<f64>, downhill: &Arra
     for (column, target_norm) in factors.target_norms.iter().enumerate() {
         let far = norm(downhill.column(column)) / alpha;
         let size = norm(coefficients.column(column)).max(NO_COEFFICIENTS * target_norm / factors.row_norm);
-        // Written so that NaN is kept; nothing over nothing is a target that does not vary.
-        if !(far <= largest * size) {
-            largest = if far == 0.0 { largest } else { far / size };
+        // Nothing over nothing is a target that does not vary.
+        let share = if far == 0.0 { 0.0 } else { far / size };
+        if share > largest || share.is_nan() {
+            largest = share;
         }
     }
     largest
