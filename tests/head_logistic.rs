@@ -185,9 +185,8 @@ fn a_fit_that_is_not_there_yet_is_refused() {
     let error = fit_logistic(case.rows.view(), &case.labels, 3, &options).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with(
-            "logistic fit with C = 100 did not converge: after 1 steps its coefficients may be off by"
-        ) && text.ends_with("allowed 1.0e-3"),
+        text.starts_with("logistic fit with C = 100 did not converge: after 1 steps its coefficients may be off by")
+            && text.ends_with("allowed 1.0e-3"),
         "{text}"
     );
     assert_eq!(error.hint().unwrap(), "allow more than 1 iterations, or use a smaller C");
@@ -217,7 +216,9 @@ fn what_is_no_problem_to_solve_is_refused() {
 #[test]
 fn options_at_the_border() {
     let x = array![[0.0_f32, 1.0], [1.0, 0.0]];
-    let with = |c, tolerance| fit_logistic(x.view(), &[0, 1], 2, &LogisticOptions { c, tolerance, ..LogisticOptions::default() });
+    let with = |c, tolerance| {
+        fit_logistic(x.view(), &[0, 1], 2, &LogisticOptions { c, tolerance, ..LogisticOptions::default() })
+    };
     assert!(with(1e-9, 1e-3).is_ok() && with(1e9, 1e-3).is_ok());
     assert_eq!(with(0.0, 1e-3).unwrap_err().to_string(), "C is 0, expected a finite number above 0");
     assert_eq!(with(f64::INFINITY, 1e-3).unwrap_err().to_string(), "C is inf, expected a finite number above 0");

@@ -108,7 +108,7 @@ enum Command {
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
     Embed(embed::EmbedArgs),
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     Classify(classify::ClassifyArgs),
     Fuse(fuse::FuseArgs),
     Check(check::CheckArgs),

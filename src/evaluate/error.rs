@@ -233,6 +233,42 @@ pub enum Error {
         /// The cosine.
         threshold: f64,
     },
+    /// Sets of labels where rows are not of one class each.
+    #[error("sets of labels are for one label of several, and the head is for {task}")]
+    SetsOfTask {
+        /// What it is for.
+        task: Task,
+    },
+    /// A least probability where rows are not of one class each.
+    #[error("a head gives no label where it is unsure only if each row has one label, and the head is for {task}")]
+    AbstainOfTask {
+        /// What it is for.
+        task: Task,
+    },
+    /// A label that no row to fit on has, where such are refused.
+    #[error("paper `{id}` of {part} has the label `{label}`, which no train row has")]
+    UnknownLabel {
+        /// The paper's id.
+        id: String,
+        /// Its part of the split.
+        part: String,
+        /// Its label, or labels.
+        label: String,
+    },
+    /// A part of which nothing is left to measure.
+    #[error("none of the {rows} rows of {part} has a label that a train row has")]
+    NothingKnown {
+        /// The part.
+        part: String,
+        /// Its rows.
+        rows: usize,
+    },
+    /// Figures that could not be written down.
+    #[error("the figures of a head could not be turned into JSON")]
+    Figures {
+        /// Why.
+        source: serde_json::Error,
+    },
 }
 
 /// When an objective has no figure.
@@ -267,6 +303,9 @@ impl Error {
             }
             Self::OneFold => Some("use two folds or more, or choose the best strength".to_owned()),
             Self::Fold { source, .. } => source.hint(),
+            Self::UnknownLabel { .. } | Self::NothingKnown { .. } => {
+                Some("`--unknown-labels missed` counts such labels as missed".to_owned())
+            }
             _ => None,
         }
     }

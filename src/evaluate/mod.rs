@@ -24,7 +24,11 @@ mod tally;
 
 pub use bootstrap::{Bootstrap, Interval, bootstrap_interval, difference_interval};
 pub use error::Error;
-pub use fitting::{Choice, Fitting, PartReport, Strength, fit_and_measure};
+pub use fitting::{
+    AnswerPlan, Choice, Figure, FitPlan, Fitting, GivenAnswer, MeasuredPart, Mistake, PartFigures, PartReport,
+    PlaneMap, PrecisionRecall, Quality, Reliability, ReliabilityBin, SettledAnswers, UnknownRule, fit_and_measure,
+    plane_map, precision_recall, reliability, worst_mistakes,
+};
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use group_gap::{GroupGap, group_gap, seen_and_unseen};
 pub use histogram::{Bin, Histogram, MOST_BINS};

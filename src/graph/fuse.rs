@@ -123,6 +123,8 @@ fn described(head: &LinearHead, alone: bool) -> GraphHead {
         task: head.task,
         labels: head.labels.clone(),
         thresholds: head.thresholds.clone(),
+        abstain: None,
+        conformal: None,
         logits: output(LOGITS),
         probabilities: (head.task != Task::Regression).then(|| output(PROBABILITIES)),
         file_hash: head.file_hash.clone(),

@@ -32,9 +32,7 @@ pub fn class_weights(targets: &Targets, classes: &ClassWeights, weights: Option<
         Some(weights) => weights.to_vec(),
         None => vec![1.0; of.len()],
     };
-    if let Some(row) = own.iter().position(|&weight| !is_weight(weight)) {
-        return Err(Error::Weight { row, value: own[row] });
-    }
+    check("row", &own)?;
     let by_class = match classes {
         ClassWeights::Balanced => balanced(of, &own, *count),
         ClassWeights::Given(given) if given.len() != *count => {
@@ -42,9 +40,7 @@ pub fn class_weights(targets: &Targets, classes: &ClassWeights, weights: Option<
         }
         ClassWeights::Given(given) => given.clone(),
     };
-    if let Some(class) = by_class.iter().position(|&weight| !is_weight(weight)) {
-        return Err(Error::ClassWeight { class, value: by_class[class] });
-    }
+    check("class", &by_class)?;
     let weighted: Vec<f64> = of.iter().zip(&own).map(|(&class, own)| by_class[class] * own).collect();
     if weighted.iter().all(|&weight| weight == 0.0) {
         return Err(Error::NoWeight { rows: of.len() });
@@ -52,8 +48,11 @@ pub fn class_weights(targets: &Targets, classes: &ClassWeights, weights: Option<
     Ok(weighted)
 }
 
-fn is_weight(weight: f64) -> bool {
-    weight.is_finite() && weight >= 0.0
+fn check(what: &'static str, weights: &[f64]) -> Result<(), Error> {
+    match weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        Some(at) => Err(Error::Weight { what, at, value: weights[at] }),
+        None => Ok(()),
+    }
 }
 
 fn balanced(of: &[usize], own: &[f64], classes: usize) -> Vec<f64> {
@@ -100,13 +99,13 @@ mod tests {
         assert_eq!(refused(vec![1.0; 4], Some(&[1.0])), "got 1 weights for 6 rows");
         assert_eq!(
             refused(vec![1.0, -1.0, 1.0, 1.0], None),
-            "class 1 has the weight -1, expected a finite number from 0"
+            "class 1 has the weight -1, expected a finite number of 0 or more"
         );
         assert_eq!(
             refused(vec![1.0; 4], Some(&[1.0, 1.0, f64::NAN, 1.0, 1.0, 1.0])),
-            "row 2 weighs NaN, expected a finite number from 0"
+            "row 2 has the weight NaN, expected a finite number of 0 or more"
         );
-        assert_eq!(refused(vec![0.0; 4], None), "all 6 rows weigh 0");
+        assert_eq!(refused(vec![0.0; 4], None), "the weights of all 6 rows are 0, so none counts");
         let sets = Targets::Labels { of: vec![vec![0]], labels: 1 };
         let error = class_weights(&sets, &ClassWeights::Balanced, None).unwrap_err();
         let expected = "classes can be weighted only where each row is of one class, the task is multilabel";

@@ -1,12 +1,12 @@
 //! What can go wrong with heads: training data that is no problem to solve, fits that failed, files that are not heads.
 
+use super::calibration::ThresholdRule;
+use super::file_problem::FileProblem;
+use super::kind::HeadKind;
+use crate::model::Task;
 use std::io;
 use std::path::PathBuf;
-
 use thiserror::Error as ThisError;
-
-use super::file_problem::FileProblem;
-use crate::model::Task;
 
 /// Failures of training, applying, saving and loading heads.
 #[derive(Debug, ThisError)]
@@ -246,6 +246,48 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A field of a labelled row that does not say what it has to.
+    #[error("paper `{id}` has {got} as its {what}, expected {expected}")]
+    RowField {
+        /// The paper's id.
+        id: String,
+        /// What the field is for: `group`, `weight`, ...
+        what: &'static str,
+        /// What is there, shortened.
+        got: String,
+        /// What has to be there.
+        expected: &'static str,
+    },
+    /// A share that leaves nothing to fit on, or nothing to measure on.
+    #[error("the share of held-out rows is {share}, expected a number above 0 and below 1")]
+    SplitShare {
+        /// The share.
+        share: f64,
+    },
+    /// Nothing can be told apart by groups or years of which there is one.
+    #[error("all rows have the {what} `{name}`, and a split by {what} needs two")]
+    OneGroup {
+        /// `group` or `year`.
+        what: &'static str,
+        /// The only one; empty where there is none.
+        name: String,
+    },
+    /// Several labels may be right, and no row to fit on has any.
+    #[error("none of the {rows} train rows has a label")]
+    NoLabelsInTrain {
+        /// Rows to fit on.
+        rows: usize,
+    },
+    /// A number to fit that is the same everywhere.
+    #[error("target {target} is {value} in all {rows} rows, so there is nothing to fit")]
+    ConstantTarget {
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+        /// Rows given.
+        rows: usize,
+    },
     /// Names of groups or folds that are not one for each row.
     #[error("got {names} names of groups or folds for {rows} rows")]
     GroupNames {
@@ -284,14 +326,101 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
-    /// A weight that no class can have.
-    #[error("class {class} has the weight {value}, expected a finite number from 0")]
-    ClassWeight {
+    /// A weight that none can be.
+    #[error("{what} {at} has the weight {value}, expected a finite number of 0 or more")]
+    Weight {
+        /// `class` or `row`.
+        what: &'static str,
         /// Its number, from 0.
-        class: usize,
+        at: usize,
         /// Its weight.
         value: f64,
     },
+    /// Rows and their weights differ in number.
+    #[error("got {weights} weights for {rows} rows")]
+    WeightCount {
+        /// Weights given.
+        weights: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Weights of which none is above 0.
+    #[error("the weights of all {rows} rows are 0, so none counts")]
+    NoWeight {
+        /// Rows given.
+        rows: usize,
+    },
+    /// Numbers, which have no probabilities.
+    #[error("there are no labels to calibrate, a regression gives numbers")]
+    NothingToCalibrate,
+    /// Decision values or answers that are not of these targets.
+    #[error("{rows} rows have {got} decision values each, expected {expected}")]
+    DecisionShape {
+        /// Rows given.
+        rows: usize,
+        /// Columns given.
+        got: usize,
+        /// Columns of the targets.
+        expected: usize,
+    },
+    /// NaN among decision values.
+    #[error("row {row} has no decision value in column {column}, expected a number")]
+    DecisionNotANumber {
+        /// 0-based row.
+        row: usize,
+        /// 0-based column.
+        column: usize,
+    },
+    /// A column that no fold could decide.
+    #[error("column {column} has no row with a finite decision value to calibrate on")]
+    NoDecisions {
+        /// 0-based column.
+        column: usize,
+    },
+    /// The log loss falls without end.
+    #[error(
+        "no temperature is best: {}",
+        if *all_right { "all rows are decided rightly" } else { "decisions are no better than chance" }
+    )]
+    NoTemperature {
+        /// Whether it falls towards 0, or towards infinity.
+        all_right: bool,
+    },
+    /// The Newton iteration did not end.
+    #[error("the sigmoid of column {column} did not converge")]
+    NoSigmoid {
+        /// 0-based column.
+        column: usize,
+    },
+    /// Thresholds that mean nothing.
+    #[error("`{rule}` chooses a threshold for each label, but each row has one of {classes} classes")]
+    ThresholdsOfClasses {
+        /// Number of classes.
+        classes: usize,
+        /// What was asked.
+        rule: ThresholdRule,
+    },
+    /// A text that is no rule.
+    #[error("`{got}` is no rule for thresholds, expected `f1`, `precision=P`, `recall=P` or `cost=MISSED:WRONG`")]
+    UnknownThresholdRule {
+        /// The text, shortened.
+        got: String,
+    },
+    /// A share that is none.
+    #[error("the share of sets without the right label is {value}, expected a number above 0 and below 1")]
+    NoLevel {
+        /// What was asked.
+        value: f64,
+    },
+    /// A head that is no matrix product.
+    #[error("a `{kind}` head has no weights that could become part of a graph")]
+    NotLinear {
+        /// Its kind.
+        kind: HeadKind,
+    },
+    /// A calibration that a graph of weighted sums, softmax and sigmoid does not have.
+    #[error("an isotonic calibration cannot become part of a graph")]
+    IsotonicInGraph,
     /// A kind of head that does not do this task.
     #[error("a head of kind `{kind}` cannot be fitted for {task}: {why}")]
     NotForTask {
@@ -301,28 +430,6 @@ pub enum Error {
         task: Task,
         /// What it does instead.
         why: &'static str,
-    },
-    /// Rows and weights differ in number.
-    #[error("got {weights} weights for {rows} rows")]
-    WeightCount {
-        /// Rows given.
-        rows: usize,
-        /// Weights given.
-        weights: usize,
-    },
-    /// A weight that no row can have.
-    #[error("row {row} weighs {value}, expected a finite number from 0")]
-    Weight {
-        /// 0-based row.
-        row: usize,
-        /// Its weight.
-        value: f64,
-    },
-    /// No row counts.
-    #[error("all {rows} rows weigh 0")]
-    NoWeight {
-        /// Rows given.
-        rows: usize,
     },
     /// A kind of head that has no use for weights.
     #[error("a head of kind `{kind}` cannot weigh rows")]
@@ -340,6 +447,87 @@ pub enum Error {
         /// Number of labels.
         labels: usize,
     },
+    /// A number to fit that squares cannot be summed of.
+    #[error("target {target} of row {row} is {value}, expected a finite number between -1e150 and 1e150")]
+    TargetValue {
+        /// 0-based row.
+        row: usize,
+        /// 0-based target.
+        target: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit that is not near enough to the optimum.
+    #[error(
+        "{kind} fit with {name} = {strength} did not converge: after {iterations} {steps} its {bound} is {reached:.1e}, \
+         allowed {allowed:.1e}"
+    )]
+    NotOptimal {
+        /// The kind.
+        kind: &'static str,
+        /// What its strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Steps done.
+        iterations: u64,
+        /// What its steps are called.
+        steps: &'static str,
+        /// What bounds the distance from the optimum, in words.
+        bound: &'static str,
+        /// Its value.
+        reached: f64,
+        /// The largest that was asked for.
+        allowed: f64,
+    },
+    /// The penalty is so large that no coefficient is left.
+    #[error(
+        "{kind} fit with alpha = {alpha} has no coefficient but 0 for target {target}: from alpha = {none_from:.3e} on there is none"
+    )]
+    AllZero {
+        /// The kind.
+        kind: &'static str,
+        /// The penalty.
+        alpha: f64,
+        /// 0-based target.
+        target: usize,
+        /// The smallest penalty that leaves no coefficient.
+        none_from: f64,
+    },
+    /// A number of neighbours that cannot be looked up.
+    #[error("n_neighbors is {asked}, expected a whole number from 1 to the {rows} rows")]
+    NeighbourCount {
+        /// What was asked for.
+        asked: f64,
+        /// Rows to choose from.
+        rows: usize,
+    },
+    /// A share that is none.
+    #[error("{name} is {value}, expected a number from 0 to 1")]
+    NotAShare {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A fit on the rows of a fold failed.
+    #[error("fold {fold} of {folds} could not be fitted with {name} = {strength}")]
+    FoldFit {
+        /// 1-based fold.
+        fold: usize,
+        /// Folds in all.
+        folds: usize,
+        /// What the strength is called.
+        name: &'static str,
+        /// The strength.
+        strength: f64,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// linfa refused a data set.
+    #[error("the data set cannot be used")]
+    Linfa(#[from] linfa::Error),
     /// A fit that only chooses is not near its optimum.
     #[error(
         "logistic fit with C = {c} did not settle: after {iterations} steps its loss may still fall by {decrement:.1e} nats \
@@ -355,9 +543,22 @@ pub enum Error {
         /// The largest that is allowed.
         allowed: f64,
     },
-    /// linfa refused a data set.
-    #[error("the data set cannot be used")]
-    Linfa(#[from] linfa::Error),
+    /// A loss that says nothing about what is to be fitted.
+    #[error("the loss `{loss}` is not one for {task}")]
+    LossOfOtherTask {
+        /// Its name in scikit-learn.
+        loss: &'static str,
+        /// What was to be fitted.
+        task: Task,
+    },
+    /// An option below 0.
+    #[error("{name} is {value}, expected a finite number of 0 or more")]
+    Negative {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
 }
 
 /// A field in which two encoders differ; further ones follow as sources, so that each prints as one cause.
@@ -384,11 +585,27 @@ impl Error {
             }
             Self::NotConverged { .. } => Some("use a smaller C".to_owned()),
             Self::NoLabels { .. } => Some("name the field with `--label`".to_owned()),
+            Self::RowField { what: "label", .. } => Some("name what it is with `--task`".to_owned()),
             Self::NoTrainRows { .. } => Some("name the field that says `train` with `--split-field`".to_owned()),
             Self::OtherEncoder { .. } => Some("train it again on this bundle".to_owned()),
             Self::File { source: FileProblem::Newer { .. }, .. } => {
                 Some("use the version of offprint that wrote it, or train the head again".to_owned())
             }
+            Self::NoTemperature { all_right: true } => Some("use `platt`, whose targets are smoothed".to_owned()),
+            Self::ThresholdsOfClasses { .. } => Some("use `precision=P`: rows below it get no label".to_owned()),
+            Self::NotLinear { .. } => Some("use the head file beside the bundle, or train a linear kind".to_owned()),
+            Self::IsotonicInGraph => {
+                Some("use the head file beside the bundle, or calibrate by `platt` or `temperature`".to_owned())
+            }
+            Self::GroupCount { groups: 0 | 1, .. } => {
+                Some("name a field that parts the rows into at least two groups".to_owned())
+            }
+            Self::GroupCount { groups: 2, .. } => Some("ask for 2 folds".to_owned()),
+            Self::GroupCount { groups, .. } => Some(format!("ask for 2 to {groups} folds")),
+            Self::ClassWeightTask { .. } => Some("weight rows by a field instead".to_owned()),
+            Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
+            Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
+            Self::FoldFit { source, .. } => source.hint(),
             Self::Fold { source, .. } => match **source {
                 Self::OneClass { .. } => {
                     Some("label at least two rows of each class, or give C instead of a grid".to_owned())
@@ -398,12 +615,10 @@ impl Error {
                 }
                 _ => source.hint(),
             },
-            Self::GroupCount { groups: 0 | 1, .. } => {
-                Some("name a field that parts the rows into at least two groups".to_owned())
+            Self::LossOfOtherTask { task: Task::Regression, .. } => {
+                Some("numbers take `epsilon_insensitive` and `squared_epsilon_insensitive`".to_owned())
             }
-            Self::GroupCount { groups: 2, .. } => Some("ask for 2 folds".to_owned()),
-            Self::GroupCount { groups, .. } => Some(format!("ask for 2 to {groups} folds")),
-            Self::ClassWeightTask { .. } => Some("weight rows by a field instead".to_owned()),
+            Self::LossOfOtherTask { .. } => Some("classes and labels take `hinge` and `squared_hinge`".to_owned()),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error as ThisError;
 
-use super::head::HeadKind;
+use super::kind::HeadKind;
 use crate::model::Task;
 
 /// What is wrong with the content of a head.
@@ -67,10 +67,12 @@ pub enum FileProblem {
         source: serde_json::Error,
     },
     /// A tensor too many or too few.
-    #[error("its tensors are {got:?}, expected [\"coefficients\", \"intercepts\"]")]
+    #[error("its tensors are {got:?}, expected {expected:?}")]
     Tensors {
         /// Names in the file, sorted.
         got: Vec<String>,
+        /// Names of its kind's, sorted.
+        expected: Vec<&'static str>,
     },
     /// A tensor of another type.
     #[error("tensor `{tensor}` is of type {got}, expected F64 or F32")]
@@ -116,15 +118,13 @@ pub enum FileProblem {
         /// The task it names.
         task: Task,
     },
-    /// Coefficients that cannot do what the head is for.
-    #[error("its kind is `{got}`, a head for {task} is `{expected}`")]
+    /// A kind that cannot do what the head is for.
+    #[error("its kind is `{got}`, which a head for {task} cannot have")]
     Kind {
         /// What the head is for.
         task: Task,
         /// Its kind.
         got: HeadKind,
-        /// The kind that does it.
-        expected: HeadKind,
     },
     /// A field that only heads for another task have.
     #[error("it has `{key}`, which a head for {task} cannot have")]
@@ -173,5 +173,21 @@ pub enum FileProblem {
         got: String,
         /// Hash in the metadata.
         expected: String,
+    },
+    /// A list with another length than the decision values have columns.
+    #[error("`{key}` has length {got}, expected {columns}")]
+    Columns {
+        /// The list.
+        key: &'static str,
+        /// Its length.
+        got: usize,
+        /// Numbers that belong there.
+        columns: usize,
+    },
+    /// Two labels with other than one threshold.
+    #[error("`thresholds` has length {got}, two labels have one: that of the second")]
+    OneThreshold {
+        /// Its length.
+        got: usize,
     },
 }

@@ -1,37 +1,62 @@
 //! A head as one matrix product, the form in which it becomes part of a graph. Knows no graph.
-//! Invariant: what belongs to the head's values alone is inside the product; softmax, sigmoid or nothing follows it.
+//! Invariant: what belongs to the head's values alone is inside the product, a temperature and Platt's slopes too; softmax,
+//! sigmoid or nothing follows it.
 
 use ndarray::{Array2, Axis, concatenate};
 
+use super::calibration::Calibration;
+use super::error::Error;
 use super::head::{Head, TargetScaling};
+use super::trainer::LinearModel;
+use crate::model::HeadActivation;
 
-/// Values of all labels are `row · weights + bias`, in f64.
+/// Values of all labels are `row · weights + bias`, in f64; `activation` makes answers of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoldedHead {
     /// dim × labels.
     pub weights: Array2<f64>,
     /// One for each label.
     pub bias: Vec<f64>,
+    /// What follows.
+    pub activation: HeadActivation,
 }
 
 impl Head {
-    /// The head with a column for each label. Where one row of coefficients tells two labels apart, x becomes the two
-    /// logits -x/2 and x/2, whose softmax is the sigmoid of -x and of x. A regression's scaling is multiplied in, so that
-    /// values come in the target's own units.
-    pub fn folded(&self) -> FoldedHead {
-        let (mut rows, mut bias) = (self.coefficients.clone(), self.intercepts.clone());
-        if self.one_row_for_two_labels() {
-            let half = rows / 2.0;
-            rows = concatenate![Axis(0), -&half, half];
-            bias = vec![-bias[0] / 2.0, bias[0] / 2.0];
+    /// The head with a column for each label. Where one row of coefficients tells two labels apart, a logit x becomes the
+    /// two logits -x/2 and x/2, whose softmax is the sigmoid of -x and of x, and a score x becomes -x and x. A
+    /// calibration and a regression's scaling are multiplied in.
+    ///
+    /// # Errors
+    /// A head that is no matrix product, or whose calibration is none.
+    pub fn folded(&self) -> Result<FoldedHead, Error> {
+        let activation = self.reading().activation()?;
+        let LinearModel { coefficients: mut rows, mut intercepts } =
+            self.linear().cloned().ok_or(Error::NotLinear { kind: self.kind })?;
+        let mut change = |column: usize, (factor, shift): (f64, f64)| {
+            let mut row = rows.row_mut(column);
+            row *= factor;
+            intercepts[column] = intercepts[column] * factor + shift;
+        };
+        let columns = 0..self.reading().columns();
+        match &self.calibration {
+            Some(Calibration::Temperature { temperature }) => {
+                columns.for_each(|at| change(at, (1.0 / temperature, 0.0)))
+            }
+            Some(Calibration::Platt { slopes, intercepts }) => {
+                columns.for_each(|at| change(at, (slopes[at], intercepts[at])));
+            }
+            Some(Calibration::Isotonic { .. }) | None => {}
         }
         if let Some(TargetScaling { mean, scale }) = &self.scaling {
-            for (column, mut row) in rows.rows_mut().into_iter().enumerate() {
-                row *= scale[column];
-                bias[column] = bias[column] * scale[column] + mean[column];
-            }
+            (0..mean.len()).for_each(|at| change(at, (scale[at], mean[at])));
         }
-        FoldedHead { weights: rows.t().as_standard_layout().into_owned(), bias }
+        if self.reading().is_one_for_two() {
+            let share = if activation == HeadActivation::Softmax { 0.5 } else { 1.0 };
+            rows *= share;
+            rows = concatenate![Axis(0), -&rows, rows];
+            intercepts = vec![-intercepts[0] * share, intercepts[0] * share];
+        }
+        Ok(FoldedHead { weights: rows.t().as_standard_layout().into_owned(), bias: intercepts, activation })
     }
 }
 
@@ -42,22 +67,26 @@ mod tests {
     use ndarray::Array1;
 
     use super::*;
-    use crate::model::Task;
 
     #[test]
     fn the_product_and_what_follows_it_give_the_heads_answers() {
         for name in ["topic", "open", "tags", "numbers", "year"] {
             let head = Head::load(&Path::new("tests/data/heads").join(name).with_extension("head")).unwrap();
             let row = Array1::from_shape_fn(head.dim(), |column| (column as f32 * 0.7).sin());
-            let FoldedHead { weights, bias } = head.folded();
+            let FoldedHead { weights, bias, activation } = head.folded().unwrap();
             let mut values = row.mapv(f64::from).dot(&weights) + Array1::from(bias);
-            match head.task {
-                Task::Classification => {
+            match activation {
+                HeadActivation::Softmax => {
                     values.mapv_inplace(f64::exp);
                     values /= values.sum();
                 }
-                Task::Multilabel => values.mapv_inplace(|value| 1.0 / (1.0 + (-value).exp())),
-                Task::Regression => {}
+                HeadActivation::Sigmoid | HeadActivation::NormalizedSigmoid => {
+                    values.mapv_inplace(|value| 1.0 / (1.0 + (-value).exp()));
+                    if activation == HeadActivation::NormalizedSigmoid {
+                        values /= values.sum();
+                    }
+                }
+                HeadActivation::None => {}
             }
             let answers = head.predict(row.view().insert_axis(Axis(0))).unwrap();
             for (&answer, value) in answers.iter().zip(&values) {

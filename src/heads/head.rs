@@ -4,59 +4,22 @@
 //! numbers finite, nothing that the task has no use for; kept by `Head::new` and checked again by `save`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut1};
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::calibration::Calibration;
 use super::error::{Error, IdentityChange};
 use super::file_problem::FileProblem;
 use super::head_file::shortened;
-use super::logistic::{Convergence, LogisticFit, argmax, check_finite, row_logits, sigmoid, softmax};
-use crate::model::Task;
-
-/// What made a head's coefficients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadKind {
-    /// Logistic regression: one label of several, or each of several by itself.
-    Logistic,
-    /// Linear regression with any penalty: numbers.
-    Linear,
-}
-
-impl HeadKind {
-    /// The kind of heads that a task has.
-    pub fn of(task: Task) -> Self {
-        match task {
-            Task::Classification | Task::Multilabel => Self::Logistic,
-            Task::Regression => Self::Linear,
-        }
-    }
-}
-
-impl fmt::Display for HeadKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Logistic => f.write_str("logistic"),
-            Self::Linear => f.write_str("linear"),
-        }
-    }
-}
-
-impl FromStr for HeadKind {
-    type Err = FileProblem;
-
-    fn from_str(text: &str) -> Result<Self, FileProblem> {
-        match text {
-            "logistic" => Ok(Self::Logistic),
-            "linear" => Ok(Self::Linear),
-            _ => Err(FileProblem::Value { key: "kind", got: shortened(text), expected: "`logistic` or `linear`" }),
-        }
-    }
-}
+use super::kind::HeadKind;
+use super::linear::decide;
+use super::reading::{Meaning, Reading, argmax};
+use super::rows::Matrix;
+use super::trainer::{Fitted, LinearModel, Model, Optimality};
+use crate::model::{Conformal, Task};
 
 /// Where the numbers of a regression lie: it was fitted on (target - mean) / scale, column by column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,16 +49,23 @@ pub struct HeadDescription {
 pub struct Head {
     /// What its answers mean.
     pub task: Task,
-    /// What made its coefficients.
+    /// What made its numbers.
     pub kind: HeadKind,
     /// Names of the classes, or of the numbers of a regression; answers come in this order.
     pub labels: Vec<String>,
-    /// 1 × dim for a classification with two labels (the logit of the second), else labels × dim.
-    pub coefficients: Array2<f64>,
-    /// One per row of `coefficients`.
-    pub intercepts: Vec<f64>,
-    /// Of a multi-label head, the probability from which each label is given; 0.5 for all where there is no list.
+    /// What gives decision values: one column for a classification with two labels (above 0 is the second), else one for
+    /// each label.
+    pub model: Model,
+    /// What makes probabilities of decision values. Without one, those of a logistic head are logits, those of
+    /// neighbours shares, and any others are scores.
+    pub calibration: Option<Calibration>,
+    /// Of a multi-label head, the answer from which each label is given, 0.5 of a probability and 0 of a score where there
+    /// is no list. Of a classification with two labels, one number: the answer of the second label from which it is given.
     pub thresholds: Option<Vec<f64>>,
+    /// Of a classification, the least answer with which each label is given; papers below get none.
+    pub abstain: Option<Vec<f64>>,
+    /// Of a classification, which labels are in the set that holds the right one.
+    pub conformal: Option<Conformal>,
     /// Of a regression, what brings its values into the target's own units; none where they are in it.
     pub scaling: Option<TargetScaling>,
     /// Identity of the encoder whose embeddings it was fitted on.
@@ -104,10 +74,10 @@ pub struct Head {
     pub template_or_field: String,
     /// What evaluation measured; null when nothing was.
     pub metrics: Value,
-    /// Inverse L2 strength as in scikit-learn's classifiers; none where there is no one such number.
-    pub c: Option<f64>,
-    /// How close to the optimum the fit is; none where another program made the head.
-    pub convergence: Option<Convergence>,
+    /// What [`HeadKind::strength`] names, as in scikit-learn; none where it is not known.
+    pub strength: Option<f64>,
+    /// How close to the optimum the fit is; none where nothing was optimized or another program made the head.
+    pub optimality: Option<Optimality>,
     /// The licence that it may be used under, where one is known.
     pub license: Option<String>,
     /// Program and version that made it.
@@ -117,24 +87,27 @@ pub struct Head {
 }
 
 impl Head {
-    /// A single-label head out of a fit.
+    /// A head for `task` out of what a trainer of `kind` fitted. Calibration, thresholds and the like are set afterwards,
+    /// by its fields; [`Head::save`] checks them.
     ///
     /// # Errors
-    /// Labels that do not match the fit in number, or a label given twice.
-    pub fn new(fit: LogisticFit, description: HeadDescription) -> Result<Self, Error> {
+    /// Labels that do not match the fit in number, a label given twice, and a kind that the task does not have.
+    pub fn new((task, kind): (Task, HeadKind), fitted: Fitted, description: HeadDescription) -> Result<Self, Error> {
         let head = Self {
-            task: Task::Classification,
-            kind: HeadKind::Logistic,
+            task,
+            kind,
             labels: description.labels,
-            coefficients: fit.coefficients,
-            intercepts: fit.intercepts,
+            model: fitted.model,
+            calibration: None,
             thresholds: None,
+            abstain: None,
+            conformal: None,
             scaling: None,
             identity: description.identity,
             template_or_field: description.template_or_field,
             metrics: description.metrics,
-            c: Some(fit.c),
-            convergence: Some(fit.convergence),
+            strength: Some(fitted.strength),
+            optimality: fitted.optimality,
             license: None,
             created_by: concat!("offprint ", env!("CARGO_PKG_VERSION")).to_owned(),
             file: None,
@@ -145,7 +118,26 @@ impl Head {
 
     /// Width of the rows that it takes.
     pub fn dim(&self) -> usize {
-        self.coefficients.ncols()
+        match &self.model {
+            Model::Linear(LinearModel { coefficients, .. }) => coefficients.ncols(),
+            Model::Neighbours(neighbours) => neighbours.rows().ncols(),
+        }
+    }
+
+    /// Its weighted sums, where it is made of such.
+    pub fn linear(&self) -> Option<&LinearModel> {
+        match &self.model {
+            Model::Linear(linear) => Some(linear),
+            Model::Neighbours(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn linear_mut(&mut self) -> Option<&mut LinearModel> {
+        match &mut self.model {
+            Model::Linear(linear) => Some(linear),
+            Model::Neighbours(_) => None,
+        }
     }
 
     /// The file it was loaded from.
@@ -158,53 +150,51 @@ impl Head {
         self.file.as_ref().map(|(_, hash)| hash.as_str())
     }
 
-    /// Its answers, rows × labels, computed in f64 and rounded once: probabilities by softmax (one label of several)
-    /// or sigmoid (each label by itself), or the numbers of a regression in the target's own units.
+    /// How its decision values are read.
+    pub fn reading(&self) -> Reading<'_> {
+        Reading {
+            task: self.task,
+            kind: self.kind,
+            labels: self.labels.len(),
+            calibration: self.calibration.as_ref(),
+            scaling: self.scaling.as_ref(),
+        }
+    }
+
+    /// What its answers are: probabilities, scores or numbers.
+    pub fn meaning(&self) -> Meaning {
+        self.reading().meaning()
+    }
+
+    /// Its decision values, rows × columns: logits, margins, shares or numbers, before anything is made of them.
     ///
-    /// A row's answers are the same bits whatever rows are beside it.
+    /// A row's values are the same bits whatever rows are beside it.
     ///
     /// # Errors
     /// Rows of another width, or with values that are not finite.
-    pub fn predict(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+    pub fn decisions(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f64>, Error> {
         if rows.ncols() != self.dim() {
             return Err(Error::RowWidth { got: rows.ncols(), expected: self.dim() });
         }
-        check_finite(rows)?;
-        let mut answers = Array2::zeros((rows.nrows(), self.labels.len()));
-        let mut row64 = vec![0.0; self.dim()];
-        let mut logits = vec![0.0; self.intercepts.len()];
-        for (row, mut out) in rows.rows().into_iter().zip(answers.rows_mut()) {
-            row_logits(row, &mut row64, (&self.coefficients, &self.intercepts), &mut logits);
-            if self.one_row_for_two_labels() {
-                out[0] = sigmoid(-logits[0]) as f32;
-                out[1] = sigmoid(logits[0]) as f32;
-            } else {
-                self.finish(&mut logits);
-                out.iter_mut().zip(&logits).for_each(|(out, &answer)| *out = answer as f32);
+        if let Some(((row, column), &value)) = rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::NotFinite { row, column, value });
+        }
+        match &self.model {
+            Model::Linear(linear) => Ok(decide(linear, rows)),
+            Model::Neighbours(neighbours) => {
+                let rows = rows.as_standard_layout();
+                neighbours.decisions(&Matrix::of(rows.view()).expect("the layout is standard"))
             }
         }
-        Ok(answers)
     }
 
-    /// Whether one row of coefficients, the logit of the second label, tells two labels apart.
-    pub fn one_row_for_two_labels(&self) -> bool {
-        self.task == Task::Classification && self.labels.len() == 2
-    }
-
-    /// From the values of all labels to the answers.
-    fn finish(&self, values: &mut [f64]) {
-        match self.task {
-            Task::Classification => {
-                softmax(ArrayViewMut1::from(values));
-            }
-            Task::Multilabel => values.iter_mut().for_each(|value| *value = sigmoid(*value)),
-            Task::Regression => {
-                let Some(TargetScaling { mean, scale }) = &self.scaling else { return };
-                values.iter_mut().zip(mean.iter().zip(scale)).for_each(|(value, (mean, scale))| {
-                    *value = *value * scale + mean;
-                });
-            }
-        }
+    /// Its answers, rows × labels, computed in f64 and rounded once: see [`Head::meaning`].
+    ///
+    /// # Errors
+    /// As for [`Head::decisions`].
+    pub fn predict(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        let answers = self.reading().answers(self.decisions(rows)?.view())?;
+        Ok(answers.mapv(|answer| answer as f32))
     }
 
     /// Refuses vectors of another length than the head's.
@@ -241,11 +231,16 @@ impl Head {
     /// The invariant of this type.
     pub(super) fn check(&self) -> Result<(), FileProblem> {
         self.check_labels()?;
-        self.check_tensors()?;
+        let (task, kind) = (self.task, self.kind);
+        if !kind.serves(task) {
+            return Err(FileProblem::Kind { task, got: kind });
+        }
+        self.check_model()?;
         self.check_task()?;
-        match self.c {
-            Some(c) if !(c.is_finite() && c > 0.0) => {
-                Err(FileProblem::Value { key: "c", got: c.to_string(), expected: "a finite number above 0" })
+        match self.strength {
+            Some(strength) if !(strength.is_finite() && strength > 0.0) => {
+                let (key, expected) = (kind.strength_key(), "a finite number above 0");
+                Err(FileProblem::Value { key, got: strength.to_string(), expected })
             }
             _ => Ok(()),
         }
@@ -265,62 +260,103 @@ impl Head {
         Ok(())
     }
 
-    fn check_tensors(&self) -> Result<(), FileProblem> {
-        let labels = self.labels.len();
-        let outputs = if self.one_row_for_two_labels() { 1 } else { labels };
-        if self.coefficients.nrows() != outputs || self.coefficients.ncols() == 0 {
-            let got = self.coefficients.shape().to_vec();
-            return Err(FileProblem::Shape {
-                tensor: "coefficients",
-                got,
-                labels,
-                expected: format!("[{outputs}, dim]"),
-            });
+    fn check_model(&self) -> Result<(), FileProblem> {
+        let (labels, outputs) = (self.labels.len(), self.reading().columns());
+        match &self.model {
+            Model::Linear(LinearModel { coefficients, intercepts }) => {
+                if coefficients.nrows() != outputs || coefficients.ncols() == 0 {
+                    let (got, expected) = (coefficients.shape().to_vec(), format!("[{outputs}, dim]"));
+                    return Err(FileProblem::Shape { tensor: "coefficients", got, labels, expected });
+                }
+                if intercepts.len() != outputs {
+                    let (got, expected) = (vec![intercepts.len()], format!("[{outputs}]"));
+                    return Err(FileProblem::Shape { tensor: "intercepts", got, labels, expected });
+                }
+                finite("coefficients", coefficients.iter())?;
+                finite("intercepts", intercepts.iter())
+            }
+            Model::Neighbours(_) => Ok(()),
         }
-        if self.intercepts.len() != outputs {
-            let got = vec![self.intercepts.len()];
-            return Err(FileProblem::Shape { tensor: "intercepts", got, labels, expected: format!("[{outputs}]") });
-        }
-        finite("coefficients", self.coefficients.iter())?;
-        finite("intercepts", self.intercepts.iter())
     }
 
     /// What belongs to one task stands in heads for it alone, with a number for each label.
     fn check_task(&self) -> Result<(), FileProblem> {
         let task = self.task;
-        if self.kind != HeadKind::of(task) {
-            return Err(FileProblem::Kind { task, got: self.kind, expected: HeadKind::of(task) });
-        }
-        if let Some(thresholds) = &self.thresholds {
-            if task != Task::Multilabel {
-                return Err(FileProblem::NotOfTask { key: "thresholds", task });
+        let not_of_task = |key| FileProblem::NotOfTask { key, task };
+        if let Some(calibration) = &self.calibration {
+            if task == Task::Regression {
+                return Err(not_of_task("calibration"));
             }
-            self.check_list("thresholds", thresholds, "a probability from 0 to 1", |p| (0.0..=1.0).contains(&p))?;
+            calibration.check(self.reading().columns())?;
         }
+        self.check_decision()?;
         if let Some(TargetScaling { mean, scale }) = &self.scaling {
             if task != Task::Regression {
-                return Err(FileProblem::NotOfTask { key: "scaling", task });
+                return Err(not_of_task("scaling"));
             }
-            self.check_list("scaling.mean", mean, "a finite number", f64::is_finite)?;
-            self.check_list("scaling.scale", scale, "a finite number above 0", |s| s.is_finite() && s > 0.0)?;
+            for (key, list) in [("scaling.mean", mean), ("scaling.scale", scale)] {
+                self.check_count(key, list)?;
+            }
+            check_list("scaling.mean", mean, "a finite number", f64::is_finite)?;
+            check_list("scaling.scale", scale, "a finite number above 0", |s| s.is_finite() && s > 0.0)?;
         }
         Ok(())
     }
 
-    fn check_list(
-        &self,
-        key: &'static str,
-        list: &[f64],
-        expected: &'static str,
-        fits: impl Fn(f64) -> bool,
-    ) -> Result<(), FileProblem> {
-        if list.len() != self.labels.len() {
-            return Err(FileProblem::Count { key, got: list.len(), labels: self.labels.len() });
+    /// What decides about labels by their answers.
+    fn check_decision(&self) -> Result<(), FileProblem> {
+        let task = self.task;
+        let not_of_task = |key| FileProblem::NotOfTask { key, task };
+        let is_probability = self.meaning() == Meaning::Probability;
+        let fits = |value: f64| if is_probability { (0.0..=1.0).contains(&value) } else { value.is_finite() };
+        let expected = if is_probability { "a probability from 0 to 1" } else { "a finite number" };
+        if let Some(thresholds) = &self.thresholds {
+            let of_two = self.reading().is_one_for_two();
+            if task != Task::Multilabel && !of_two {
+                return Err(not_of_task("thresholds"));
+            }
+            if of_two && thresholds.len() != 1 {
+                return Err(FileProblem::OneThreshold { got: thresholds.len() });
+            }
+            if !of_two {
+                self.check_count("thresholds", thresholds)?;
+            }
+            check_list("thresholds", thresholds, expected, fits)?;
         }
-        match list.iter().enumerate().find(|(_, value)| !fits(**value)) {
-            Some((position, &value)) => Err(FileProblem::Number { key, position, value, expected }),
-            None => Ok(()),
+        if let Some(abstain) = &self.abstain {
+            if task != Task::Classification {
+                return Err(not_of_task("abstain"));
+            }
+            self.check_count("abstain", abstain)?;
+            check_list("abstain", abstain, expected, fits)?;
         }
+        if let Some(Conformal { alpha, least, .. }) = &self.conformal {
+            if task != Task::Classification {
+                return Err(not_of_task("conformal"));
+            }
+            check_list("conformal.alpha", &[*alpha], "a share above 0 and below 1", |a| a > 0.0 && a < 1.0)?;
+            check_list("conformal.least", least.as_slice(), expected, fits)?;
+        }
+        Ok(())
+    }
+
+    fn check_count(&self, key: &'static str, list: &[f64]) -> Result<(), FileProblem> {
+        if list.len() == self.labels.len() {
+            return Ok(());
+        }
+        Err(FileProblem::Count { key, got: list.len(), labels: self.labels.len() })
+    }
+}
+
+fn check_list(
+    key: &'static str,
+    list: &[f64],
+    expected: &'static str,
+    fits: impl Fn(f64) -> bool,
+) -> Result<(), FileProblem> {
+    match list.iter().enumerate().find(|(_, value)| !fits(**value)) {
+        Some((position, &value)) => Err(FileProblem::Number { key, position, value, expected }),
+        None => Ok(()),
     }
 }
 
@@ -331,7 +367,7 @@ fn finite<'a>(tensor: &'static str, values: impl Iterator<Item = &'a f64>) -> Re
     }
 }
 
-/// The most probable label of each row, the first of equals.
-pub fn most_probable(probabilities: ArrayView2<'_, f32>) -> Vec<usize> {
-    probabilities.rows().into_iter().map(argmax).collect()
+/// The label of each row with the greatest answer, the first of equals.
+pub fn most_probable(answers: ArrayView2<'_, f32>) -> Vec<usize> {
+    answers.rows().into_iter().map(argmax).collect()
 }

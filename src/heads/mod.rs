@@ -4,33 +4,61 @@
 //! no graph, no cache and no metric: the score that the choice of C maximizes comes in as a closure.
 //! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
 
+mod calibration;
 mod class_weights;
+mod decisions;
+mod elastic_net;
 mod error;
 mod file_problem;
+#[cfg(test)]
+mod fixture;
+mod fold_sums;
 mod folded;
 mod folds;
 mod head;
 mod head_file;
+mod kind;
+mod linear;
 mod logistic;
+mod moments;
+mod neighbours;
 mod random;
+mod reading;
+mod ridge;
 mod rows;
+mod sample;
+mod svm;
 mod trainer;
 mod training_set;
+mod tridiagonal;
 
+pub use calibration::{
+    Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Steps, ThresholdRule, choose_abstention,
+    choose_thresholds,
+};
 pub use class_weights::{ClassWeights, class_weights};
+pub use elastic_net::ElasticNetTrainer;
 pub use error::{Error, IdentityChange};
 pub use file_problem::FileProblem;
 pub use folded::FoldedHead;
 pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
-pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
+pub use head::{Head, HeadDescription, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
+pub use kind::HeadKind;
 pub use logistic::{
     Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
     fit_logistic,
 };
+pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub(crate) use random::Random;
+pub use reading::{Meaning, Reading};
+pub use ridge::RidgeTrainer;
 pub use rows::{Matrix, Parts, Rows, Selection};
+pub use svm::{LinearSvm, LinearSvr, SvmLoss, SvmParams, SvmTrainer, SvmValidParams};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };
-pub use training_set::{Classes, DEV, HELD_OUT, TRAIN, TrainingSet, TrainingSink};
+pub use training_set::{
+    Classes, DEV, HELD_OUT, LookAlike, SplitBy, SplitPlan, TRAIN, TaskReason, TrainingFields, TrainingOptions,
+    TrainingSet, TrainingSink,
+};

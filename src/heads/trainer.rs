@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::folds::Fold;
-use super::head::HeadKind;
+use super::kind::HeadKind;
+use super::neighbours::Neighbours;
 use super::rows::Rows;
 use crate::model::Task;
 
@@ -143,6 +144,8 @@ pub struct Optimality {
 pub enum Model {
     /// Weighted sums.
     Linear(LinearModel),
+    /// The rows themselves.
+    Neighbours(Neighbours),
 }
 
 /// A model with the strength that it was fitted with.

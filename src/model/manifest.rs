@@ -16,8 +16,12 @@ use super::{
 /// earlier versions of the program, too, and one with adapters is refused there with two numbers and a hint.
 pub const BUNDLE_FORMAT: u32 = 2;
 
-/// The version of `bundle.toml` for a graph with one adapter or several, and the newest that is read.
+/// The version of `bundle.toml` for a graph with one adapter or several.
 pub const ADAPTER_FORMAT: u32 = 3;
+
+/// The version of `bundle.toml` for a graph with a head that gives scores, or that decides by more than a threshold for
+/// each of several labels; the newest that is read.
+pub const DECISION_FORMAT: u32 = 4;
 
 /// The architecture of a graph that another program exported from a family that is not known here.
 pub const FOREIGN_ARCHITECTURE: &str = "onnx";
@@ -151,8 +155,8 @@ impl Manifest {
     /// Parses and checks the text of a `bundle.toml`; `path` is named in errors.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let FormatOnly { format } = files::toml(path, text)?;
-        if !(BUNDLE_FORMAT..=ADAPTER_FORMAT).contains(&format) {
-            let (oldest, newest) = (BUNDLE_FORMAT, ADAPTER_FORMAT);
+        if !(BUNDLE_FORMAT..=DECISION_FORMAT).contains(&format) {
+            let (oldest, newest) = (BUNDLE_FORMAT, DECISION_FORMAT);
             return Err(Error::Format { path: path.to_owned(), got: format, oldest, newest });
         }
         let manifest: Self = files::toml(path, text)?;
@@ -232,14 +236,22 @@ impl Manifest {
         head::problem(&self.heads, &self.adapters)
     }
 
+    /// The oldest format that says all there is in it.
+    pub fn oldest_format(&self) -> u32 {
+        let has_adapters = self.fused_adapter.is_some() || !self.adapters.is_empty();
+        if self.heads.iter().any(GraphHead::decides_by_more) { DECISION_FORMAT } else { bundle_format(has_adapters) }
+    }
+
     /// Whether the format is not the oldest that says all: field, what is there, what can be there.
     fn format_problem(&self) -> Option<(String, String, String)> {
-        let has_adapters = self.fused_adapter.is_some() || !self.adapters.is_empty();
-        let expected = bundle_format(has_adapters);
-        (self.format != expected).then(|| {
-            let with = if has_adapters { "with" } else { "without" };
-            ("format".to_owned(), self.format.to_string(), format!("{expected} for a bundle {with} adapters"))
-        })
+        let expected = self.oldest_format();
+        let with = match expected {
+            BUNDLE_FORMAT => "without adapters",
+            ADAPTER_FORMAT => "with adapters",
+            _ => "with such heads",
+        };
+        let problem = || ("format".to_owned(), self.format.to_string(), format!("{expected} for a bundle {with}"));
+        (self.format != expected).then(problem)
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {

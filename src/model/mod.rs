@@ -63,10 +63,12 @@ pub use companion::Companion;
 pub use config::{Biases, EncoderConfig};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use head::{DEFAULT_THRESHOLD, GraphHead, OWN_CLASSIFIER};
+pub use head::{Conformal, DEFAULT_THRESHOLD, GraphHead, HeadActivation, OWN_CLASSIFIER, given_label};
 pub use identity::{FieldChange, Identity};
 pub use int8::{Calibration, Int8, Int8Group, Int8Point};
-pub use manifest::{ADAPTER_FORMAT, BUNDLE_FORMAT, DataFile, FOREIGN_ARCHITECTURE, Manifest, Source, bundle_format};
+pub use manifest::{
+    ADAPTER_FORMAT, BUNDLE_FORMAT, DECISION_FORMAT, DataFile, FOREIGN_ARCHITECTURE, Manifest, Source, bundle_format,
+};
 pub use masked_lm::MaskedLmHead;
 pub use metadata::GraphMetadata;
 pub use quality::{F1Quality, HeadQuality, MeasuredQuality, Quality};

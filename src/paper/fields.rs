@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::labels::{Label, LabelKind, numbers, several, short_text};
+use super::labels::{Label, LabelKind, any, numbers, several, short_text};
 use super::names::NameTree;
 use super::schema::{LabelRule, Mapping, Schema, TextFields, TextRule, label, text};
 use super::{Origin, Paper, PaperText, Rejection, Row};
@@ -274,7 +274,8 @@ impl FieldPlan {
         match &plan.kind {
             LabelKind::Several { separator } => several(plan.rule, value, separator).map_err(named),
             LabelKind::Numbers { count } => numbers(value, *count).map_err(named),
-            LabelKind::One => match label(plan.rule, value) {
+            LabelKind::Any if plan.rule == LabelRule::Value => any(value).map_err(named),
+            LabelKind::One | LabelKind::Any => match label(plan.rule, value) {
                 Ok(value) => Ok(self.short_value(at, &Some(value))?.map(Label::One)),
                 Err(expected) => Err(self.refusal(at, &cells[at], expected)),
             },

@@ -30,6 +30,9 @@ pub enum LabelKind {
         /// What stands between the labels of a text; a blank stands for any run of blanks.
         separator: String,
     },
+    /// Whatever is there: several labels where the value is a list, also as JSON in a text, else one label as its text, a
+    /// fraction included. Null and the empty text are none. For a reader who decides when all rows have passed.
+    Any,
     /// Numbers, also as text; null and the empty text are none.
     Numbers {
         /// How many: where it is 1 the number may stand by itself, else they are a list, also as JSON in a text.
@@ -56,6 +59,31 @@ pub(super) fn short_text(value: &Value) -> Option<Option<String>> {
         Value::Bool(truth) => Some(Some(truth.to_string())),
         Value::Number(number) if !number.is_f64() => Some(Some(number.to_string())),
         _ => None,
+    }
+}
+
+/// The label or labels that `value` itself holds, whichever it looks like.
+pub(super) fn any(value: &Value) -> Result<Option<Label>, String> {
+    match value {
+        Value::Array(_) => several(LabelRule::Value, value, LABEL_SEPARATOR),
+        Value::String(text) if list_in(text).is_some() => several(LabelRule::Value, value, LABEL_SEPARATOR),
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        Value::Number(number) if number.is_f64() => Ok(Some(Label::One(number.to_string()))),
+        value => {
+            let expected = "text, a number, a boolean or a list of labels";
+            Ok(short_text(value).ok_or_else(|| unfit(value, expected))?.map(Label::One))
+        }
+    }
+}
+
+/// The labels of a text that has them between separators, each once, in the order of the text.
+///
+/// # Errors
+/// More than a row can have, in words that follow the field's name.
+pub fn labels_in(text: &str, separator: &str) -> Result<Vec<String>, String> {
+    match several(LabelRule::Value, &Value::String(text.to_owned()), separator)? {
+        Some(Label::Several(labels)) => Ok(labels),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -190,6 +218,24 @@ mod tests {
         assert_eq!(plain(json!(" ")), "nothing");
         assert_eq!(labels(LabelRule::Value, &json!("cs.CL  cs.LG"), " ").unwrap(), ["cs.CL", "cs.LG"]);
         assert_eq!(labels(LabelRule::Value, &json!("a, b|c"), "|").unwrap(), ["a, b", "c"]);
+    }
+
+    #[test]
+    fn a_label_of_any_kind_is_what_it_looks_like() {
+        let read = |value: Value| any(&value).unwrap();
+        let one = |text: &str| Some(Label::One(text.to_owned()));
+        assert_eq!(read(json!("a; b")), one("a; b"));
+        assert_eq!([read(json!(3)), read(json!(0.25)), read(json!(true))], [one("3"), one("0.25"), one("true")]);
+        assert_eq!([read(json!(null)), read(json!(" "))], [None, None]);
+        let several = |labels: &[&str]| Some(Label::Several(labels.iter().map(|&label| label.to_owned()).collect()));
+        assert_eq!([read(json!(["b", "a"])), read(json!("[\"b\", 1]"))], [several(&["b", "a"]), several(&["b", "1"])]);
+        assert_eq!(read(json!([])), several(&[]));
+        assert_eq!(
+            any(&json!({})).unwrap_err(),
+            "is an object, expected text, a number, a boolean or a list of labels"
+        );
+        assert_eq!(labels_in("b; a;b", ";").unwrap(), ["b", "a"]);
+        assert!(labels_in(" ", ";").unwrap().is_empty());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use duplicates::{Duplicate, Duplicates};
 pub use error::Error;
 pub use fields::FieldMap;
 pub use format::InputFormat;
-pub use labels::{LABEL_SEPARATOR, Label, LabelKind};
+pub use labels::{LABEL_SEPARATOR, Label, LabelKind, labels_in};
 pub use rejects::RejectsFile;
 pub use schema::Schema;
 pub use shard::Shard;

@@ -6,7 +6,7 @@ use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::error::Error;
-use super::plot::{self, PlotView};
+use super::plot::{self, Drawn, PlotView};
 use super::section::{Bar, Body, Cell, Section};
 use super::{JSON_FILE, Report};
 
@@ -120,7 +120,8 @@ fn body(body: &Body) -> BodyView<'_> {
             BodyView::Confusion { labels, rows: rows.collect() }
         }
         Body::Bars { bars } => bar_list(bars),
-        Body::Plot { x, y, series } => BodyView::Plot { plot: plot::view([x, y], series) },
+        Body::Plot { x, y, series } => BodyView::Plot { plot: plot::view([x, y], series, Drawn::Lines) },
+        Body::Scatter { x, y, series } => BodyView::Plot { plot: plot::view([x, y], series, Drawn::Points) },
         Body::Note { text } => BodyView::Note { text },
     }
 }

@@ -18,6 +18,8 @@ const MOST_TICKS: usize = 8;
 const MOST_MARKS: usize = 24;
 /// Half the size of a mark.
 const MARK: f64 = 4.5;
+/// The same on a map, which has many.
+const SMALL_MARK: f64 = 2.6;
 
 /// An axis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +80,15 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
+/// How points are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drawn {
+    /// Joined, and marked where they are few.
+    Lines,
+    /// Marked alone.
+    Points,
+}
+
 /// What the template draws.
 #[derive(Serialize)]
 pub(super) struct PlotView<'a> {
@@ -107,6 +118,8 @@ struct SeriesView<'a> {
     marks: String,
     /// The mark alone, for the legend.
     legend: String,
+    /// Whether a line joins the points.
+    joined: bool,
 }
 
 #[derive(Serialize)]
@@ -119,7 +132,7 @@ struct Row<'a> {
 }
 
 /// Lays a plot out. Its numbers have been checked.
-pub(super) fn view<'a>(axes: [&'a Axis; 2], series: &'a [Series]) -> PlotView<'a> {
+pub(super) fn view<'a>(axes: [&'a Axis; 2], series: &'a [Series], drawn: Drawn) -> PlotView<'a> {
     let [left, right, top, bottom] = EDGES;
     let frame = [left, WIDTH - right, top, HEIGHT - bottom];
     let points = || series.iter().flat_map(|series| &series.points);
@@ -134,7 +147,11 @@ pub(super) fn view<'a>(axes: [&'a Axis; 2], series: &'a [Series]) -> PlotView<'a
         y_name: &axes[1].name,
         x_ticks: x.ticks(&points().map(|point| point.x).collect::<Vec<_>>()).map(|value| tick(&x, value)).collect(),
         y_ticks: y.ticks(&[]).map(|value| tick(&y, value)).collect(),
-        series: series.iter().enumerate().map(|(at, series)| series_view(at % STYLES, series, [&x, &y])).collect(),
+        series: series
+            .iter()
+            .enumerate()
+            .map(|(at, series)| series_view((at % STYLES, drawn), series, [&x, &y]))
+            .collect(),
         rows: rows.collect(),
         with_intervals: points().any(|point| point.interval.is_some()),
     }
@@ -146,32 +163,36 @@ fn row<'a>(name: &'a str, point: &Point) -> Row<'a> {
     Row { name, x: short(point.x), y: number_text(point.y), low: end(low), high: end(high) }
 }
 
-fn series_view<'a>(style: usize, series: &'a Series, [x, y]: [&Scale; 2]) -> SeriesView<'a> {
+fn series_view<'a>((style, drawn): (usize, Drawn), series: &'a Series, [x, y]: [&Scale; 2]) -> SeriesView<'a> {
     let mut line = String::new();
     let mut marks = String::new();
+    let joined = drawn == Drawn::Lines;
+    let size = if joined { MARK } else { SMALL_MARK };
     for (at, point) in series.points.iter().enumerate() {
         let (across, up) = (x.at(point.x), y.at(point.y));
-        line.push_str(&format!("{}{} {} ", if at == 0 { "M" } else { "L" }, place(across), place(up)));
+        if joined {
+            line.push_str(&format!("{}{} {} ", if at == 0 { "M" } else { "L" }, place(across), place(up)));
+        }
         if let Some((low, high)) = point.interval {
             let [low, high] = [low, high].map(|end| place(y.at(end)));
             marks.push_str(&format!("M{0} {low} L{0} {high} ", place(across)));
         }
-        if series.points.len() <= MOST_MARKS {
-            marks.push_str(&mark(style, across, up));
+        if !joined || series.points.len() <= MOST_MARKS {
+            marks.push_str(&mark((style, size), across, up));
         }
     }
-    SeriesView { style, name: &series.name, line, marks, legend: mark(style, 14.0, 7.0) }
+    SeriesView { style, name: &series.name, line, marks, legend: mark((style, MARK), 14.0, 7.0), joined }
 }
 
 /// A mark of that style: colours alone tell series apart for some eyes only.
-fn mark(style: usize, x: f64, y: f64) -> String {
+fn mark((style, size): (usize, f64), x: f64, y: f64) -> String {
     let corners: &[(f64, f64)] = match style % 4 {
         0 => &[(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)],
         1 => &[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
         2 => &[(-1.2, 1.0), (0.0, -1.2), (1.2, 1.0)],
         _ => &[(-1.2, -1.0), (0.0, 1.2), (1.2, -1.0)],
     };
-    let corner = |(dx, dy): &(f64, f64)| format!("{} {}", place(x + dx * MARK), place(y + dy * MARK));
+    let corner = |(dx, dy): &(f64, f64)| format!("{} {}", place(x + dx * size), place(y + dy * size));
     format!("M{}Z ", corners.iter().map(corner).collect::<Vec<_>>().join(" L"))
 }
 

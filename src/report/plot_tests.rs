@@ -71,7 +71,7 @@ fn a_plot_is_a_picture_with_its_numbers_below() {
     let marks = |points: usize| {
         let many = Series { name: "x".into(), points: (0..points).map(|n| point(n as f64, 1.0)).collect() };
         let [x, y] = [0, 1].map(|_| Scale::of(&Axis::linear("x"), [0.0, 99.0].into_iter(), [0.0, 1.0]));
-        series_view(0, &many, [&x, &y]).marks.matches('Z').count()
+        series_view((0, Drawn::Lines), &many, [&x, &y]).marks.matches('Z').count()
     };
     assert_eq!((marks(24), marks(25)), (24, 0));
 }
@@ -128,4 +128,22 @@ fn lines_and_words_can_be_told_from_their_ground_in_both_colour_schemes() {
             assert!(contrast(colour(&format!("s{style}"))) >= 3.0, "s{style} in {scheme}");
         }
     }
+}
+
+#[test]
+fn points_of_a_map_are_marked_each_and_not_joined() {
+    let many: Vec<(f64, f64)> = (0..100).map(|n| (f64::from(n), f64::from(n % 7) - 3.0)).collect();
+    let series = [series("a", &many), series("b", &many[..3])];
+    let axes = [Axis::linear("first"), Axis::linear("second")];
+    let drawn = view([&axes[0], &axes[1]], &series, Drawn::Points);
+    assert_eq!(drawn.series[0].marks.matches('Z').count(), 100);
+    assert_eq!(drawn.rows.len(), 103);
+    let mut report = Report::new("t");
+    report.push(Section::scatter("Map", axes, series.to_vec()));
+    let html = report.to_html().unwrap();
+    assert!(html.contains("class=\"marks\"") && !html.contains("class=\"line\""));
+    let back: Report = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+    assert_eq!(back, report);
+    let bad = Section::scatter("Map", linear(), vec![Series { name: "x".into(), points: vec![point(f64::NAN, 0.0)] }]);
+    assert!(bad.check().is_err());
 }

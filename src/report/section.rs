@@ -109,6 +109,15 @@ pub enum Body {
         /// In the order of the legend.
         series: Vec<Series>,
     },
+    /// Points that are not joined: a map, on which only what lies near what counts.
+    Scatter {
+        /// The lower axis.
+        x: Axis,
+        /// The left axis.
+        y: Axis,
+        /// In the order of the legend.
+        series: Vec<Series>,
+    },
     /// A paragraph of plain text.
     Note {
         /// Shown as it is.
@@ -162,6 +171,11 @@ impl Section {
         Self::new(title, Body::Plot { x, y, series })
     }
 
+    /// A map: the lower axis, the left one, and the points of each kind.
+    pub fn scatter(title: &str, [x, y]: [Axis; 2], series: Vec<Series>) -> Self {
+        Self::new(title, Body::Scatter { x, y, series })
+    }
+
     /// A paragraph.
     pub fn note(title: &str, text: &str) -> Self {
         Self::new(title, Body::Note { text: text.to_owned() })
@@ -182,7 +196,9 @@ impl Section {
                 Err(self.shape("matrix rows".to_owned(), counts.len(), labels.len()))
             }
             Body::Confusion { labels, counts } => self.same_length("matrix", counts, labels.len()),
-            Body::Plot { x, y, series } => series.iter().try_for_each(|series| self.fits([x, y], series)),
+            Body::Plot { x, y, series } | Body::Scatter { x, y, series } => {
+                series.iter().try_for_each(|series| self.fits([x, y], series))
+            }
             Body::Facts { .. } | Body::Bars { .. } | Body::Note { .. } => Ok(()),
         }
     }

@@ -59,7 +59,17 @@ impl Descent {
         let direction = vec![0.0; point.len()];
         let pairs = VecDeque::with_capacity(MEMORY);
         Self {
-            dim, softmax, penalty, point, value, pairs, direction, slope: 0.0, length: 1.0, trials: 0, iterations: 0
+            dim,
+            softmax,
+            penalty,
+            point,
+            value,
+            pairs,
+            direction,
+            slope: 0.0,
+            length: 1.0,
+            trials: 0,
+            iterations: 0,
         }
     }
 
@@ -165,7 +175,8 @@ impl Descent {
             // The minimum of the parabola through both values, kept within what halving would find in a few steps.
             let bend = after - before - self.length * self.slope;
             let best = -0.5 * self.slope * self.length * self.length / bend;
-            self.length = if best.is_finite() { best.clamp(0.1 * self.length, 0.5 * self.length) } else { 0.1 * self.length };
+            self.length =
+                if best.is_finite() { best.clamp(0.1 * self.length, 0.5 * self.length) } else { 0.1 * self.length };
             return if self.trials < TRIALS { Trial::Shorter } else { Trial::Stuck };
         }
         let step: Vec<f64> = trial.iter().zip(&self.point).map(|(after, before)| after - before).collect();

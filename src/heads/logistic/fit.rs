@@ -43,7 +43,7 @@ pub(super) fn fit(rows: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
             allowed: options.tolerance,
         });
     }
-    Ok(plain(&data, &decided, &solver.descents, (options.c, convergence)))
+    Ok(plain(&data, &decided, &solver.descents, (options, convergence)))
 }
 
 /// Weight of |W'|²/2 beside the mean log loss in the frame: |w|²/(C·n) = (scale²/(C·n))·|w'|².
@@ -76,13 +76,8 @@ fn check_classes(rows: &LabelledRows<'_>) -> Result<(), Error> {
 
 /// What was measured: the sum of the problems' objectives, the largest of everything else.
 fn convergence(descents: &[Descent], frame: &Frame) -> Convergence {
-    let mut found = Convergence {
-        iterations: 0,
-        gradient_norm: 0.0,
-        objective: 0.0,
-        scale: frame.scale,
-        coefficient_error: 0.0,
-    };
+    let mut found =
+        Convergence { iterations: 0, gradient_norm: 0.0, objective: 0.0, scale: frame.scale, coefficient_error: 0.0 };
     for descent in descents {
         let (gradient, weights) = (descent.gradient(), descent.weights().len());
         let (dim, (of_weights, of_intercepts)) = (frame.centre.len(), gradient.split_at(weights));
@@ -106,7 +101,7 @@ fn plain(
     data: &Data<'_>,
     decided: &Decided,
     descents: &[Descent],
-    (c, convergence): (f64, Convergence),
+    (options, convergence): (&LogisticOptions, Convergence),
 ) -> LogisticFit {
     let (columns, dim) = (data.targets.columns(), data.rows.dim());
     let mut coefficients = Array2::zeros((columns, dim));
@@ -130,7 +125,7 @@ fn plain(
         let mean = intercepts.iter().sum::<f64>() / columns as f64;
         intercepts.iter_mut().for_each(|intercept| *intercept -= mean);
     }
-    LogisticFit { coefficients, intercepts, c, convergence }
+    LogisticFit { coefficients, intercepts, c: options.c, convergence, tolerance: options.tolerance }
 }
 
 /// The objective as scikit-learn writes it, C·Σ weight·loss + |W|²/2, out of the means that a fit measured.

@@ -3,7 +3,10 @@
 //! Knows no rows and no objective. Invariant: registers of a kind are made only inside [`with_widest`], which asks the
 //! processor first; the same machine always gives the same kind, so that results are the same bits on every run.
 
-#![expect(unsafe_code, reason = "registers are wider than the baseline processor's; each kind is used only where found")]
+#![expect(
+    unsafe_code,
+    reason = "registers are wider than the baseline processor's; each kind is used only where found"
+)]
 
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
 

@@ -25,9 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::rows::Matrix;
-use super::trainer::{LabelledRows, Targets};
+use super::trainer::{Fitted, LabelledRows, LinearModel, Model, Optimality, Targets};
 use fit::fit;
-pub(super) use objective::{sigmoid, softmax};
+
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub use trainer::LogisticTrainer;
 
@@ -92,6 +92,8 @@ pub struct LogisticFit {
     pub c: f64,
     /// How close to the optimum it is.
     pub convergence: Convergence,
+    /// How close it was to come: the largest coefficient error that was allowed.
+    pub tolerance: f64,
 }
 
 impl LogisticFit {
@@ -105,6 +107,23 @@ impl LogisticFit {
             predicted.push(if logits.len() == 1 { usize::from(logits[0] > 0.0) } else { argmax(&logits) });
         }
         predicted
+    }
+}
+
+impl From<LogisticFit> for Fitted {
+    fn from(fit: LogisticFit) -> Self {
+        Self {
+            model: Model::Linear(LinearModel { coefficients: fit.coefficients, intercepts: fit.intercepts }),
+            strength: fit.c,
+            optimality: Some(Optimality {
+                solver: "newton".to_owned(),
+                iterations: fit.convergence.iterations,
+                objective: fit.convergence.objective,
+                bound: "coefficient_error".to_owned(),
+                reached: fit.convergence.coefficient_error,
+                allowed: fit.tolerance,
+            }),
+        }
     }
 }
 

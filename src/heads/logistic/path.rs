@@ -169,7 +169,8 @@ impl Path<'_> {
         let points: Vec<&[f64]> = own().map(|(_, descent)| descent.point()).collect();
         let (coefficients, intercepts) = padded::<f64>(solver.data, &points);
         let (rows, frame) = (self.rows.rows, &solver.data.frame);
-        let found = Decisions { rows, frame, coefficients: &coefficients, intercepts: &intercepts, numbers: validation };
+        let found =
+            Decisions { rows, frame, coefficients: &coefficients, intercepts: &intercepts, numbers: validation };
         let found = Array2::from_shape_vec((validation.len(), intercepts.len()), found.all()).expect("rows × columns");
         if found.iter().any(|value| !value.is_finite()) {
             check_values(rows)?;

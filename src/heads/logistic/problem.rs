@@ -51,7 +51,7 @@ pub(super) fn check(data: &LabelledRows<'_>) -> Result<(), Error> {
             return Err(Error::WeightCount { rows, weights: weights.len() });
         }
         if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-            return Err(Error::Weight { row, value: weights[row] });
+            return Err(Error::Weight { what: "row", at: row, value: weights[row] });
         }
         if weights.iter().all(|&weight| weight == 0.0) {
             return Err(Error::NoWeight { rows });
@@ -144,8 +144,12 @@ pub(super) fn decide(targets: &Targets, (number, share): (usize, &Share)) -> Dec
         *missing = counted == 0;
     }
     let odds = |target: usize| (weight[target] / (share.total - weight[target])).ln();
-    let alone =
-        |target: usize| Problem { share: number, targets: vec![target], softmax: false, intercepts: vec![odds(target)] };
+    let alone = |target: usize| Problem {
+        share: number,
+        targets: vec![target],
+        softmax: false,
+        intercepts: vec![odds(target)],
+    };
     let mut decided = Decided::default();
     match targets {
         Targets::Classes { classes: 2, .. } => match missing.iter().position(|missing| *missing) {

@@ -40,7 +40,9 @@ pub(super) fn logits<T: Number, V: Lanes<T>>(block: &[T], coefficients: &[T], wi
 #[inline(always)]
 pub(super) fn add_gradient<T: Number, V: Lanes<T>>(block: &[T], residuals: &[T], width: usize, gradient: &mut [T]) {
     let columns = residuals.len() / BLOCK;
-    assert!(width.is_multiple_of(PADDING) && block.len() == BLOCK * width && PADDING.is_multiple_of(VECTORS * V::WIDTH));
+    assert!(
+        width.is_multiple_of(PADDING) && block.len() == BLOCK * width && PADDING.is_multiple_of(VECTORS * V::WIDTH)
+    );
     assert!(residuals.len() == columns * BLOCK && gradient.len() == columns * width);
     for start in (0..width).step_by(VECTORS * V::WIDTH) {
         for (first, count) in tiles(columns, V::COLUMNS) {
@@ -171,8 +173,13 @@ mod tests {
         let coefficients: Vec<T> = (0..columns * width).map(|i| number(i + 5)).collect();
         let mut logits = vec![T::ZERO; columns * BLOCK];
         let mut gradient = vec![T::ONE; columns * width];
-        let work = Both { block: &block, coefficients: &coefficients, width, logits: &mut logits, gradient: &mut gradient };
-        if plain { work.run::<T::Narrow>() } else { with_widest(work) }
+        let work =
+            Both { block: &block, coefficients: &coefficients, width, logits: &mut logits, gradient: &mut gradient };
+        if plain {
+            work.run::<T::Narrow>()
+        } else {
+            with_widest(work)
+        }
         for column in 0..columns {
             let of = |row: usize, feature: usize| block[row * width + feature].wide();
             let mut residuals = [0.0; BLOCK];

@@ -87,9 +87,8 @@ impl<'a> Solver<'a> {
             check_values(data.rows)?;
         }
         let descents = problems.iter().zip(points).zip(values);
-        let descents = descents.map(|((problem, point), value)| {
-            Descent::new((dim, problem.softmax), point, value, penalty(problem))
-        });
+        let descents = descents
+            .map(|((problem, point), value)| Descent::new((dim, problem.softmax), point, value, penalty(problem)));
         Ok(Self { data, problems, descents: descents.collect(), curvature })
     }
 
@@ -205,7 +204,11 @@ impl Patience {
         let (gradient, objective) = (descent.relative_gradient(), descent.objective());
         let lower = !(objective >= self.lowest - rounding * (1.0 + objective.abs()));
         if lower || gradient < PROGRESS * self.smallest {
-            *self = Self { smallest: gradient.min(self.smallest), lowest: objective.min(self.lowest), at: descent.iterations };
+            *self = Self {
+                smallest: gradient.min(self.smallest),
+                lowest: objective.min(self.lowest),
+                at: descent.iterations,
+            };
         }
         descent.iterations < self.at + PATIENCE
     }

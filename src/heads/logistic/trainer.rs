@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::super::error::Error;
 use super::super::folds::Fold;
-use super::super::head::HeadKind;
+use super::super::kind::HeadKind;
 use super::super::rows::Selection;
 use super::super::trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
@@ -131,7 +131,8 @@ fn fold_decisions(
     let mut out = ndarray::Array2::from_elem((fold.validation.len(), columns), f64::NEG_INFINITY);
     if let [only] = present[..] {
         // Of two classes the one column is infinite on the side of the class that is there.
-        let (column, value) = if columns == 1 { (0, if only == 1 { f64::INFINITY } else { f64::NEG_INFINITY }) } else { (only, 0.0) };
+        let (column, value) =
+            if columns == 1 { (0, if only == 1 { f64::INFINITY } else { f64::NEG_INFINITY }) } else { (only, 0.0) };
         out.column_mut(column).fill(value);
         return Ok(out);
     }

@@ -1,0 +1,179 @@
+//! What the flags of `train` mean together. Knows flags, no rows. Invariant: what cannot be is said before a bundle is
+//! opened, as far as it does not hang on what the field holds.
+
+use anyhow::Result;
+use offprint::evaluate::{AnswerPlan, Objective, UnknownRule};
+use offprint::heads::{CalibrationMethod, SplitBy, SplitPlan, ThresholdRule, TrainingFields, TrainingOptions};
+use offprint::model::Task;
+use offprint::paper::{LABEL_SEPARATOR, LabelKind};
+
+use super::super::environment::is_typed;
+use super::super::user_error;
+use super::args::{CalibrateName, SplitName, TrainArgs, UnknownLabels};
+use super::kinds;
+
+/// Field with the year where nobody names one.
+const YEAR: &str = "year";
+
+/// What is settled before anything is opened.
+pub(super) struct Plan {
+    /// Fields that the corpus carries along.
+    pub keep: Vec<String>,
+    pub fields: TrainingFields,
+    pub split: SplitPlan,
+    pub label_kind: LabelKind,
+    pub objective: Option<Objective>,
+    pub answers: AnswerPlan,
+    pub unknown: UnknownRule,
+}
+
+impl Plan {
+    pub(super) fn new(args: &TrainArgs) -> Result<Self> {
+        kinds::check_flags(args)?;
+        let task = args.kind.task.task();
+        if let (Some(kind), Some(task)) = (args.kind.kind, task) {
+            kinds::check_task(kind, task)?;
+        }
+        if let Some(kind) = args.kind.kind {
+            kinds::strengths(&args.kind, kind)?;
+        }
+        let objective = objective(args, task)?;
+        let (keep, fields) = fields(args);
+        Ok(Self {
+            keep,
+            fields,
+            split: split(args)?,
+            label_kind: label_kind(args)?,
+            objective,
+            answers: answers(args, task)?,
+            unknown: match args.labels.unknown_labels {
+                UnknownLabels::Missed => UnknownRule::Missed,
+                UnknownLabels::LeaveOut => UnknownRule::LeaveOut,
+                UnknownLabels::Refuse => UnknownRule::Refuse,
+            },
+        })
+    }
+
+    /// How the set is made.
+    pub(super) fn set(&self, args: &TrainArgs, dim: usize) -> TrainingOptions {
+        TrainingOptions {
+            task: args.kind.task.task(),
+            separator: separator(args),
+            fields: self.fields,
+            split: self.split,
+            ..TrainingOptions::new(dim, &args.labels.label)
+        }
+    }
+}
+
+fn fields(args: &TrainArgs) -> (Vec<String>, TrainingFields) {
+    let mut keep: Vec<String> = Vec::new();
+    let mut place = |field: Option<&str>| {
+        field.map(|field| {
+            keep.push(field.to_owned());
+            keep.len() - 1
+        })
+    };
+    let labels = &args.labels;
+    let by_year = labels.split == Some(SplitName::Year);
+    let fields = TrainingFields {
+        group: place(labels.group_field.as_deref()),
+        fold: place(labels.fold_field.as_deref()),
+        weight: place(labels.weight_field.as_deref()),
+        year: place(by_year.then_some(labels.year_field.as_deref().unwrap_or(YEAR))),
+    };
+    (keep, fields)
+}
+
+fn split(args: &TrainArgs) -> Result<SplitPlan> {
+    let labels = &args.labels;
+    let by = labels.split.map(|split| match split {
+        SplitName::Random => SplitBy::Random,
+        SplitName::Stratified => SplitBy::Stratified,
+        SplitName::Group => SplitBy::Group,
+        SplitName::Year => SplitBy::Year,
+    });
+    if by == Some(SplitBy::Group) && labels.group_field.is_none() {
+        return Err(user_error("`--split group` is given without `--group-field`", "name the field with the groups"));
+    }
+    if by != Some(SplitBy::Year) && labels.year_field.is_some() && is_typed("--year-field") {
+        return Err(user_error("`--year-field` is given without `--split year`", "leave it out, or split by year"));
+    }
+    let share = labels.split_share;
+    if !(share > 0.0 && share < 1.0) {
+        return Err(user_error(
+            format!("`--split-share` is {share}, expected a number above 0 and below 1"),
+            "0.2 holds a fifth out",
+        ));
+    }
+    Ok(SplitPlan { by, share })
+}
+
+fn separator(args: &TrainArgs) -> String {
+    args.labels.label_separator.clone().unwrap_or_else(|| LABEL_SEPARATOR.to_owned())
+}
+
+/// A field that may be anything is read as it is; a separator says that there are several labels.
+fn label_kind(args: &TrainArgs) -> Result<LabelKind> {
+    let several = || LabelKind::Several { separator: separator(args) };
+    match args.kind.task.task() {
+        Some(Task::Multilabel) => Ok(several()),
+        None if args.labels.label_separator.is_some() && is_typed("--label-separator") => Ok(several()),
+        None => Ok(LabelKind::Any),
+        Some(_) if args.labels.label_separator.is_some() && is_typed("--label-separator") => Err(user_error(
+            "`--label-separator` is about several labels a row, and `--task` says otherwise",
+            "leave it out, or `--task multilabel`",
+        )),
+        Some(Task::Classification) => Ok(LabelKind::One),
+        Some(Task::Regression) => Ok(LabelKind::Numbers { count: 1 }),
+    }
+}
+
+fn objective(args: &TrainArgs, task: Option<Task>) -> Result<Option<Objective>> {
+    let objective: Option<Objective> = args.selection.objective.as_deref().map(str::parse).transpose()?;
+    match (objective, task) {
+        (Some(objective), Some(task)) if !objective.serves(task) => {
+            Err(user_error(format!("`--objective {objective}` says nothing about {task}"), of_task(task)))
+        }
+        _ => Ok(objective),
+    }
+}
+
+/// What a choice can go by.
+pub(super) fn of_task(task: Task) -> String {
+    let names: Vec<&str> =
+        Objective::ALL.into_iter().filter(|objective| objective.serves(task)).map(Objective::name).collect();
+    format!("objectives for {task} are {}", names.join(", "))
+}
+
+fn answers(args: &TrainArgs, task: Option<Task>) -> Result<AnswerPlan> {
+    let flags = &args.answers;
+    let given = [
+        ("--calibrate", flags.calibrate.is_some()),
+        ("--thresholds", flags.thresholds.is_some()),
+        ("--conformal", flags.conformal.is_some()),
+        ("--abstain", flags.abstain.is_some()),
+    ];
+    if let (Some(Task::Regression), Some((flag, _))) = (task, given.iter().find(|(_, given)| *given)) {
+        return Err(user_error(format!("`{flag}` is about labels, and a regression gives numbers"), "leave it out"));
+    }
+    for (flag, share) in [("--conformal", flags.conformal), ("--abstain", flags.abstain)] {
+        if let Some(share) = share.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+            return Err(user_error(
+                format!("`{flag}` is {share}, expected a number above 0 and below 1"),
+                "0.1 is a common choice",
+            ));
+        }
+    }
+    let thresholds: Option<ThresholdRule> = flags.thresholds.as_deref().map(str::parse).transpose()?;
+    Ok(AnswerPlan {
+        calibrate: flags.calibrate.map(|name| match name {
+            CalibrateName::Temperature => CalibrationMethod::Temperature,
+            CalibrateName::Platt => CalibrationMethod::Platt,
+            CalibrateName::Isotonic => CalibrationMethod::Isotonic,
+        }),
+        thresholds,
+        conformal: flags.conformal,
+        abstain: flags.abstain,
+    })
+}

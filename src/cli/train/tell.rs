@@ -1,0 +1,245 @@
+//! What `train` says on stderr: warnings first, then what was fitted, chosen and reached. Knows a finished fitting.
+//! Invariant: everything that a reader of the figures should doubt is a warning.
+
+use offprint::evaluate::{Fitting, Objective, PartFigures, Quality};
+use offprint::heads::{Model, TRAIN, TrainingSet};
+use offprint::model::Task;
+
+use super::super::say::{counted, counted_that, remark};
+use super::super::table;
+use super::args::{KindName, TrainArgs};
+
+/// Pairs of labels that look alike that are named.
+const MOST_LOOK_ALIKES: usize = 5;
+/// Labels whose threshold is named.
+const MOST_NAMED: usize = 10;
+
+/// A finished run.
+pub(super) struct Told<'a> {
+    pub args: &'a TrainArgs,
+    pub set: &'a TrainingSet,
+    pub fitting: &'a Fitting,
+    pub kind: KindName,
+    pub objective: Objective,
+}
+
+impl Told<'_> {
+    pub(super) fn print(&self) {
+        self.warnings().iter().for_each(|warning| remark(&format!("warning: {warning}")));
+        remark(&self.fitted());
+        self.remarks().iter().for_each(|line| remark(line));
+        let rows: Vec<Vec<String>> = self.fitting.parts.iter().map(|part| summary(&part.figures)).collect();
+        remark(table::layout(&self.columns(), &rows, 40).trim_end());
+        remark(&format!("head: {}", self.args.output.display()));
+    }
+
+    /// What somebody who reads the figures should doubt.
+    fn warnings(&self) -> Vec<String> {
+        let (set, fitting) = (self.set, self.fitting);
+        let mut warnings = Vec::new();
+        if set.unlabelled > 0 {
+            warnings.push(self.left_out());
+        }
+        if set.without_split > 0 {
+            let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
+            warnings.push(counted_that(set.without_split, "labelled row", verbs));
+        }
+        for alike in set.look_alikes.iter().take(MOST_LOOK_ALIKES) {
+            let [(one, of_one), (other, of_other)] = &alike.labels;
+            let rows = [of_one, of_other].map(|&rows| counted(rows as u64, "row"));
+            warnings.push(format!(
+                "labels `{one}` ({}) and `{other}` ({}) differ by case or blanks alone, and count as two",
+                rows[0], rows[1]
+            ));
+        }
+        let lacking = |in_training: bool| {
+            let mut classes: Vec<usize> =
+                fitting.missing.iter().filter(|one| one.in_training == in_training).map(|one| one.class).collect();
+            classes.sort_unstable();
+            classes.dedup();
+            classes
+        };
+        for (in_training, what) in [(true, "to fit on, so they are never given there"), (false, "to score on")] {
+            let classes = lacking(in_training);
+            if let Some(first) = classes.first() {
+                let name = &set.classes.names[*first];
+                let labels = counted_that(classes.len() as u64, "label", ("has", "have"));
+                warnings.push(format!("{labels} no rows {what} in some folds; the first is `{name}`"));
+            }
+        }
+        for part in fitting.parts.iter().map(|part| &part.figures) {
+            let unknown = unknown_labels(part);
+            if unknown > 0 {
+                let [one, several] =
+                    ["has", "have"].map(|has| format!("of {} {has} a label that no train row has", part.part));
+                warnings.push(counted_that(unknown, "row", (&one, &several)));
+            }
+            if part.left_out > 0 {
+                let said = |was: &str| format!("of {} {was} left out: no train row has the label", part.part);
+                warnings.push(counted_that(part.left_out as u64, "row", (&said("was"), &said("were"))));
+            }
+        }
+        for leak in fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0) {
+            warnings.push(format!(
+                "{} of {} {} also in {} ({} exactly, {} nearly)",
+                leak.exact + leak.near,
+                counted(leak.rows as u64, "row"),
+                format_args!("of {} are", leak.later),
+                leak.earlier,
+                leak.exact,
+                leak.near
+            ));
+        }
+        warnings.extend(self.unreached());
+        warnings.extend(self.edge());
+        warnings
+    }
+
+    /// A choice at the end of the grid says that the grid should go on.
+    fn edge(&self) -> Option<String> {
+        let chosen = &self.fitting.choice.as_ref()?.chosen;
+        let last = chosen.points.len() - 1;
+        if last < 2 || (chosen.best != 0 && chosen.best != last) {
+            return None;
+        }
+        let (name, strength) = (chosen.name.name, chosen.points[chosen.best].strength);
+        let which = if chosen.best == 0 { "smallest" } else { "largest" };
+        Some(format!("{name} = {strength} is best and the {which} that was tried; better ones may lie beyond"))
+    }
+
+    /// Thresholds that do not do what was asked.
+    fn unreached(&self) -> Option<String> {
+        let thresholds = &self.fitting.answers.thresholds;
+        let missed: Vec<usize> = (0..thresholds.len()).filter(|&label| !thresholds[label].reached).collect();
+        let first = *missed.first()?;
+        let labels = &self.fitting.head.labels;
+        let name = if thresholds.len() == labels.len() { &labels[first] } else { labels.last()? };
+        let rule = self.args.answers.thresholds.as_deref().unwrap_or_default();
+        let said = counted_that(missed.len() as u64, "label", ("does", "do"));
+        Some(format!("{said} not reach `{rule}` with any threshold; the first is `{name}`"))
+    }
+
+    /// What was fitted, on what, and how near to its optimum it is.
+    pub(super) fn fitted(&self) -> String {
+        let (set, fitting) = (self.set, self.fitting);
+        let task = set.task();
+        let name = fitting.head.kind.strength();
+        let strength = fitting.head.strength.unwrap_or_default();
+        let chosen = fitting.choice.as_ref().filter(|choice| choice.chosen.points.len() > 1);
+        let chosen =
+            chosen.map_or_else(String::new, |choice| format!(" (chosen on {} by {})", choice.on, self.objective));
+        let what = match task {
+            Task::Classification => counted(set.classes.trained as u64, "class"),
+            Task::Multilabel => format!("{} (several a row)", counted(set.classes.trained as u64, "label")),
+            Task::Regression => "one number".to_owned(),
+        };
+        let end = match (&fitting.head.model, &fitting.head.optimality) {
+            (_, Some(optimality)) if optimality.iterations > 0 => format!(
+                ": converged after {} ({} {:.1e}, allowed {:.0e})",
+                counted(optimality.iterations, "iteration"),
+                optimality.bound.replace('_', " "),
+                optimality.reached,
+                optimality.allowed
+            ),
+            (_, Some(optimality)) => format!(
+                ": solved directly ({} {:.1e}, allowed {:.0e})",
+                optimality.bound.replace('_', " "),
+                optimality.reached,
+                optimality.allowed
+            ),
+            (Model::Neighbours(_), None) => ": its head holds these rows".to_owned(),
+            (_, None) => String::new(),
+        };
+        format!(
+            "{} on {} × {}, {what}, {name} = {strength}{chosen}{end}",
+            self.kind.words(task),
+            counted(set.rows_of(TRAIN).len() as u64, "row"),
+            set.matrix.ncols(),
+        )
+    }
+
+    /// What else was asked for, a line each.
+    fn remarks(&self) -> Vec<String> {
+        let (set, fitting) = (self.set, self.fitting);
+        let mut lines = vec![format!("task: {} ({})", set.task(), set.reason)];
+        if let Some(choice) = &fitting.choice {
+            let point = &choice.chosen.points[choice.chosen.chosen];
+            let spread =
+                point.standard_error.map_or_else(String::new, |error| format!(" ± {error:.4} (standard error)"));
+            lines.push(format!("on {}: {} {:.4}{spread}", choice.on, self.objective, point.mean));
+        }
+        if let Some(nested) = &fitting.nested {
+            lines.push(format!(
+                "with the choice inside each fold: {} {:.4}, spread {:.4}",
+                self.objective, nested.mean, nested.spread
+            ));
+        }
+        if let Some(gap) = &fitting.gap {
+            lines.push(format!(
+                "on unseen groups: {} {:.4}, on seen ones {:.4}; lost {:.4} ({:.4} to {:.4})",
+                self.objective, gap.unseen.value, gap.seen.value, gap.gap.value, gap.gap.low, gap.gap.high
+            ));
+        }
+        if let Some(curve) = &fitting.learning_curve {
+            let point = |point: &offprint::evaluate::LearningPoint| format!("{:.4} on {:.0}", point.mean, point.rows);
+            let points: Vec<String> = curve.iter().map(point).collect();
+            lines.push(format!("{} by rows: {}", self.objective, points.join(", ")));
+        }
+        if !fitting.answers.thresholds.is_empty() {
+            let first: Vec<String> =
+                fitting.answers.thresholds.iter().take(MOST_NAMED).map(|one| format!("{:.4}", one.value)).collect();
+            lines.push(format!("thresholds: {}", first.join(", ")));
+        }
+        lines
+    }
+
+    /// Rows that have no label.
+    pub(super) fn left_out(&self) -> String {
+        let field = &self.args.labels.label;
+        let [one, several] =
+            [("has", "was"), ("have", "were")].map(|(has, was)| format!("{has} no `{field}` and {was} left out"));
+        counted_that(self.set.unlabelled, "row", (&one, &several))
+    }
+
+    pub(super) fn columns(&self) -> Vec<&'static str> {
+        let figures: &[&'static str] = match self.set.task() {
+            Task::Classification => &["accuracy", "f1_macro"],
+            Task::Multilabel => &["f1_micro", "f1_macro", "f1_samples"],
+            Task::Regression => &["r2", "mae", "rmse", "kendalltau"],
+        };
+        [&["part", "rows"], figures, &["95 % interval"]].concat()
+    }
+}
+
+/// Rows of a part with labels that the head doesn't know.
+fn unknown_labels(part: &PartFigures) -> u64 {
+    match &part.quality {
+        Quality::Label(report) => report.unknown_labels as u64,
+        Quality::Labels(report) => report.unknown_labels,
+        Quality::Value(_) => 0,
+    }
+}
+
+/// The figures of one part, as columns have them.
+pub(super) fn numbers(part: &PartFigures) -> Vec<Option<f64>> {
+    match &part.quality {
+        Quality::Label(report) => vec![Some(report.accuracy), Some(report.f1_macro)],
+        Quality::Labels(report) => vec![Some(report.f1_micro), Some(report.f1_macro), Some(report.f1_samples)],
+        Quality::Value(report) => vec![report.r2, Some(report.mae), Some(report.rmse), report.kendalltau],
+    }
+}
+
+/// The interval of the first of the main figures.
+pub(super) fn interval(part: &PartFigures) -> String {
+    part.figures.first().map_or_else(String::new, |figure| {
+        format!("{} {:.4} to {:.4}", figure.objective, figure.interval.low, figure.interval.high)
+    })
+}
+
+fn summary(part: &PartFigures) -> Vec<String> {
+    let figure = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let mut cells = vec![part.part.clone(), part.rows.to_string()];
+    cells.extend(numbers(part).into_iter().map(figure));
+    cells.push(interval(part));
+    cells
+}

@@ -1,0 +1,175 @@
+//! The rows that decide what is chosen: the `train` rows in folds, or the `dev` rows. Knows trainers and folds.
+//! Invariant: the same set and plan give the same folds, and no row is scored by a model that was fitted on it.
+
+use ndarray::Axis;
+
+use super::super::error::Error;
+use super::super::{
+    ChosenStrength, Given, GroupGap, LearningCurve, LearningPoint, NestedEstimate, Rule, Scale, Scorer, Search,
+    choose_strength, group_gap, learning_curve, nested_estimate,
+};
+use super::{FitPlan, SHARES, draws};
+use crate::heads::{
+    ClassWeights, DEV, Fitted, Fold, FoldPlan, LabelledRows, Matrix, MissingClass, Rows, Selection, TRAIN, Targets,
+    TrainingSet, class_weights, missing_classes,
+};
+
+/// Folds where nobody says how many.
+const FOLDS: usize = 5;
+
+/// Rows with folds.
+pub(super) struct Bench {
+    /// Numbers of the rows in the set: the `train` rows, and the `dev` rows behind them where these decide.
+    pub numbers: Vec<usize>,
+    /// What is right for them.
+    pub targets: Targets,
+    weights: Option<Vec<f64>>,
+    folds: Vec<Fold>,
+    /// What decides, in words.
+    pub on: String,
+    groups: Option<Vec<Option<String>>>,
+    names: Option<Vec<Option<String>>>,
+    inner: usize,
+    /// Whether anything asks for folds.
+    wanted: bool,
+}
+
+impl Bench {
+    pub fn new(set: &TrainingSet, plan: &FitPlan<'_>) -> Result<Self, Error> {
+        let train = set.rows_of(TRAIN);
+        let wanted = plan.strengths.len() > 1 || plan.answers.needs_rows() || plan.learning_curve || plan.nested;
+        let by_dev = plan.folds.is_none() && set.folds.is_none();
+        let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| by_dev && set.is_known(row)).collect();
+        let some = |names: &Option<Vec<Option<String>>>| {
+            names.as_ref().map(|names| train.iter().map(|&row| names[row].clone()).collect::<Vec<_>>())
+        };
+        let mut bench = Self {
+            targets: set.learnt(&train),
+            weights: weights_of(set, &train, plan.balanced)?,
+            folds: Vec::new(),
+            on: DEV.to_owned(),
+            groups: some(&set.groups),
+            names: some(&set.folds),
+            inner: plan.folds.unwrap_or(FOLDS),
+            numbers: train,
+            wanted,
+        };
+        if !wanted {
+            return Ok(bench);
+        }
+        if dev.is_empty() {
+            (bench.folds, bench.on) = bench.parted(plan.seed)?;
+        } else {
+            let count = bench.numbers.len();
+            bench.numbers.extend(&dev);
+            bench.targets = set.learnt(&bench.numbers);
+            // Rows that are only scored weigh nothing in a fit.
+            bench.weights.iter_mut().for_each(|weights| weights.resize(count + dev.len(), 1.0));
+            for names in [&mut bench.groups, &mut bench.names].into_iter().flatten() {
+                names.resize(count + dev.len(), None);
+            }
+            bench.folds = vec![Fold { train: (0..count).collect(), validation: (count..count + dev.len()).collect() }];
+        }
+        Ok(bench)
+    }
+
+    /// The folds of the `train` rows, and what they are in words.
+    fn parted(&self, seed: u64) -> Result<(Vec<Fold>, String), Error> {
+        let folds = self.plan(seed).split(&self.targets)?;
+        let count = folds.len();
+        let on = match (&self.names, &self.groups) {
+            (Some(_), _) => format!("{count} named folds of {TRAIN}"),
+            (None, Some(_)) => format!("{count} folds of whole groups of {TRAIN}"),
+            (None, None) => format!("{count}-fold on {TRAIN}"),
+        };
+        Ok((folds, on))
+    }
+
+    fn plan(&self, seed: u64) -> FoldPlan<'_> {
+        match (&self.names, &self.groups) {
+            (Some(names), _) => FoldPlan::Named(names),
+            (None, Some(groups)) => FoldPlan::Groups { groups, folds: self.inner, seed },
+            (None, None) => FoldPlan::Shuffled { folds: self.inner, seed },
+        }
+    }
+
+    pub fn data<'a>(&'a self, rows: &'a dyn Rows) -> LabelledRows<'a> {
+        LabelledRows { rows, targets: &self.targets, weights: self.weights() }
+    }
+
+    pub fn weights(&self) -> Option<&[f64]> {
+        self.weights.as_deref()
+    }
+
+    pub fn missing(&self) -> Vec<MissingClass> {
+        missing_classes(&self.targets, &self.folds)
+    }
+
+    /// Scores of all strengths; none where nothing asks for them.
+    pub fn choose(&self, data: &LabelledRows<'_>, plan: &FitPlan<'_>) -> Result<Option<ChosenStrength>, Error> {
+        let search =
+            Search { folds: &self.folds, strengths: plan.strengths, objective: plan.objective, rule: plan.rule };
+        self.wanted.then(|| choose_strength(plan.trainer, data, &search)).transpose()
+    }
+
+    /// The head's own fit, on the `train` rows alone.
+    pub fn fit(
+        &self,
+        set: &TrainingSet,
+        (train, rows): (&[usize], &Matrix<'_>),
+        (plan, strength): (&FitPlan<'_>, f64),
+    ) -> Result<Fitted, Error> {
+        let targets = set.learnt(train);
+        let weights = self.weights().map(|weights| &weights[..train.len()]);
+        let selected = Selection::new(rows, train);
+        Ok(plan.trainer.fit(&LabelledRows { rows: &selected, targets: &targets, weights }, strength)?)
+    }
+
+    pub fn learning_curve(
+        &self,
+        data: &LabelledRows<'_>,
+        (plan, strength): (&FitPlan<'_>, f64),
+    ) -> Result<Vec<LearningPoint>, Error> {
+        let (folds, objective, seed) = (&self.folds, plan.objective, plan.seed);
+        learning_curve(plan.trainer, data, &LearningCurve { folds, strength, shares: &SHARES, objective, seed })
+    }
+
+    pub fn nested(&self, data: &LabelledRows<'_>, plan: &FitPlan<'_>) -> Result<NestedEstimate, Error> {
+        let search =
+            Search { folds: &self.folds, strengths: plan.strengths, objective: plan.objective, rule: plan.rule };
+        nested_estimate(plan.trainer, data, &search, &self.plan(plan.seed))
+    }
+
+    /// What folds of whole groups lose against folds that part them: the same rows decided by models that had seen others
+    /// of their group, and by models that had not.
+    pub fn gap(
+        &self,
+        data: &LabelledRows<'_>,
+        (plan, chosen): (&FitPlan<'_>, &ChosenStrength),
+    ) -> Result<Option<GroupGap>, Error> {
+        if self.groups.is_none() || self.names.is_some() || self.folds.len() < 2 {
+            return Ok(None);
+        }
+        let parting = FoldPlan::Shuffled { folds: self.folds.len(), seed: plan.seed }.split(&self.targets)?;
+        let strengths = [chosen.strength()];
+        let search = Search { folds: &parting, strengths: &strengths, objective: plan.objective, rule: Rule::Best };
+        let seen = choose_strength(plan.trainer, data, &search)?.out_of_fold;
+        let unseen = &chosen.out_of_fold;
+        let scale = Scale::of(plan.trainer.kind());
+        let truth = self.targets.select(&unseen.rows);
+        let scorer = |decisions| Scorer::new(plan.objective, &truth, Given::Decisions(decisions, scale));
+        // Both sides score every row of the bench, in its order.
+        let seen = seen.decisions.select(Axis(0), &unseen.rows);
+        let gap = group_gap(&scorer(seen.view())?, &scorer(unseen.decisions.view())?, true, &draws(plan.seed));
+        gap.map(Some)
+    }
+}
+
+/// Weights of the rows, times those of their classes.
+fn weights_of(set: &TrainingSet, rows: &[usize], balanced: bool) -> Result<Option<Vec<f64>>, Error> {
+    let own: Option<Vec<f64>> = set.weights.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect());
+    if !balanced {
+        return Ok(own);
+    }
+    Ok(Some(class_weights(&set.learnt(rows), &ClassWeights::Balanced, own.as_deref())?))
+}

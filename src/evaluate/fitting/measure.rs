@@ -1,0 +1,340 @@
+//! What a head is worth on each part of a split: figures with their intervals, and what a page shows of them. Knows heads
+//! and sets, no trainers. Invariant: answers are read as `classify` reads them; figures of a part are of its rows alone.
+
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use serde::Serialize;
+
+use super::super::error::Error;
+use super::super::metrics::ClassFigures;
+use super::super::{
+    Given, Interval, LabelTally, Objective, Regression, RegressionTally, Scale, Scorer, SeveralReport, SeveralTally,
+    bootstrap_interval,
+};
+use super::{FitPlan, Mistake, PrecisionRecall, Reliability, draws, precision_recall, reliability, worst_mistakes};
+use crate::heads::{Head, HeadKind, Meaning, TRAIN, Targets, TrainingSet};
+use crate::model::{Task, given_label};
+
+/// Rows that are copied and answered at once.
+const BLOCK: usize = 8_192;
+/// Labels with a curve of their own.
+const MOST_CURVES: usize = 7;
+/// Mistakes that are listed.
+const MOST_MISTAKES: usize = 30;
+
+/// What a label of other rows means that no `train` row has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownRule {
+    /// Nobody can give it, so it counts as missed.
+    #[default]
+    Missed,
+    /// Its rows are not measured.
+    LeaveOut,
+    /// The run ends.
+    Refuse,
+}
+
+/// Quality on one part of the split.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartReport {
+    /// Name of the part: train, dev, test, test_group, held_out, ...
+    pub part: String,
+    /// Rows.
+    pub rows: usize,
+    /// Share of rows with the right label.
+    pub accuracy: f64,
+    /// Mean of the classes' F1.
+    pub f1_macro: f64,
+    /// Per-class figures, in the order of `classes`.
+    pub per_class: Vec<ClassFigures>,
+    /// Names of the classes of the confusion matrix.
+    pub classes: Vec<String>,
+    /// Rows of class i (first index) that were given class j; empty where there are too many classes to show.
+    pub confusion: Vec<Vec<u64>>,
+    /// Rows whose label no training row has; they count as wrong.
+    pub unknown_labels: usize,
+}
+
+/// What predictions for a part are worth, by task.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Quality {
+    /// One label a row.
+    Label(PartReport),
+    /// Several.
+    Labels(SeveralReport),
+    /// A number.
+    Value(Regression),
+}
+
+/// An objective's figure with its interval.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// Its name.
+    pub objective: &'static str,
+    /// Value and ends.
+    #[serde(flatten)]
+    pub interval: Interval,
+}
+
+/// Figures of one part.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartFigures {
+    /// Name of the part.
+    pub part: String,
+    /// Rows measured.
+    pub rows: usize,
+    /// Rows that were left out because nobody knows their label.
+    pub left_out: usize,
+    /// The figures.
+    pub quality: Quality,
+    /// The main ones with their intervals; none for `train`, whose rows the head has seen.
+    pub figures: Vec<Figure>,
+    /// Mean distance of probabilities from what they claim, and their squared distance from the truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ece: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brier: Option<f64>,
+    /// Share of the rows that get a label, and how many of these are right, where a head may give none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<(f64, f64)>,
+    /// Share of the sets that have the right label, and their mean size, where a head gives sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sets: Option<(f64, f64)>,
+}
+
+/// A part with what a page shows of it.
+#[derive(Debug, Clone)]
+pub struct MeasuredPart {
+    /// What is kept with the head.
+    pub figures: PartFigures,
+    /// Numbers of its rows in the set.
+    pub rows: Vec<usize>,
+    /// Of labels.
+    pub curves: Vec<PrecisionRecall>,
+    /// Of probabilities.
+    pub reliability: Option<Reliability>,
+    /// The worst, by place in `rows`.
+    pub mistakes: Vec<Mistake>,
+    /// Right and predicted number of each row, of a regression.
+    pub numbers: Vec<(f64, f64)>,
+}
+
+/// Refuses unknown labels where they are to be refused.
+pub(super) fn check_unknown(set: &TrainingSet, rule: UnknownRule) -> Result<(), Error> {
+    let rows = set.splits.len();
+    let unknown = |row: &usize| set.splits[*row].is_some() && !set.is_known(*row);
+    match (rule, (0..rows).find(unknown)) {
+        (UnknownRule::Refuse, Some(row)) => {
+            let part = set.splits[row].clone().unwrap_or_default();
+            Err(Error::UnknownLabel { id: set.ids[row].clone(), part, label: set.truth_of(row) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Measures every part; `train` only where it says something, which it doesn't of a head that looks its own rows up.
+pub(super) fn parts(set: &TrainingSet, head: &Head, plan: &FitPlan<'_>) -> Result<Vec<MeasuredPart>, Error> {
+    let names = set.parts();
+    let lone = names.len() == 1;
+    let wanted = |name: &&String| lone || head.kind != HeadKind::Neighbours || name.as_str() != TRAIN;
+    names.iter().filter(wanted).map(|name| Part::new(set, (head, name), plan)?.measure(plan)).collect()
+}
+
+/// A part with the head's answers.
+struct Part<'a> {
+    set: &'a TrainingSet,
+    head: &'a Head,
+    name: &'a str,
+    rows: Vec<usize>,
+    left_out: usize,
+    truth: Targets,
+    answers: Array2<f32>,
+}
+
+impl<'a> Part<'a> {
+    fn new(set: &'a TrainingSet, (head, name): (&'a Head, &'a str), plan: &FitPlan<'_>) -> Result<Self, Error> {
+        let all = set.rows_of(name);
+        let kept = |row: &usize| plan.unknown != UnknownRule::LeaveOut || set.is_known(*row);
+        let rows: Vec<usize> = all.iter().copied().filter(kept).collect();
+        if rows.is_empty() {
+            return Err(Error::NothingKnown { part: name.to_owned(), rows: all.len() });
+        }
+        let mut answers = Array2::zeros((rows.len(), head.labels.len()));
+        for (block, mut out) in rows.chunks(BLOCK).zip(answers.axis_chunks_iter_mut(ndarray::Axis(0), BLOCK)) {
+            out.assign(&head.predict(set.copied(block).view())?);
+        }
+        let (truth, left_out) = (set.targets.select(&rows), all.len() - rows.len());
+        Ok(Self { set, head, name, rows, left_out, truth, answers })
+    }
+
+    fn measure(self, plan: &FitPlan<'_>) -> Result<MeasuredPart, Error> {
+        let is_probability = self.head.meaning() == Meaning::Probability;
+        let reliability = if is_probability { reliability(self.claims()) } else { None };
+        let given = |row: ArrayView1<'_, f32>| self.given(row);
+        let figures = PartFigures {
+            part: self.name.to_owned(),
+            rows: self.rows.len(),
+            left_out: self.left_out,
+            quality: self.quality()?,
+            figures: if self.name == TRAIN { Vec::new() } else { self.intervals(plan)? },
+            ece: reliability.as_ref().map(|reliability| reliability.ece),
+            brier: reliability.as_ref().map(|reliability| reliability.brier),
+            answered: self.answered(),
+            sets: self.sets(),
+        };
+        Ok(MeasuredPart {
+            figures,
+            curves: precision_recall(&self.truth, self.answers.view(), MOST_CURVES),
+            reliability,
+            mistakes: worst_mistakes(&self.truth, self.answers.view(), &given, MOST_MISTAKES),
+            numbers: self.numbers(),
+            rows: self.rows,
+        })
+    }
+
+    /// The labels that a row of answers gives, whether or not the head would rather give none.
+    fn given(&self, row: ArrayView1<'_, f32>) -> Vec<usize> {
+        let thresholds = self.head.thresholds.as_deref();
+        match self.head.task {
+            Task::Classification => vec![given_label(thresholds, &row.to_vec())],
+            Task::Multilabel => {
+                let default = self.head.meaning().default_threshold();
+                let least = |label: usize| thresholds.map_or(default, |own| own[label]) as f32;
+                (0..row.len()).filter(|&label| row[label] >= least(label)).collect()
+            }
+            Task::Regression => Vec::new(),
+        }
+    }
+
+    fn all_given(&self) -> Vec<Vec<usize>> {
+        self.answers.rows().into_iter().map(|row| self.given(row)).collect()
+    }
+
+    fn quality(&self) -> Result<Quality, Error> {
+        let names = &self.set.classes.names;
+        Ok(match &self.truth {
+            Targets::Classes { of, .. } => {
+                let mut tally = LabelTally::new(&self.head.labels);
+                for (&class, given) in of.iter().zip(self.all_given()) {
+                    tally.add(&names[class], &names[given[0]]);
+                }
+                Quality::Label(PartReport { part: self.name.to_owned(), ..tally.finish()? })
+            }
+            Targets::Labels { of, .. } => {
+                let named = |labels: &[usize]| labels.iter().map(|&label| names[label].as_str()).collect::<Vec<_>>();
+                let mut tally = SeveralTally::new(&self.head.labels);
+                for (labels, given) in of.iter().zip(self.all_given()) {
+                    tally.add(&named(labels), &named(&given));
+                }
+                Quality::Labels(tally.finish()?)
+            }
+            Targets::Numbers(_) => {
+                let mut tally = RegressionTally::new(1);
+                self.numbers().into_iter().for_each(|(truth, given)| tally.add(truth, given as f32));
+                Quality::Value(tally.finish()?)
+            }
+        })
+    }
+
+    /// What is said first of a head, and the objective.
+    fn intervals(&self, plan: &FitPlan<'_>) -> Result<Vec<Figure>, Error> {
+        let mut objectives = match self.head.task {
+            Task::Classification => vec![Objective::F1Macro, Objective::Accuracy],
+            Task::Multilabel => vec![Objective::F1Macro, Objective::F1Micro],
+            Task::Regression => vec![Objective::R2, Objective::Rmse],
+        };
+        if !objectives.contains(&plan.objective) {
+            objectives.push(plan.objective);
+        }
+        let mut figures = Vec::with_capacity(objectives.len());
+        for objective in objectives {
+            let figure = self.scorer(objective).and_then(|scorer| bootstrap_interval(&scorer, &draws(plan.seed)));
+            match figure {
+                Ok(interval) => figures.push(Figure { objective: objective.name(), interval }),
+                // A part without rows of both sorts has no area under a curve, one with a single row no spread.
+                Err(Error::Undefined { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(figures)
+    }
+
+    fn scorer(&self, objective: Objective) -> Result<Scorer, Error> {
+        if matches!(objective, Objective::LogLoss | Objective::RocAuc | Objective::AveragePrecision) {
+            return self.decided(objective);
+        }
+        match &self.truth {
+            Targets::Classes { .. } => {
+                let given: Vec<usize> = self.all_given().into_iter().map(|given| given[0]).collect();
+                Scorer::new(objective, &self.truth, Given::Classes(&given))
+            }
+            Targets::Labels { .. } => Scorer::new(objective, &self.truth, Given::Labels(&self.all_given())),
+            Targets::Numbers(_) => {
+                let given = self.answers.mapv(f64::from);
+                Scorer::new(objective, &self.truth, Given::Decisions(given.view(), Scale::Plain))
+            }
+        }
+    }
+
+    /// Of decision values, which the head has for what it knows.
+    fn decided(&self, objective: Objective) -> Result<Scorer, Error> {
+        let known: Vec<usize> = self.rows.iter().copied().filter(|&row| self.set.is_known(row)).collect();
+        let decisions = self.head.decisions(self.set.copied(&known).view())?;
+        let given = Given::Decisions(decisions.view(), Scale::of(self.head.kind));
+        Scorer::new(objective, &self.set.learnt(&known), given)
+    }
+
+    /// What probabilities claim, and whether it is so: of one label the given one's, of several every label's.
+    fn claims(&self) -> Vec<(f64, bool)> {
+        let rows = || self.answers.rows().into_iter().enumerate();
+        match &self.truth {
+            Targets::Classes { of, .. } => {
+                let claim = |(row, answers): (usize, ArrayView1<'_, f32>)| {
+                    let given = self.given(answers)[0];
+                    (f64::from(answers[given]), given == of[row])
+                };
+                rows().map(claim).collect()
+            }
+            Targets::Labels { of, .. } => {
+                let claims = |(row, answers): (usize, ArrayView1<'_, f32>)| {
+                    let is_right = |label| of[row].binary_search(&label).is_ok();
+                    let claim = |(label, &answer): (usize, &f32)| (f64::from(answer), is_right(label));
+                    answers.iter().enumerate().map(claim).collect::<Vec<_>>()
+                };
+                rows().flat_map(claims).collect()
+            }
+            Targets::Numbers(_) => Vec::new(),
+        }
+    }
+
+    fn answered(&self) -> Option<(f64, f64)> {
+        let (least, Targets::Classes { of, .. }) = (self.head.abstain.as_ref()?, &self.truth) else { return None };
+        let (mut answered, mut right) = (0_usize, 0_usize);
+        for (row, answers) in self.answers.rows().into_iter().enumerate() {
+            let given = self.given(answers)[0];
+            let sure = answers[given] >= least[given] as f32;
+            answered += usize::from(sure);
+            right += usize::from(sure && given == of[row]);
+        }
+        Some((answered as f64 / of.len() as f64, right as f64 / answered.max(1) as f64))
+    }
+
+    fn sets(&self) -> Option<(f64, f64)> {
+        let (conformal, Targets::Classes { of, .. }) = (self.head.conformal?, &self.truth) else { return None };
+        let (mut covered, mut size) = (0_usize, 0_usize);
+        for (row, answers) in self.answers.rows().into_iter().enumerate() {
+            let held = |label: usize| answers.get(label).is_some_and(|&answer| conformal.holds(answer));
+            covered += usize::from(held(of[row]));
+            size += (0..answers.len()).filter(|&label| held(label)).count();
+        }
+        let rows = of.len() as f64;
+        Some((covered as f64 / rows, size as f64 / rows))
+    }
+
+    fn numbers(&self) -> Vec<(f64, f64)> {
+        let Targets::Numbers(numbers) = &self.truth else { return Vec::new() };
+        let answers: ArrayView2<'_, f32> = self.answers.view();
+        (0..self.rows.len()).map(|row| (numbers[[row, 0]], f64::from(answers[[row, 0]]))).collect()
+    }
+}

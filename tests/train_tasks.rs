@@ -1,0 +1,305 @@
+//! Promise: `train` fits every kind of head for every task that it serves, says what it decided, and what a head file says
+//! is what `classify` gives.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
+
+mod common;
+
+use common::{Workplace, tiny_bundle};
+use offprint::heads::{Head, HeadKind, Model};
+use serde_json::{Value, json};
+
+const TOPICS: [(&str, &str); 3] =
+    [("reef", "coral ocean fish"), ("alloy", "steel copper lattice"), ("parser", "grammar syntax token")];
+
+/// Easy papers with a label, a list of labels, a number and more, in fields of their own.
+fn corpus(rows: usize) -> String {
+    let mut text = String::new();
+    for n in 0..rows {
+        let topic = n % 3;
+        let (label, words) = TOPICS[topic];
+        let words: Vec<&str> = words.split(' ').collect();
+        let title = format!("{} {} {label} {n}", words[n % 3], words[(n / 3) % 3]);
+        let mut labels = vec![label];
+        if n % 5 == 0 {
+            labels.push("fifth");
+        }
+        let row = json!({
+            "id": format!("p{n}"), "title": title, "field": label, "labels": labels, "two": if topic == 0 { "yes" } else { "no" },
+            "value": topic as f64 + 0.25, "year": 2000 + n / 10, "source": format!("s{}", n % 9), "weight": 1 + n % 2,
+            "part": format!("fold {}", (n / 3) % 4),
+        });
+        text.push_str(&format!("{row}\n"));
+    }
+    text
+}
+
+fn place() -> Workplace {
+    let place = Workplace::new();
+    place.write("papers.jsonl", corpus(120));
+    place
+}
+
+fn train(place: &Workplace, label: &str, more: &[&str], status: i32) -> common::Said {
+    let args = ["train", "--model", tiny_bundle(), "--label", label, "papers.jsonl", "-o", "x.head"];
+    place.run(&[&args[..], more].concat(), status)
+}
+
+fn predictions(place: &Workplace) -> Vec<Value> {
+    let args = ["classify", "--model", tiny_bundle(), "--head", "x.head", "papers.jsonl", "-o", "p.jsonl"];
+    place.run(&args, 0);
+    place.read("p.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_kind_classifies() {
+    let place = place();
+    let kinds: [(&[&str], HeadKind); 6] = [
+        (&["--kind", "logistic"], HeadKind::Logistic),
+        (&["--kind", "logistic", "--solver", "linfa"], HeadKind::Logistic),
+        (&["--kind", "svm"], HeadKind::Svm),
+        (&["--kind", "svm", "--loss", "hinge", "--no-intercept"], HeadKind::Svm),
+        (&["--kind", "ridge"], HeadKind::Ridge),
+        (&["--kind", "knn", "--weights", "distance"], HeadKind::Neighbours),
+    ];
+    for (flags, kind) in kinds {
+        train(&place, "field", flags, 0).expect(&["task: classification (the field has one label a row)", "held_out"]);
+        assert_eq!(Head::load(&place.path("x.head")).unwrap().kind, kind);
+        let rows = predictions(&place);
+        let right = (0..120).filter(|&n| rows[n]["label"] == TOPICS[n % 3].0).count();
+        assert!(right > 80, "{flags:?}: {right} of 120 right");
+        let number = if matches!(kind, HeadKind::Svm | HeadKind::Ridge) { "score" } else { "probability" };
+        assert!(rows[0][number].is_number(), "{flags:?}: {}", rows[0]);
+    }
+}
+
+#[test]
+fn lists_of_labels_train_a_head_for_several() {
+    let place = place();
+    for flags in [&[][..], &["--kind", "svm"], &["--kind", "ridge"], &["--kind", "knn"]] {
+        train(&place, "labels", flags, 0).expect(&["task: multilabel (the field has lists)", "f1_samples"]);
+        let head = Head::load(&place.path("x.head")).unwrap();
+        assert_eq!(head.labels, ["alloy", "fifth", "parser", "reef"]);
+        let rows = predictions(&place);
+        let has = |n: usize| rows[n]["labels"].as_array().unwrap().iter().any(|label| *label == TOPICS[n % 3].0);
+        let right = (0..120).filter(|&n| has(n)).count();
+        assert!(right > 70, "{flags:?}: {right} of 120");
+    }
+}
+
+#[test]
+fn fractions_train_a_regression() {
+    let place = place();
+    for (flags, kind) in [
+        (&[][..], HeadKind::Ridge),
+        (&["--kind", "svm", "--epsilon", "0.1"], HeadKind::Svm),
+        (&["--kind", "elastic-net", "--l1-ratio", "0.2"], HeadKind::ElasticNet),
+        (&["--kind", "knn"], HeadKind::Neighbours),
+    ] {
+        train(&place, "value", flags, 0).expect(&["task: regression (the field has numbers, with fractions)", "r2"]);
+        let head = Head::load(&place.path("x.head")).unwrap();
+        assert_eq!((head.kind, head.labels), (kind, vec!["value".to_owned()]));
+        let rows = predictions(&place);
+        let off = |n: usize| (rows[n]["value"].as_f64().unwrap() - ((n % 3) as f64 + 0.25)).abs();
+        let mean = (0..120).map(off).sum::<f64>() / 120.0;
+        // Always guessing the mean is off by two thirds.
+        assert!(mean < 0.6, "{flags:?}: off by {mean}");
+    }
+    train(&place, "year", &["--task", "regression"], 0).expect(&["task: regression (as asked for)"]);
+}
+
+#[test]
+fn the_strength_is_chosen_on_folds_by_an_objective() {
+    let place = place();
+    let chosen = |more: &[&str]| train(&place, "field", &[&["--c-grid=0.001,1,1000"], more].concat(), 0);
+    chosen(&[]).expect(&["(chosen on 5-fold on train by f1_macro)", "± "]);
+    chosen(&["--folds", "3", "--objective", "log_loss"]).expect(&["(chosen on 3-fold on train by log_loss)"]);
+    chosen(&["--group-field", "source"]).expect(&["5 folds of whole groups of train", "on unseen groups: f1_macro"]);
+    chosen(&["--fold-field", "part"]).expect(&["4 named folds of train"]);
+    let strict = chosen(&["--one-standard-error", "--nested", "--learning-curve"]);
+    strict.expect(&["with the choice inside each fold: f1_macro", "f1_macro by rows: "]);
+    let seeds = |seed: &str| train(&place, "field", &["--c-grid", "--seed", seed], 0).stderr;
+    assert_eq!(seeds("1"), seeds("1"));
+    for (kind, flag, name) in
+        [("ridge", "--alpha-grid=0.01,1", "alpha"), ("knn", "--neighbours-grid=1,5", "n_neighbors")]
+    {
+        train(&place, "field", &["--kind", kind, flag], 0).expect(&[&format!("{name} = "), "(chosen on 5-fold"]);
+    }
+    let said = train(&place, "field", &["--c-grid=1,2,3,1e-6"], 0);
+    let head = Head::load(&place.path("x.head")).unwrap();
+    assert!(head.strength.unwrap() >= 1.0, "{}", said.stderr);
+}
+
+#[test]
+fn splits_hold_out_rows_groups_and_years() {
+    let place = place();
+    train(&place, "field", &["--split", "year", "--split-share", "0.25"], 0)
+        .expect(&["logistic regression on 90 rows"]);
+    train(&place, "field", &["--split", "group", "--group-field", "source"], 0).expect(&["held_out"]);
+    train(&place, "field", &["--split", "random", "--split-share", "0.5"], 0)
+        .expect(&["logistic regression on 60 rows"]);
+    train(&place, "field", &["--split", "group"], 2)
+        .expect(&["error: `--split group` is given without `--group-field`"]);
+    train(&place, "field", &["--year-field", "year"], 2).expect(&["error: `--year-field` is given without"]);
+    let said = train(&place, "field", &["--split-share", "1"], 2);
+    said.expect(&["error: `--split-share` is 1, expected a number above 0 and below 1"]);
+}
+
+#[test]
+fn weights_count_and_knn_refuses_them() {
+    let place = place();
+    let coefficients = |more: &[&str]| {
+        train(&place, "field", more, 0);
+        match Head::load(&place.path("x.head")).unwrap().model {
+            Model::Linear(linear) => linear.coefficients,
+            Model::Neighbours(_) => panic!("a linear head is expected"),
+        }
+    };
+    let plain = coefficients(&[]);
+    assert_ne!(coefficients(&["--weight-field", "weight"]), plain);
+    // Three classes of as many rows: balanced weights are all the same.
+    let balanced = coefficients(&["--class-weight", "balanced"]);
+    let largest = (&balanced - &plain).iter().fold(0.0, |largest: f64, d| largest.max(d.abs()));
+    assert!(largest < 0.05, "{largest}");
+    train(&place, "field", &["--kind", "knn", "--weight-field", "weight"], 2).expect(&["error: ", "weigh"]);
+    train(&place, "value", &["--class-weight", "balanced"], 2).expect(&["error: ", "classes can be weighted only"]);
+    place.write("papers.jsonl", corpus(120).replacen("\"weight\":1", "\"weight\":-1", 1));
+    train(&place, "field", &["--weight-field", "weight"], 2).expect(&["has -1 as its weight", "paper `p0`"]);
+}
+
+#[test]
+fn answers_are_settled_on_rows_that_were_left_out() {
+    let place = place();
+    for method in ["temperature", "platt", "isotonic"] {
+        for kind in ["logistic", "svm"] {
+            train(&place, "field", &["--kind", kind, "--calibrate", method], 0);
+            let head = Head::load(&place.path("x.head")).unwrap();
+            assert_eq!(head.calibration.unwrap().method().to_string(), method);
+            let rows = predictions(&place);
+            assert!((0.0..=1.0).contains(&rows[0]["probability"].as_f64().unwrap()), "{kind} {method}: {}", rows[0]);
+        }
+    }
+    train(&place, "two", &["--thresholds", "recall=0.9"], 0).expect(&["thresholds: "]);
+    assert_eq!(Head::load(&place.path("x.head")).unwrap().thresholds.unwrap().len(), 1);
+    train(&place, "labels", &["--thresholds", "f1"], 0);
+    assert_eq!(Head::load(&place.path("x.head")).unwrap().thresholds.unwrap().len(), 4);
+    train(&place, "field", &["--thresholds", "precision=0.9"], 0);
+    assert_eq!(Head::load(&place.path("x.head")).unwrap().abstain.unwrap().len(), 3);
+    train(&place, "field", &["--thresholds", "f1"], 2).expect(&["error: `f1` chooses a threshold for each label"]);
+    train(&place, "field", &["--thresholds", "f2"], 2).expect(&["error: `f2` is no rule for thresholds"]);
+    train(&place, "field", &["--conformal", "0.1"], 0);
+    assert_eq!(Head::load(&place.path("x.head")).unwrap().conformal.unwrap().alpha, 0.1);
+    assert!(predictions(&place)[0]["label_set"].is_array());
+    train(&place, "labels", &["--conformal", "0.1"], 2).expect(&["error: sets of labels are for one label of several"]);
+    train(&place, "field", &["--abstain", "0.99"], 0);
+    assert!(predictions(&place).iter().any(|row| row["label"] == "unknown"));
+    train(&place, "field", &["--abstain", "1.5"], 2).expect(&["error: `--abstain` is 1.5"]);
+    train(&place, "labels", &["--abstain", "0.9"], 2)
+        .expect(&["error: a head gives no label where it is unsure only if"]);
+}
+
+#[test]
+fn flags_of_another_kind_or_task_are_refused() {
+    let place = place();
+    let refused = |label: &str, more: &[&str], parts: &[&str]| {
+        train(&place, label, more, 2).expect(parts);
+        assert!(!place.path("x.head").exists());
+    };
+    refused(
+        "field",
+        &["--kind", "svm", "--alpha", "1"],
+        &["error: `--alpha` is about ridge and elastic-net, and the head is to be svm"],
+    );
+    refused(
+        "field",
+        &["--neighbours", "3"],
+        &["error: `--neighbours` is about knn, and the head is to be logistic or ridge", "hint: "],
+    );
+    refused("value", &["--kind", "logistic"], &["error: `--kind logistic` cannot be fitted for regression", "`ridge`"]);
+    refused(
+        "field",
+        &["--kind", "elastic-net", "--task", "classification"],
+        &["`--kind elastic-net` cannot be fitted for classification"],
+    );
+    refused(
+        "field",
+        &["--kind", "svm", "--loss", "epsilon"],
+        &["error: `--loss epsilon` is no loss for classification"],
+    );
+    refused(
+        "field",
+        &["--objective", "r2"],
+        &["error: `--objective r2` says nothing about classification", "f1_macro"],
+    );
+    refused("field", &["--objective", "beauty"], &["error: "]);
+    refused("field", &["--task", "regression"], &["expected a number"]);
+    refused(
+        "field",
+        &["--kind", "knn", "--neighbours", "0"],
+        &["error: `--neighbours` is 0, expected a positive number"],
+    );
+    refused("value", &["--task", "regression", "--calibrate", "platt"], &["error: `--calibrate` is about labels"]);
+    refused("field", &["--folds", "1"], &["error: "]);
+}
+
+#[test]
+fn labels_that_look_alike_and_unknown_ones_are_said() {
+    let place = Workplace::new();
+    let text = corpus(120).replacen("\"field\":\"reef\"", "\"field\":\"Reef\"", 20);
+    place.write("papers.jsonl", text);
+    train(&place, "field", &[], 0).expect(&["labels `Reef` (", "` and `reef` (", "differ by case or blanks alone"]);
+    let mut text = String::new();
+    for (n, line) in corpus(120).lines().enumerate() {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        row["split"] = if n % 4 == 0 { "test".into() } else { "train".into() };
+        if n % 40 == 0 {
+            row["field"] = "unheard".into();
+        }
+        text.push_str(&format!("{row}\n"));
+    }
+    place.write("papers.jsonl", text);
+    train(&place, "field", &[], 0).expect(&["3 rows of test have a label that no train row has"]);
+    let said = train(&place, "field", &["--unknown-labels", "leave-out"], 0);
+    said.expect(&["3 rows of test were left out: no train row has the label"]);
+    train(&place, "field", &["--unknown-labels", "refuse"], 2)
+        .expect(&["error: paper `p0` of test has the label `unheard`, which no train row has"]);
+}
+
+#[test]
+fn targets_and_rows_that_cannot_be_fitted_are_errors() {
+    let place = Workplace::new();
+    place.write(
+        "papers.jsonl",
+        corpus(60).replace("\"value\":0.25", "\"value\":1.25").replace("\"value\":2.25", "\"value\":1.25"),
+    );
+    train(&place, "value", &[], 2).expect(&["error: target 0 is 1.25 in all 48 rows, so there is nothing to fit"]);
+    place.write("papers.jsonl", corpus(60).replacen("\"value\":0.25", "\"value\":1e200", 1));
+    train(&place, "value", &["--split", "random"], 2).expect(&["error: target 0 of row ", "is 1e200"]);
+    place.write("papers.jsonl", corpus(12));
+    train(&place, "field", &["--c-grid", "--folds", "50"], 2).expect(&["error: ", "50 folds"]);
+    train(&place, "field", &["--c-grid", "--group-field", "year"], 2).expect(&["error: ", "groups"]);
+    train(&place, "field", &["--kind", "knn", "--neighbours", "500"], 2).expect(&["error: n_neighbors is 500"]);
+}
+
+#[test]
+fn twins_across_parts_are_found() {
+    let place = Workplace::new();
+    let mut text = corpus(60);
+    for (n, line) in corpus(12).lines().enumerate() {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        row["id"] = format!("copy {n}").into();
+        row["split"] = "test".into();
+        text.push_str(&format!("{row}\n"));
+    }
+    let text: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            if row.get("split").is_none() {
+                row["split"] = "train".into();
+            }
+            row.to_string()
+        })
+        .collect();
+    place.write("papers.jsonl", text.join("\n"));
+    train(&place, "field", &[], 0).expect(&["warning: 12 of 12 rows of test are also in train (12 exactly, 0 nearly)"]);
+}
