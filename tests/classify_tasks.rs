@@ -341,7 +341,8 @@ fn a_head_file_wins_over_the_heads_of_the_bundle() {
     corpus(&place, &["a".to_owned()], &json!({}));
     let mut head = Head::load(&root().join("tests/data/heads/tags.head")).unwrap();
     head.identity = Bundle::open(&place.path("bundle")).unwrap().identity().fields().clone();
-    head.coefficients = head.coefficients.slice(ndarray::s![.., ..21]).to_owned();
+    let linear = head.linear_mut().unwrap();
+    linear.coefficients = linear.coefficients.slice(ndarray::s![.., ..21]).to_owned();
     head.save(&place.path("tags.head")).unwrap();
     let said = classify(&place, &["--head", "tags.head", "-o", "x.jsonl", "--min-probability", "0"], 0);
     said.expect(&["note: `tags.head` is used; what the bundle has itself (`classifier`) is not"]);

@@ -181,7 +181,8 @@ fn heads_are_added_to_heads_and_a_checkpoints_classifier_keeps_its_outputs() {
     let dim = Bundle::open(&plain).unwrap().manifest.dim;
     for name in ["topic", "year"] {
         let mut head = head_for(plain.to_str().unwrap(), name);
-        head.coefficients = head.coefficients.slice(s![.., ..dim]).to_owned();
+        let linear = head.linear_mut().unwrap();
+        linear.coefficients = linear.coefficients.slice(s![.., ..dim]).to_owned();
         save(&place, &head, name);
     }
     place.run(&["fuse", "--model", "plain", "--head", "topic.head", "-o", "one"], 0);
@@ -237,8 +238,9 @@ fn a_head_that_f32_is_too_coarse_for_computes_in_f64() {
     // Large coefficients, and a text for which they cancel: the labels stay about equally probable.
     let row = Graph::open(bundle().as_ref(), &[("sentence_embedding", 24)]).rows(&["Offprints"], 1);
     let mut head = head_for(&bundle(), "topic");
-    head.coefficients *= 500.0;
-    head.intercepts = head.coefficients.dot(&row.row(0).mapv(f64::from)).mapv(|logit| 0.1 - logit).to_vec();
+    let linear = head.linear_mut().unwrap();
+    linear.coefficients *= 500.0;
+    linear.intercepts = linear.coefficients.dot(&row.row(0).mapv(f64::from)).mapv(|logit| 0.1 - logit).to_vec();
     save(&place, &head, "steep");
     let said = place.run(&["fuse", "--model", &bundle(), "--head", "steep.head", "-o", "fused"], 0);
     said.expect(&["steep: computes in f64, since in f32 its answers would be off by ", "answers within "]);
@@ -264,7 +266,8 @@ fn a_bundle_whose_bits_depend_on_the_batch_can_be_fused() {
     place.run(&file, 0);
     let plain = place.path("plain");
     let mut head = head_for(plain.to_str().unwrap(), "topic");
-    head.coefficients = head.coefficients.slice(s![.., ..16]).to_owned();
+    let linear = head.linear_mut().unwrap();
+    linear.coefficients = linear.coefficients.slice(s![.., ..16]).to_owned();
     save(&place, &head, "topic");
     place.run(&["fuse", "--model", "plain", "--head", "topic.head", "-o", "fused"], 0);
     Bundle::open(&place.path("fused")).unwrap().verify_graph().unwrap();

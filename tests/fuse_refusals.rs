@@ -65,7 +65,8 @@ fn a_head_of_another_encoder_is_refused_with_the_fields_that_differ() {
 fn vectors_of_another_length_fit_no_head() {
     let place = Workplace::new();
     let mut head = head_for(&bundle(), "topic");
-    head.coefficients = head.coefficients.slice(ndarray::s![.., ..20]).to_owned();
+    let linear = head.linear_mut().unwrap();
+    linear.coefficients = linear.coefficients.slice(ndarray::s![.., ..20]).to_owned();
     save(&place, &head, "same");
     let said = refuse(&place, &["--head", "same.head"], 2);
     said.expect(&["error: head `same.head` is for vectors of 20 numbers, the encoder gives 24"]);
@@ -165,7 +166,7 @@ fn a_bundle_can_be_replaced_by_itself_with_heads() {
 fn coefficients_beyond_f32_are_refused() {
     let place = Workplace::new();
     let mut head = head_for(&bundle(), "numbers");
-    head.coefficients[[1, 3]] = 1e37;
+    head.linear_mut().unwrap().coefficients[[1, 3]] = 1e37;
     save(&place, &head, "numbers");
     let said = refuse(&place, &["--head", "numbers.head"], 2);
     said.expect(&["error: head `numbers` has the coefficient ", "in the units of its target, expected finite numbers"]);

@@ -5,7 +5,7 @@
 use ndarray::{Array1, Array2, ArrayView2, Axis, array};
 use offprint::evaluate::f1_macro;
 use offprint::heads::{
-    Error, Fold, Head, HeadDescription, LogisticFit, LogisticOptions, choose_c, fit_logistic, most_probable,
+    Error, Fold, Head, HeadDescription, HeadKind, LogisticFit, LogisticOptions, choose_c, fit_logistic, most_probable,
     stratified_folds,
 };
 use safetensors::{Dtype, SafeTensors};
@@ -85,7 +85,8 @@ fn relative(got: &Array2<f64>, want: &Array2<f64>) -> f64 {
 
 fn head(fit: LogisticFit, classes: usize) -> Head {
     let labels = (0..classes).map(|class| format!("class {class}")).collect();
-    Head::new(fit, HeadDescription { labels, ..HeadDescription::default() }).unwrap()
+    let description = HeadDescription { labels, ..HeadDescription::default() };
+    Head::new((Task::Classification, HeadKind::Logistic), fit.into(), description).unwrap()
 }
 
 fn refusal(x: ArrayView2<'_, f32>, y: &[usize], classes: usize) -> String {

@@ -129,7 +129,7 @@ fn results_can_be_read_back_by_other_tools() {
         for row in 0..10_000 {
             let ranked = vec![("a, \"b\"".into(), 0.75), ("c".into(), 0.1)];
             let kept = vec![Some(format!("line\n{row}").into()), (row % 2 == 0).then(|| row.into())];
-            let answers = vec![Answer::Label { label: "a, \"b\"".into(), probability: 0.75, ranked }];
+            let answers = vec![Answer::Label { label: "a, \"b\"".into(), probability: 0.75, ranked, set: None }];
             writer.write(&Prediction { id: format!("p{row}"), answers, kept }).unwrap();
         }
         writer.finish().unwrap();

@@ -119,10 +119,11 @@ fn save_heads(place: &Workplace, bundle: &Bundle) -> Vec<String> {
     let mut flags = Vec::new();
     for name in fused::HEADS {
         let mut head = fused::head_for(bundle.dir.to_str().unwrap(), name);
-        let known = head.coefficients.ncols();
+        let known = head.dim();
         let wave = |(row, column): (usize, usize)| ((row * 5 + column) as f64 * 0.37).sin();
         if known != dim {
-            head.coefficients = Array2::from_shape_fn((head.coefficients.nrows(), dim), wave);
+            let linear = head.linear_mut().unwrap();
+            linear.coefficients = Array2::from_shape_fn((linear.coefficients.nrows(), dim), wave);
         }
         fused::save(place, &head, name);
         flags.extend(["--head".to_owned(), format!("{name}.head")]);
@@ -179,8 +180,9 @@ fn a_fused_bundle_with_a_head_in_f64_says_that_openvino_does_not_take_it() {
     // Large coefficients, and a text for which they cancel.
     let row = fused::Graph::open(fused::bundle().as_ref(), &[("sentence_embedding", 24)]).rows(&["Offprints"], 1);
     let mut head = fused::head_for(&fused::bundle(), "topic");
-    head.coefficients *= 500.0;
-    head.intercepts = head.coefficients.dot(&row.row(0).mapv(f64::from)).mapv(|logit| 0.1 - logit).to_vec();
+    let linear = head.linear_mut().unwrap();
+    linear.coefficients *= 500.0;
+    linear.intercepts = linear.coefficients.dot(&row.row(0).mapv(f64::from)).mapv(|logit| 0.1 - logit).to_vec();
     fused::save(&place, &head, "steep");
     let said = fuse(&place, &fused::bundle(), &["--head".to_owned(), "steep.head".to_owned()]);
     let note = "note: the graph holds f64, so that it runs on the CPU provider; OpenVINO's does not take it";

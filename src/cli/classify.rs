@@ -24,7 +24,9 @@ use super::{Status, user_error};
 /// file works on embeddings, which are cached; heads in the bundle's own graph (a fine-tuned classifier, fused heads)
 /// answer all in one pass. What is written depends on the head: of one label `label` and `probability`; of several the
 /// lists `labels` and `probabilities` of those at or above their threshold; of numbers `value`, or a column for each
-/// name. With several heads the columns begin with the head's name: topic_label, year_value.
+/// name. A head without probabilities, such as a support vector machine that was not calibrated, gives `score` and
+/// `scores` instead. A head with conformal sets also gives `label_set`, the labels that may be right. A label whose
+/// probability lies in the head's own abstain band is `unknown`. With several heads the columns begin with the head's name: topic_label, year_value.
 #[derive(Debug, Args)]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -67,8 +69,9 @@ pub(crate) struct ClassifyArgs {
     /// Where one label is right, call papers `unknown` whose most probable label has less than this probability; where
     /// several may be, give each from this probability on
     ///
-    /// For several labels it takes the place of the head's own thresholds (0.5 where it has none): 0 gives all labels,
-    /// with --top-k 3 the three most probable. Heads that give numbers have no probabilities.
+    /// It takes the place of the head's own abstain band, and for several labels of its thresholds (0.5 where it has
+    /// none): 0 gives all labels, with --top-k 3 the three most probable. Heads that give numbers or scores have no
+    /// probabilities.
     #[arg(long, value_name = "P", help_heading = "Output")]
     pub(super) min_probability: Option<f32>,
 

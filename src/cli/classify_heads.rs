@@ -2,7 +2,7 @@
 //! that means nothing is an error and not a surprise.
 
 use anyhow::Result;
-use offprint::heads::Head;
+use offprint::heads::{Head, Meaning};
 use offprint::model::{GraphHead, Manifest, Task};
 use offprint::output::{AnswerColumns, AnswerKind, AnswerRules, HeadReader};
 use offprint::paper::{LABEL_SEPARATOR, LabelKind};
@@ -116,15 +116,22 @@ pub(super) fn rules(args: &ClassifyArgs) -> AnswerRules {
 
 /// Refuses flags that mean nothing for any of the heads.
 pub(super) fn check_rules(args: &ClassifyArgs, readers: &[HeadReader]) -> Result<()> {
+    let named = || names(readers.iter().map(|reader| reader.name.as_str()));
+    let (heads, give) = if readers.len() == 1 { ("head", "gives") } else { ("heads", "give") };
+    let has_probabilities = readers.iter().any(|reader| reader.meaning == Meaning::Probability);
     if readers.iter().any(|reader| reader.task != Task::Regression) {
-        return Ok(());
+        if has_probabilities || args.min_probability.is_none() || !is_typed("--min-probability") {
+            return Ok(());
+        }
+        return Err(user_error(
+            format!("`--min-probability` is about probabilities, and {heads} {} {give} scores", named()),
+            "train with `--calibrate platt`, or leave it out",
+        ));
     }
     let flags = [("--min-probability", args.min_probability.is_some()), ("--top-k", args.top_k > 0)];
     let Some((flag, _)) = flags.iter().find(|(flag, given)| *given && is_typed(flag)) else { return Ok(()) };
-    let named = names(readers.iter().map(|reader| reader.name.as_str()));
-    let (heads, give) = if readers.len() == 1 { ("head", "gives") } else { ("heads", "give") };
     Err(user_error(
-        format!("`{flag}` is about labels and their probabilities, and {heads} {named} {give} numbers"),
+        format!("`{flag}` is about labels and their probabilities, and {heads} {} {give} numbers", named()),
         "leave it out",
     ))
 }
@@ -141,7 +148,7 @@ pub(super) fn columns(readers: &[HeadReader], top_k: usize) -> Vec<AnswerColumns
             }
         };
         let prefix = if readers.len() == 1 { String::new() } else { format!("{}_", reader.name) };
-        AnswerColumns { prefix, kind }
+        AnswerColumns { prefix, kind, scores: reader.meaning == Meaning::Score, sets: reader.gives_sets() }
     };
     readers.iter().map(of_one).collect()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use indicatif::HumanCount;
 use offprint::evaluate::{self, Bin, Histogram, MOST_OTHER_LABELS, Regression, SeveralReport};
+use offprint::heads::Meaning;
 use offprint::output::{Answer, AnswerCounts, HeadOutcome, Measured, Preview};
 use offprint::report::{Cell, Report, Section};
 
@@ -103,7 +104,10 @@ impl Shown<'_> {
 /// Names of a head's columns in the table.
 fn column_names(head: &HeadOutcome) -> Vec<String> {
     match &head.counts {
-        AnswerCounts::Label(_) => vec!["label".to_owned(), "probability".to_owned()],
+        AnswerCounts::Label(_) => {
+            let beside = if head.meaning == Meaning::Score { "score" } else { "probability" };
+            vec!["label".to_owned(), beside.to_owned()]
+        }
         AnswerCounts::Labels { .. } => vec!["labels".to_owned()],
         AnswerCounts::Values(values) if values.len() == 1 => vec!["value".to_owned()],
         AnswerCounts::Values(values) => values.iter().map(|(name, _)| name.clone()).collect(),

@@ -110,15 +110,26 @@ fn describe_head(head: &GraphHead) -> String {
         Task::Regression => "numbers",
     };
     let origin = head.file_hash.as_ref().map_or(String::new(), |hash| format!(", from the head file {hash}"));
-    let mut text = format!("\nhead {}: {task}, {} columns{origin}\n", one_line(&head.name), head.labels.len());
+    let scores = if head.gives_scores() { ", scores" } else { "" };
+    let sets = head.conformal.map_or(String::new(), |sets| format!(", sets that may miss a share of {}", sets.alpha));
+    let columns = head.labels.len();
+    let mut text = format!("\nhead {}: {task}, {columns} columns{scores}{sets}{origin}\n", one_line(&head.name));
     for (column, label) in head.labels.iter().take(SHOWN).enumerate() {
         let threshold = match head.task {
             Task::Multilabel => format!("  from {}", head.threshold(column)),
-            Task::Classification | Task::Regression => String::new(),
+            Task::Classification => of_one_label(head, column),
+            Task::Regression => String::new(),
         };
         let _ = writeln!(text, "    {}{threshold}", one_line(label));
     }
     text + &more(head.labels.len())
+}
+
+/// What decides about one label of a classification, where the head says it.
+fn of_one_label(head: &GraphHead, column: usize) -> String {
+    let of_second = head.thresholds.as_ref().filter(|_| column == 1).map(|list| format!("  from {}", list[0]));
+    let least = head.abstain.as_ref().map(|list| format!("  at least {}", list[column]));
+    of_second.into_iter().chain(least).collect()
 }
 
 fn describe_quality(quality: &Quality) -> String {

@@ -7,16 +7,16 @@ use ndarray::ArrayView2;
 use super::error::Error;
 use super::metrics::ClassFigures;
 use super::tally::{LabelTally, SeveralTally};
-use crate::heads::{Head, most_probable};
-use crate::model::{DEFAULT_THRESHOLD, F1Quality, GraphHead, HeadQuality, Task};
+use crate::heads::Head;
+use crate::model::{F1Quality, GraphHead, HeadQuality, Task, given_label};
 
 /// What a head's numbers mean, and what is counted of them so far.
 pub(super) struct Answers {
     name: String,
     task: Task,
     labels: Vec<String>,
-    /// Of the original and of the new bundle; as f32, which is what probabilities are written as.
-    thresholds: [Vec<f32>; 2],
+    /// Of the original and of the new bundle: for each of several labels, or as two labels have it.
+    thresholds: [Option<Vec<f64>>; 2],
     max_delta: f64,
     changed: u64,
     truth: Option<Truth>,
@@ -40,19 +40,28 @@ impl Answers {
     pub(super) fn of_file(head: &Head, field: Option<&str>) -> Self {
         let file = head.file().and_then(|file| file.file_name());
         let name = file.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let threshold = |label: usize| head.thresholds.as_ref().map_or(DEFAULT_THRESHOLD, |own| own[label]);
-        let thresholds: Vec<f32> = (0..head.labels.len()).map(|label| threshold(label) as f32).collect();
+        let thresholds = match (head.task, &head.thresholds) {
+            (Task::Multilabel, None) => Some(vec![head.meaning().default_threshold(); head.labels.len()]),
+            (_, own) => own.clone(),
+        };
         Self::new(name, (head.task, &head.labels), [thresholds.clone(), thresholds], field)
     }
 
     /// Of a head that is in both graphs, the original's first, likewise. Each has its own thresholds.
     pub(super) fn of_graph((original, new): &(GraphHead, GraphHead), field: Option<&str>) -> Self {
-        let thresholds = [original, new]
-            .map(|head| (0..head.labels.len()).map(|label| head.threshold(label) as f32).collect::<Vec<f32>>());
+        let thresholds = [original, new].map(|head| match (head.task, &head.thresholds) {
+            (Task::Multilabel, None) => Some((0..head.labels.len()).map(|label| head.threshold(label)).collect()),
+            (_, own) => own.clone(),
+        });
         Self::new(new.name.clone(), (new.task, &new.labels), thresholds, field)
     }
 
-    fn new(name: String, (task, labels): (Task, &[String]), thresholds: [Vec<f32>; 2], field: Option<&str>) -> Self {
+    fn new(
+        name: String,
+        (task, labels): (Task, &[String]),
+        thresholds: [Option<Vec<f64>>; 2],
+        field: Option<&str>,
+    ) -> Self {
         let truth = field.map(|field| Truth {
             field: field.to_owned(),
             original: Tally::new(task, labels),
@@ -77,7 +86,7 @@ impl Answers {
         if self.task == Task::Regression {
             return;
         }
-        let (original, new) = (self.given(original, &self.thresholds[0]), self.given(new, &self.thresholds[1]));
+        let (original, new) = (self.given(original, 0), self.given(new, 1));
         for ((original, new), truth) in original.iter().zip(&new).zip(truths) {
             self.changed += u64::from(original != new);
             if let Some(counted) = &mut self.truth {
@@ -86,13 +95,16 @@ impl Answers {
         }
     }
 
-    /// The numbers of the labels that are given for these rows.
-    fn given(&self, rows: ArrayView2<'_, f32>, thresholds: &[f32]) -> Vec<Vec<usize>> {
-        if self.task == Task::Classification {
-            return most_probable(rows).into_iter().map(|label| vec![label]).collect();
-        }
-        let reached = |row: &[f32]| (0..row.len()).filter(|&label| row[label] >= thresholds[label]).collect();
-        rows.rows().into_iter().map(|row| reached(&row.to_vec())).collect()
+    /// The numbers of the labels that are given for these rows on one side. Compared as f32, as answers are written.
+    fn given(&self, rows: ArrayView2<'_, f32>, side: usize) -> Vec<Vec<usize>> {
+        let thresholds = self.thresholds[side].as_deref();
+        let of_row = |row: &[f32]| match thresholds {
+            Some(list) if self.task == Task::Multilabel => {
+                (0..row.len()).filter(|&label| row[label] >= list[label] as f32).collect()
+            }
+            _ => vec![given_label(thresholds, row)],
+        };
+        rows.rows().into_iter().map(|row| of_row(&row.to_vec())).collect()
     }
 
     pub(super) fn finish(self) -> Result<HeadQuality, Error> {

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, view};
 use crate::encode::{BundleEncoder, BundleWithHeads, built_in_texts, run_alone_and_together};
-use crate::heads::{Head, most_probable};
-use crate::model::{DEFAULT_THRESHOLD, GraphHead, Task};
+use crate::heads::{Head, Meaning};
+use crate::model::{GraphHead, Task, given_label};
 
-/// How far a probability may be off, and a number of a regression as a share of its scale.
+/// How far a probability may be off, and a number of a regression or a score as a share of its scale.
 pub const FUSED_TOLERANCE: f64 = 1e-6;
 
 /// Of this, what the built-in texts may take where it can be less: a corpus has more texts, and worse ones among them.
@@ -23,7 +23,7 @@ const LONGEST_TEXT: usize = 24;
 pub struct HeadAgreement {
     /// The head's name.
     pub name: String,
-    /// Largest difference of a probability; of a number beyond its rounding to f32, as a share of its scale.
+    /// Largest difference of a probability; of a number or score beyond its rounding to f32, as a share of its scale.
     pub max_delta: f64,
     /// Texts that get other labels.
     pub labels_differ: usize,
@@ -109,15 +109,16 @@ fn same_bits(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> bool {
 
 fn max_delta(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_, f32>) -> f64 {
     let largest = |column: usize| expected.column(column).iter().fold(0.0, |max: f64, x| max.max(f64::from(x.abs())));
-    let scale = |column: usize| match (head.task, &head.scaling) {
-        (Task::Classification | Task::Multilabel, _) => 1.0,
-        (Task::Regression, Some(scaling)) => scaling.scale[column],
-        (Task::Regression, None) => largest(column).max(f64::MIN_POSITIVE),
+    let is_probability = head.meaning() == Meaning::Probability;
+    let scale = |column: usize| match &head.scaling {
+        _ if is_probability => 1.0,
+        Some(scaling) => scaling.scale[column],
+        None => largest(column).max(f64::MIN_POSITIVE),
     };
     let delta = |((row, column), &expected): ((usize, usize), &f32)| {
         let (got, expected) = (f64::from(got[[row, column]]), f64::from(expected));
         // The last bit of a number says nothing: both sides are rounded once.
-        let rounding = if head.task == Task::Regression { expected.abs() * f64::from(f32::EPSILON) } else { 0.0 };
+        let rounding = if is_probability { 0.0 } else { expected.abs() * f64::from(f32::EPSILON) };
         ((got - expected).abs() - rounding).max(0.0) / scale(column)
     };
     // NaN stays: it is no agreement.
@@ -125,21 +126,20 @@ fn max_delta(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_, f32
 }
 
 fn labels_differ(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_, f32>) -> usize {
-    match head.task {
-        Task::Classification => {
-            most_probable(expected).iter().zip(most_probable(got)).filter(|(a, b)| **a != *b).count()
+    let default = head.meaning().default_threshold();
+    // In f32, as predictions are given.
+    let reaches = |row: &[f32], column: usize| {
+        row[column] >= head.thresholds.as_ref().map_or(default, |list| list[column]) as f32
+    };
+    let given = |row: ArrayView1<'_, f32>| -> Vec<usize> {
+        let row = row.to_vec();
+        match head.task {
+            Task::Classification => vec![given_label(head.thresholds.as_deref(), &row)],
+            Task::Multilabel => (0..row.len()).filter(|&column| reaches(&row, column)).collect(),
+            Task::Regression => Vec::new(),
         }
-        Task::Multilabel => {
-            // In f32, as predictions are given.
-            let threshold =
-                |column: usize| head.thresholds.as_ref().map_or(DEFAULT_THRESHOLD, |list| list[column]) as f32;
-            let given = |row: ndarray::ArrayView1<'_, f32>| -> Vec<bool> {
-                row.iter().enumerate().map(|(column, &p)| p >= threshold(column)).collect()
-            };
-            expected.rows().into_iter().zip(got.rows()).filter(|(a, b)| given(*a) != given(*b)).count()
-        }
-        Task::Regression => 0,
-    }
+    };
+    expected.rows().into_iter().zip(got.rows()).filter(|(a, b)| given(*a) != given(*b)).count()
 }
 
 #[cfg(test)]

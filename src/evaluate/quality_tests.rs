@@ -46,8 +46,9 @@ fn measure(job: &QualityJob<'_>) -> (MeasuredQuality, Vec<HeadQuality>) {
 fn a_head_in_a_file_answers_on_the_vectors_of_both() {
     let mut head = Head::load(Path::new("tests/data/heads/open.head")).unwrap();
     head.labels = ["down", "up"].map(str::to_owned).to_vec();
-    head.coefficients = array![[10.0, 0.0, 0.0, 0.0, 0.0]];
-    head.intercepts = vec![0.0];
+    let linear = head.linear_mut().unwrap();
+    linear.coefficients = array![[10.0, 0.0, 0.0, 0.0, 0.0]];
+    linear.intercepts = vec![0.0];
     let with = |original, new| QualityJob { head: Some(&head), label: Some("direction"), ..job(original, new) };
     let (measured, heads) = measure(&with(side(&STUB, 5), side(&STUB, 5)));
     assert_eq!((measured.texts, measured.cosine_min, measured.corpus.as_str()), (600, 1.0, "papers.jsonl"));

@@ -10,7 +10,7 @@ use crate::cache::{EmbeddingCache, Space};
 use crate::durable::replace_folder;
 use crate::encode::{EncodeJob, EncodeOptions, Progress, RowAdapters, Sink, StubEncoder, TokenBudget, encode_corpus};
 use crate::graph::{ExportOptions, rewrite_manifest, write_bundle};
-use crate::heads::{Convergence, Head, HeadDescription, LogisticFit};
+use crate::heads::{Fitted, Head, HeadDescription, HeadKind, LinearModel, Model};
 use crate::model::{Bundle, Pooling, Quality};
 use crate::output::{
     AnswerKind, AnswerRules, EmbeddingOutputOptions, EmbeddingSink, HeadReader, PredictedHead, PredictionOptions,
@@ -163,25 +163,16 @@ fn classify(folder: &Path, out: &str) -> Outcome {
 }
 
 fn head() -> Result<Head, Box<dyn Error>> {
-    let fit = LogisticFit {
-        coefficients: ndarray::Array2::from_shape_fn((1, DIM), |(_, column)| column as f64 - 7.5),
-        intercepts: vec![0.25],
-        c: 1.0,
-        convergence: Convergence {
-            iterations: 1,
-            gradient_norm: 0.0,
-            objective: 0.5,
-            scale: 1.0,
-            coefficient_error: 0.0,
-        },
-    };
+    let coefficients = ndarray::Array2::from_shape_fn((1, DIM), |(_, column)| column as f64 - 7.5);
+    let model = Model::Linear(LinearModel { coefficients, intercepts: vec![0.25] });
+    let fitted = Fitted { model, strength: 1.0, optimality: None };
     let description = HeadDescription {
         labels: vec!["no".to_owned(), "yes".to_owned()],
         identity: [("kind".to_owned(), "stub".to_owned())].into(),
         template_or_field: "text".to_owned(),
         metrics: serde_json::Value::Null,
     };
-    Ok(Head::new(fit, description)?)
+    Ok(Head::new((Task::Classification, HeadKind::Logistic), fitted, description)?)
 }
 
 fn write_report(folder: &Path) -> Outcome {

@@ -10,19 +10,27 @@ use super::export::{CREATED_BY, MAX_GRAPH_BYTES, failed, write_files};
 use super::foreign::{ModelWriter, OnnxFile};
 use super::fused_head;
 use super::onnx::{AttributeProto, Dimension, ElementType, GraphProto, NodeProto, ValueInfoProto};
-use crate::model::{self, Bundle, DATA_FILE, GraphHead, LOGITS, Manifest, PROBABILITIES, Task};
+use crate::model::{
+    self, Bundle, Conformal, DATA_FILE, GraphHead, HeadActivation, LOGITS, Manifest, PROBABILITIES, Task,
+};
 
 /// A head to be fused: the values of its labels are `embedding · weights + bias`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearHead {
     /// What it is called among the bundle's heads.
     pub name: String,
-    /// Softmax, sigmoid or nothing follows the values.
+    /// What its answers are for.
     pub task: Task,
+    /// What makes answers of the values.
+    pub activation: HeadActivation,
     /// One for each value.
     pub labels: Vec<String>,
-    /// Of several labels, the probability from which each is given.
+    /// As in [`GraphHead`].
     pub thresholds: Option<Vec<f64>>,
+    /// As in [`GraphHead`].
+    pub abstain: Option<Vec<f64>>,
+    /// As in [`GraphHead`].
+    pub conformal: Option<Conformal>,
     /// dim × labels, row by row.
     pub weights: Vec<f64>,
     /// One for each label.
@@ -98,6 +106,7 @@ fn with_heads(old: &Manifest, heads: &[LinearHead]) -> Result<Manifest, Error> {
         manifest.heads.push(described(head, alone));
         manifest.parameters += (head.weights.len() + head.bias.len()) as u64;
     }
+    manifest.format = manifest.oldest_format();
     match manifest.heads_problem() {
         Some((field, got, expected)) => Err(Error::Heads { field, got, expected }),
         None => Ok(manifest),
@@ -123,10 +132,10 @@ fn described(head: &LinearHead, alone: bool) -> GraphHead {
         task: head.task,
         labels: head.labels.clone(),
         thresholds: head.thresholds.clone(),
-        abstain: None,
-        conformal: None,
+        abstain: head.abstain.clone(),
+        conformal: head.conformal,
         logits: output(LOGITS),
-        probabilities: (head.task != Task::Regression).then(|| output(PROBABILITIES)),
+        probabilities: (head.activation != HeadActivation::None).then(|| output(PROBABILITIES)),
         file_hash: head.file_hash.clone(),
         trained_with: Some(head.trained_with.clone()),
         encoder_changed: head.encoder_changed,
@@ -186,8 +195,11 @@ mod tests {
         LinearHead {
             name: name.to_owned(),
             task: Task::Regression,
+            activation: HeadActivation::None,
             labels: vec!["a".to_owned()],
             thresholds: None,
+            abstain: None,
+            conformal: None,
             weights: vec![0.5; dim],
             bias: vec![1.0],
             file_hash: None,
@@ -201,9 +213,17 @@ mod tests {
 
     #[test]
     fn a_head_computes_with_no_shapes_and_in_f64_only_where_it_is_wide() {
-        for (dim, wide, task) in [(24, false, 0), (300, false, 1), (300, true, 1), (768, false, 2)] {
-            let task = [Task::Regression, Task::Classification, Task::Multilabel][task];
-            let head = LinearHead { wide, task, ..head("one", dim) };
+        let (numbers, topic, tags) = (Task::Regression, Task::Classification, Task::Multilabel);
+        for (dim, wide, task, activation) in [
+            (24, false, numbers, HeadActivation::None),
+            (300, false, topic, HeadActivation::Softmax),
+            (300, true, topic, HeadActivation::Softmax),
+            (300, true, topic, HeadActivation::NormalizedSigmoid),
+            (24, false, topic, HeadActivation::NormalizedSigmoid),
+            (24, false, topic, HeadActivation::None),
+            (768, false, tags, HeadActivation::Sigmoid),
+        ] {
+            let head = LinearHead { wide, task, activation, ..head("one", dim) };
             let mut graph = GraphProto::default();
             append(&mut graph, &head, &described(&head, true)).unwrap();
             let constants: Vec<&str> = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();

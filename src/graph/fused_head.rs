@@ -9,7 +9,7 @@ use super::builder::{GraphBuilder, Value};
 use super::constants::{Constant, Values};
 use super::fuse::LinearHead;
 use super::onnx::{AttributeProto, ElementType};
-use crate::model::{GraphHead, SENTENCE_EMBEDDING, Task};
+use crate::model::{GraphHead, HeadActivation, SENTENCE_EMBEDDING};
 
 /// Columns of the embedding that one product adds up at most. A product gives a row the same bits alone and in a batch.
 const PART: usize = 96;
@@ -26,14 +26,34 @@ pub(super) fn add(graph: &mut GraphBuilder<'_>, head: &LinearHead, described: &G
     };
     graph.rename_last_output(&described.logits);
     let Some(probabilities) = &described.probabilities else { return };
-    let shares = match head.task {
-        Task::Classification => graph.node_with("Softmax", &[&values], vec![AttributeProto::int("axis", -1)]),
-        Task::Multilabel | Task::Regression => graph.node("Sigmoid", &[&values]),
+    let shares = match head.activation {
+        HeadActivation::None => return,
+        HeadActivation::Softmax => softmax(graph, &values),
+        HeadActivation::Sigmoid => graph.node("Sigmoid", &[&values]),
+        HeadActivation::NormalizedSigmoid => normalized_sigmoid(graph, &values, head),
     };
     if head.wide {
         cast(graph, &shares, ElementType::Float);
     }
     graph.rename_last_output(probabilities);
+}
+
+fn softmax(graph: &mut GraphBuilder<'_>, values: &str) -> Value {
+    graph.node_with("Softmax", &[values], vec![AttributeProto::int("axis", -1)])
+}
+
+/// Sigmoids over their sum. As σ(x) = e^min(x, 0) · σ(|x|), the part that could vanish is that of a softmax, and no row
+/// is divided by nothing.
+fn normalized_sigmoid(graph: &mut GraphBuilder<'_>, values: &str, head: &LinearHead) -> Value {
+    let zero = graph.constant(constant(head, "zero", (Vec::new(), &[0.0])));
+    let below = graph.node("Min", &[values, &zero]);
+    let shares = softmax(graph, &below);
+    let size = graph.node("Abs", &[values]);
+    let beside = graph.node("Sigmoid", &[&size]);
+    let parts = graph.node("Mul", &[&shares, &beside]);
+    let axis = graph.ints(&[-1]);
+    let sum = graph.node("ReduceSum", &[&parts, &axis]);
+    graph.node("Div", &[&parts, &sum])
 }
 
 /// One product in f64.

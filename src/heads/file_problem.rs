@@ -2,6 +2,7 @@
 
 use thiserror::Error as ThisError;
 
+use super::error::Error;
 use super::kind::HeadKind;
 use crate::model::Task;
 
@@ -183,6 +184,29 @@ pub enum FileProblem {
         got: usize,
         /// Numbers that belong there.
         columns: usize,
+    },
+    /// Weighted sums where rows are to be looked up, or the other way round.
+    #[error("its kind is `{kind}`, its numbers are those of another")]
+    KindOfModel {
+        /// Its kind.
+        kind: HeadKind,
+    },
+    /// Rows to be looked up that cannot be.
+    #[error("its rows and targets cannot be looked up")]
+    Neighbours {
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Neighbours that belong to another head.
+    #[error("its rows are labelled for {got}, the head is for {task} with {labels} labels")]
+    NeighboursOf {
+        /// What they are labelled for.
+        got: Task,
+        /// What the head is for.
+        task: Task,
+        /// Number of labels.
+        labels: usize,
     },
     /// Two labels with other than one threshold.
     #[error("`thresholds` has length {got}, two labels have one: that of the second")]

@@ -262,6 +262,9 @@ impl Head {
 
     fn check_model(&self) -> Result<(), FileProblem> {
         let (labels, outputs) = (self.labels.len(), self.reading().columns());
+        if matches!(self.model, Model::Neighbours(_)) != (self.kind == HeadKind::Neighbours) {
+            return Err(FileProblem::KindOfModel { kind: self.kind });
+        }
         match &self.model {
             Model::Linear(LinearModel { coefficients, intercepts }) => {
                 if coefficients.nrows() != outputs || coefficients.ncols() == 0 {
@@ -275,7 +278,21 @@ impl Head {
                 finite("coefficients", coefficients.iter())?;
                 finite("intercepts", intercepts.iter())
             }
-            Model::Neighbours(_) => Ok(()),
+            Model::Neighbours(neighbours) => {
+                let (targets, task) = (neighbours.targets(), self.task);
+                if targets.task() != task || targets.columns() != outputs {
+                    return Err(FileProblem::NeighboursOf { got: targets.task(), task, labels });
+                }
+                if self.strength != Some(neighbours.count() as f64) {
+                    let got = self.strength.map_or("nothing".to_owned(), |strength| strength.to_string());
+                    return Err(FileProblem::Value {
+                        key: "n_neighbors",
+                        got,
+                        expected: "the number of its neighbours",
+                    });
+                }
+                Ok(())
+            }
         }
     }
 

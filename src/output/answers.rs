@@ -1,13 +1,13 @@
 //! What a head's numbers say of a paper: its label, its labels, or its values. Knows no file format and no model.
 //!
-//! Invariant: a probability counts as the f32 that is written, so that what is shown agrees with the threshold.
+//! Invariant: an answer counts as the f32 that is written, so that what is shown agrees with the threshold.
 
 use std::sync::Arc;
 
-use crate::heads::Head;
-use crate::model::{DEFAULT_THRESHOLD, GraphHead, Task};
+use crate::heads::{Head, Meaning};
+use crate::model::{Conformal, GraphHead, Task, given_label};
 
-/// Label of rows whose best probability is too low.
+/// Label of rows whose answer for it is too low.
 pub const UNKNOWN: &str = "unknown";
 
 /// What a head answers.
@@ -15,14 +15,16 @@ pub const UNKNOWN: &str = "unknown";
 pub enum Answer {
     /// One label is right.
     Label {
-        /// The most probable one, or [`UNKNOWN`].
+        /// The most probable one, or the one that the head's threshold gives; [`UNKNOWN`] where it is too improbable.
         label: Arc<str>,
-        /// The highest probability.
+        /// How probable it is, or its score, also where it is too improbable to be given.
         probability: f32,
         /// The most probable labels, best first, as many as were asked for.
         ranked: Vec<(Arc<str>, f32)>,
+        /// The labels of the head's conformal set, best first; none where it has no such sets.
+        set: Option<Vec<Arc<str>>>,
     },
-    /// Labels of which any number may be right, with their probabilities, best first.
+    /// Labels of which any number may be right, with their probabilities or scores, best first.
     Labels(Vec<(Arc<str>, f32)>),
     /// Numbers, one for each name of the head.
     Values(Vec<f32>),
@@ -33,7 +35,8 @@ pub enum Answer {
 pub struct AnswerRules {
     /// Of one label: how many ranked labels are given. Of several: how many are given at most; 0 sets no bound.
     pub top_k: usize,
-    /// Of one label: below this it is [`UNKNOWN`]. Of several: the threshold of all labels, instead of the head's own.
+    /// Of one label: below this it is [`UNKNOWN`]. Of several: the threshold of all labels. It takes the place of the
+    /// head's own rules, and says nothing about scores.
     pub min_probability: Option<f32>,
 }
 
@@ -46,39 +49,81 @@ pub struct HeadReader {
     pub task: Task,
     /// The labels, or the names of the numbers, in the order of the columns.
     pub labels: Vec<Arc<str>>,
-    thresholds: Vec<f32>,
+    /// What the numbers are.
+    pub meaning: Meaning,
+    decision: Decision,
     rules: AnswerRules,
     unknown: Arc<str>,
+}
+
+/// What a head decides by.
+#[derive(Debug, Clone)]
+struct Decision {
+    /// For each of several labels.
+    thresholds: Vec<f32>,
+    /// Of two labels, that of the second.
+    of_second: Option<Vec<f64>>,
+    /// For each label, the least answer with which it is given.
+    least: Option<Vec<f32>>,
+    conformal: Option<Conformal>,
 }
 
 impl HeadReader {
     /// For a head in a bundle's graph.
     pub fn of_graph(head: &GraphHead, rules: AnswerRules) -> Self {
-        let thresholds = (0..head.labels.len()).map(|column| head.threshold(column));
-        Self::new(&head.name, (head.task, &head.labels), thresholds, rules)
+        let meaning = match head.task {
+            Task::Regression => Meaning::Number,
+            _ if head.gives_scores() => Meaning::Score,
+            _ => Meaning::Probability,
+        };
+        let own = (head.thresholds.as_deref(), head.abstain.as_deref(), head.conformal);
+        Self::new(&head.name, (head.task, meaning, &head.labels), own, rules)
     }
 
     /// For a head file, under a name for messages.
     pub fn of_file(name: &str, head: &Head, rules: AnswerRules) -> Self {
-        let own = |column: usize| head.thresholds.as_ref().map_or(DEFAULT_THRESHOLD, |thresholds| thresholds[column]);
-        Self::new(name, (head.task, &head.labels), (0..head.labels.len()).map(own), rules)
+        let own = (head.thresholds.as_deref(), head.abstain.as_deref(), head.conformal);
+        Self::new(name, (head.task, head.meaning(), &head.labels), own, rules)
     }
 
     fn new(
         name: &str,
-        (task, labels): (Task, &[String]),
-        thresholds: impl Iterator<Item = f64>,
+        (task, meaning, labels): (Task, Meaning, &[String]),
+        (thresholds, abstain, conformal): (Option<&[f64]>, Option<&[f64]>, Option<Conformal>),
         rules: AnswerRules,
     ) -> Self {
-        let threshold = |own: f64| rules.min_probability.unwrap_or(own as f32);
+        let asked = rules.min_probability.filter(|_| meaning == Meaning::Probability);
+        let is_multilabel = task == Task::Multilabel;
+        let own = |column: usize| match thresholds {
+            Some(list) if is_multilabel => list[column],
+            _ => meaning.default_threshold(),
+        };
+        let each = |threshold: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            (0..labels.len()).map(|column| asked.unwrap_or(threshold(column) as f32)).collect()
+        };
+        let least = match abstain {
+            Some(list) => Some(each(&|column| list[column])),
+            None => asked.map(|asked| vec![asked; labels.len()]),
+        };
         Self {
             name: name.to_owned(),
             task,
             labels: labels.iter().map(|label| Arc::from(label.as_str())).collect(),
-            thresholds: thresholds.map(threshold).collect(),
+            meaning,
+            decision: Decision {
+                thresholds: each(&own),
+                of_second: thresholds.filter(|_| !is_multilabel).map(<[f64]>::to_vec),
+                least,
+                conformal,
+            },
             rules,
             unknown: Arc::from(UNKNOWN),
         }
+    }
+
+    /// Whether its answers say which labels are in a conformal set.
+    pub fn gives_sets(&self) -> bool {
+        self.decision.conformal.is_some()
     }
 
     /// Reads one row, a number for each label; all must be finite.
@@ -86,14 +131,23 @@ impl HeadReader {
         match self.task {
             Task::Classification => {
                 let order = ordered((0..row.len()).collect(), row);
-                let probability = row[order[0]];
-                let sure = self.rules.min_probability.is_none_or(|least| probability >= least);
-                let label = if sure { &self.labels[order[0]] } else { &self.unknown };
-                let ranked = order.iter().take(self.rules.top_k).map(|&column| self.pair(column, row)).collect();
-                Answer::Label { label: Arc::clone(label), probability, ranked }
+                let given = given_label(self.decision.of_second.as_deref(), row);
+                let sure = self.decision.least.as_ref().is_none_or(|least| row[given] >= least[given]);
+                let label = if sure { &self.labels[given] } else { &self.unknown };
+                let in_set = |conformal: Conformal| -> Vec<Arc<str>> {
+                    let held = order.iter().filter(|&&column| conformal.holds(row[column]));
+                    held.map(|&column| Arc::clone(&self.labels[column])).collect()
+                };
+                Answer::Label {
+                    label: Arc::clone(label),
+                    probability: row[given],
+                    ranked: order.iter().take(self.rules.top_k).map(|&column| self.pair(column, row)).collect(),
+                    set: self.decision.conformal.map(in_set),
+                }
             }
             Task::Multilabel => {
-                let given = (0..row.len()).filter(|&column| row[column] >= self.thresholds[column]).collect();
+                let thresholds = &self.decision.thresholds;
+                let given = (0..row.len()).filter(|&column| row[column] >= thresholds[column]).collect();
                 let most = if self.rules.top_k == 0 { row.len() } else { self.rules.top_k };
                 Answer::Labels(ordered(given, row).iter().take(most).map(|&column| self.pair(column, row)).collect())
             }
@@ -127,7 +181,10 @@ mod tests {
             pairs.iter().map(|(label, probability)| format!("{label}={probability}")).collect::<Vec<_>>().join(" ")
         };
         match answer {
-            Answer::Label { label, probability, ranked } => format!("{label} {probability} [{}]", joined(ranked)),
+            Answer::Label { label, probability, ranked, set } => {
+                let set = set.map(|set| format!(" {{{}}}", set.join(" "))).unwrap_or_default();
+                format!("{label} {probability} [{}]{set}", joined(ranked))
+            }
             Answer::Labels(pairs) => joined(pairs),
             Answer::Values(values) => format!("{values:?}"),
         }
@@ -157,6 +214,46 @@ mod tests {
         assert_eq!(read(own(), rules(0, Some(0.75)), [0.7, 0.3, 0.8]), "c=0.8");
         assert_eq!(read(own(), rules(2, Some(0.0)), [0.0, 0.3, 0.8]), "c=0.8 b=0.3");
         assert_eq!(read(own(), rules(0, None), [0.0; 3]), "");
+    }
+
+    #[test]
+    fn a_head_may_have_its_own_rules_for_one_label() {
+        let own = |labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            GraphHead::of_checkpoint(&Classification { task: Task::Classification, labels })
+        };
+        let read =
+            |head: &GraphHead, rules: AnswerRules, row: &[f32]| labels(HeadReader::of_graph(head, rules).read(row));
+        let asked = |min_probability| AnswerRules { top_k: 0, min_probability };
+        let two = GraphHead { thresholds: Some(vec![0.3]), ..own(&["no", "yes"]) };
+        assert_eq!(read(&two, asked(None), &[0.6, 0.4]), "yes 0.4 []");
+        assert_eq!(read(&two, asked(None), &[0.75, 0.25]), "no 0.75 []");
+        assert_eq!(read(&two, asked(Some(0.5)), &[0.6, 0.4]), "unknown 0.4 []");
+        let three = GraphHead { abstain: Some(vec![0.5, 0.9, 0.0]), ..own(&["a", "b", "c"]) };
+        assert_eq!(read(&three, asked(None), &[0.2, 0.8, 0.0]), "unknown 0.8 []");
+        assert_eq!(read(&three, asked(None), &[0.8, 0.2, 0.0]), "a 0.8 []");
+        assert_eq!(read(&three, asked(Some(0.7)), &[0.2, 0.8, 0.0]), "b 0.8 []");
+        let conformal = |least| Some(Conformal { alpha: 0.1, least, rows: 20 });
+        let sets = |least| GraphHead { conformal: conformal(least), ..own(&["a", "b", "c"]) };
+        assert_eq!(read(&sets(Some(0.2)), asked(None), &[0.2, 0.5, 0.1]), "b 0.5 [] {b a}");
+        assert_eq!(read(&sets(Some(0.9)), asked(None), &[0.2, 0.5, 0.1]), "b 0.5 [] {}");
+        assert_eq!(read(&sets(None), asked(None), &[0.2, 0.5, 0.1]), "b 0.5 [] {b a c}");
+    }
+
+    #[test]
+    fn scores_are_of_any_size_and_no_probability_is_asked_of_them() {
+        let scores = |task, rules| {
+            let classification = Classification { task, labels: ["a", "b", "c"].map(str::to_owned).to_vec() };
+            let head = GraphHead { probabilities: None, ..GraphHead::of_checkpoint(&classification) };
+            let reader = HeadReader::of_graph(&head, rules);
+            assert_eq!(reader.meaning, Meaning::Score);
+            labels(reader.read(&[-1.5, 0.25, 0.0]))
+        };
+        for min_probability in [None, Some(0.9)] {
+            let rules = AnswerRules { top_k: 0, min_probability };
+            assert_eq!(scores(Task::Classification, rules), "b 0.25 []");
+            assert_eq!(scores(Task::Multilabel, rules), "b=0.25 c=0");
+        }
     }
 
     #[test]

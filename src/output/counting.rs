@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::evaluate::{
     self, Histogram, LabelTally, PartReport, Regression, RegressionTally, SeveralReport, SeveralTally,
 };
+use crate::heads::Meaning;
 use crate::model::Task;
 use crate::paper::Label;
 
@@ -19,6 +20,8 @@ use super::answers::{Answer, HeadReader};
 pub struct HeadOutcome {
     /// The head's name.
     pub name: String,
+    /// What its answers are.
+    pub meaning: Meaning,
     /// What it gave.
     pub counts: AnswerCounts,
     /// Its quality; none unless its rows say what is right.
@@ -158,6 +161,6 @@ impl HeadCount {
             }
         };
         let measured = self.tally.map(|tally| tally.finish(labels));
-        HeadOutcome { name: self.reader.name, counts, measured }
+        HeadOutcome { meaning: self.reader.meaning, name: self.reader.name, counts, measured }
     }
 }

@@ -10,7 +10,9 @@ use arrow_schema::{DataType, Field, Schema};
 use super::answers::Answer;
 use super::error::Error;
 use super::parquet::{ParquetTable, table_properties};
-use super::predictions::{AnswerColumns, AnswerKind, ID, Prediction, PredictionOptions, WritePredictions, cell_of};
+use super::predictions::{
+    AnswerColumns, AnswerKind, ID, LABEL_SET, Prediction, PredictionOptions, WritePredictions, cell_of,
+};
 
 /// Predictions collected before they are encoded.
 const BATCH_ROWS: usize = 4096;
@@ -54,11 +56,15 @@ impl ParquetPredictions {
 fn fields_of(columns: &AnswerColumns) -> Vec<Field> {
     let field = |name: &str, of| Field::new(columns.name(name), of, false);
     let list = |name: &str, of| field(name, DataType::List(list_element(of)));
-    let lists = [list("labels", DataType::Utf8), list("probabilities", DataType::Float32)];
+    let [one, several] = columns.beside();
+    let lists = [list("labels", DataType::Utf8), list(several, DataType::Float32)];
     match &columns.kind {
         AnswerKind::Label { top_k } => {
-            let mut fields = vec![field("label", DataType::Utf8), field("probability", DataType::Float32)];
+            let mut fields = vec![field("label", DataType::Utf8), field(one, DataType::Float32)];
             fields.extend(lists.into_iter().take(if *top_k > 1 { 2 } else { 0 }));
+            if columns.has_sets() {
+                fields.push(list(LABEL_SET, DataType::Utf8));
+            }
             fields
         }
         AnswerKind::Labels { .. } => lists.to_vec(),
@@ -69,16 +75,18 @@ fn fields_of(columns: &AnswerColumns) -> Vec<Field> {
 /// The columns of one head. Every row was checked to be of its kind.
 fn arrays_of<'a>(columns: &AnswerColumns, answers: impl Iterator<Item = &'a Answer>) -> Vec<ArrayRef> {
     let (mut labels, mut probabilities) = (StringBuilder::new(), Float32Builder::new());
-    let mut lists = Lists::default();
+    let (mut lists, mut sets) = (Lists::default(), label_lists());
     let mut values: Vec<Vec<f32>> = columns.value_names().iter().map(|_| Vec::new()).collect();
     for answer in answers {
         match answer {
-            Answer::Label { label, probability, ranked } => {
+            Answer::Label { label, probability, ranked, set } => {
                 labels.append_value(label);
                 probabilities.append_value(*probability);
                 if let AnswerKind::Label { top_k } = columns.kind {
                     lists.append(&ranked[..ranked.len().min(top_k)]);
                 }
+                set.iter().flatten().for_each(|label| sets.values().append_value(label));
+                sets.append(true);
             }
             Answer::Labels(pairs) => lists.append(pairs),
             Answer::Values(row) => values.iter_mut().zip(row).for_each(|(column, &value)| column.push(value)),
@@ -94,6 +102,9 @@ fn arrays_of<'a>(columns: &AnswerColumns, answers: impl Iterator<Item = &'a Answ
             if top_k > 1 {
                 arrays.extend(lists.finish());
             }
+            if columns.has_sets() {
+                arrays.push(Arc::new(sets.finish()));
+            }
             arrays
         }
     }
@@ -108,7 +119,7 @@ struct Lists {
 impl Default for Lists {
     fn default() -> Self {
         Self {
-            labels: ListBuilder::new(StringBuilder::new()).with_field(list_element(DataType::Utf8)),
+            labels: label_lists(),
             probabilities: ListBuilder::new(Float32Builder::new()).with_field(list_element(DataType::Float32)),
         }
     }
@@ -129,6 +140,10 @@ impl Lists {
     }
 }
 
+fn label_lists() -> ListBuilder<StringBuilder> {
+    ListBuilder::new(StringBuilder::new()).with_field(list_element(DataType::Utf8))
+}
+
 fn list_element(of: DataType) -> Arc<Field> {
     Arc::new(Field::new("element", of, false))
 }
@@ -137,7 +152,7 @@ impl WritePredictions for ParquetPredictions {
     fn write(&mut self, prediction: &Prediction) -> Result<(), Error> {
         self.options.check(prediction)?;
         let labels = |answer: &Answer| match answer {
-            Answer::Label { ranked, .. } => ranked.len(),
+            Answer::Label { ranked, set, .. } => ranked.len() + set.as_ref().map_or(0, Vec::len),
             Answer::Labels(pairs) => pairs.len(),
             Answer::Values(values) => values.len(),
         };

@@ -25,7 +25,7 @@ fn pairs(pairs: &[(&str, f32)]) -> Vec<(Arc<str>, f32)> {
 }
 
 fn one_label(label: &str, probability: f32, ranked: &[(&str, f32)]) -> Answer {
-    Answer::Label { label: label.into(), probability, ranked: pairs(ranked) }
+    Answer::Label { label: label.into(), probability, ranked: pairs(ranked), set: None }
 }
 
 fn predictions() -> Vec<Prediction> {
@@ -57,7 +57,7 @@ fn write_all(path: &Path, options: &PredictionOptions, predictions: &[Prediction
 
 /// Heads of all three kinds, the last one twice, and what they say of two papers.
 fn several_heads() -> (PredictionOptions, Vec<Prediction>) {
-    let columns = |prefix: &str, kind| AnswerColumns { prefix: prefix.to_owned(), kind };
+    let columns = |prefix: &str, kind| AnswerColumns::plain(prefix.to_owned(), kind);
     let names = |names: &[&str]| AnswerKind::Values { names: names.iter().map(|name| (*name).to_owned()).collect() };
     let heads = vec![
         columns("topic_", AnswerKind::Label { top_k: 0 }),
@@ -253,7 +253,7 @@ fn columns_and_kept_values_must_agree() {
     assert_eq!(twice("x.csv", 2, &["labels"]), None);
     let kept = open("x.jsonl", 0, &["label"]).err().unwrap();
     assert_eq!(kept.hint().as_deref(), Some("keep the field `label` under another name"));
-    let columns = |prefix: &str, kind| AnswerColumns { prefix: prefix.to_owned(), kind };
+    let columns = |prefix: &str, kind| AnswerColumns::plain(prefix.to_owned(), kind);
     let names = ["b_label", "c"].map(str::to_owned).to_vec();
     let heads = vec![columns("a_", AnswerKind::Values { names }), columns("a_b_", AnswerKind::Label { top_k: 0 })];
     let options = PredictionOptions { heads, ..Default::default() };

@@ -10,7 +10,9 @@ use super::answers::Answer;
 use super::error::Error;
 use super::file::TextFile;
 use super::jsonl::check_finite;
-use super::predictions::{AnswerColumns, AnswerKind, ID, Prediction, PredictionOptions, WritePredictions, cell_of};
+use super::predictions::{
+    AnswerColumns, AnswerKind, ID, LABEL_SET, Prediction, PredictionOptions, WritePredictions, cell_of,
+};
 
 /// One object a line.
 pub(super) struct JsonlPredictions {
@@ -40,15 +42,18 @@ impl JsonlPredictions {
 
 fn write_answer<M: SerializeMap>(map: &mut M, columns: &AnswerColumns, answer: &Answer) -> Result<(), M::Error> {
     match answer {
-        Answer::Label { label, probability, ranked } => {
+        Answer::Label { label, probability, ranked, set } => {
             map.serialize_entry(&columns.name("label"), &**label)?;
-            map.serialize_entry(&columns.name("probability"), probability)?;
-            match columns.kind {
-                AnswerKind::Label { top_k } if top_k > 1 => {
-                    write_lists(map, columns, &ranked[..ranked.len().min(top_k)])
-                }
-                _ => Ok(()),
+            map.serialize_entry(&columns.name(columns.beside()[0]), probability)?;
+            if let AnswerKind::Label { top_k } = columns.kind
+                && top_k > 1
+            {
+                write_lists(map, columns, &ranked[..ranked.len().min(top_k)])?;
             }
+            if columns.has_sets() {
+                map.serialize_entry(&columns.name(LABEL_SET), &names_in(set))?;
+            }
+            Ok(())
         }
         Answer::Labels(pairs) => write_lists(map, columns, pairs),
         Answer::Values(values) => {
@@ -66,7 +71,12 @@ fn write_lists<M: SerializeMap>(
     let (labels, probabilities): (Vec<&str>, Vec<f32>) =
         pairs.iter().map(|(label, probability)| (&**label, *probability)).unzip();
     map.serialize_entry(&columns.name("labels"), &labels)?;
-    map.serialize_entry(&columns.name("probabilities"), &probabilities)
+    map.serialize_entry(&columns.name(columns.beside()[1]), &probabilities)
+}
+
+/// The labels of a set.
+fn names_in(set: &Option<Vec<Arc<str>>>) -> Vec<&str> {
+    set.iter().flatten().map(|label| &**label).collect()
 }
 
 fn check_answers(prediction: &Prediction) -> Result<(), Error> {
@@ -125,7 +135,7 @@ fn cells_of(columns: &AnswerColumns, answer: &Answer) -> Vec<String> {
     let cells = |(label, probability): (&str, f32)| [label.to_owned(), probability.to_string()];
     let pairs: Vec<(&str, f32)> = match answer {
         Answer::Values(values) => return values.iter().map(f32::to_string).collect(),
-        Answer::Label { label, probability, ranked } => {
+        Answer::Label { label, probability, ranked, .. } => {
             // The most probable label stands first, unless it is too improbable to be given there.
             let given = ranked.first().is_some_and(|(first, _)| first == label);
             let others = ranked.iter().skip(usize::from(given)).map(|(label, probability)| (&**label, *probability));
@@ -133,7 +143,12 @@ fn cells_of(columns: &AnswerColumns, answer: &Answer) -> Vec<String> {
         }
         Answer::Labels(pairs) => pairs.iter().map(|(label, probability)| (&**label, *probability)).collect(),
     };
-    (0..columns.csv_pairs()).flat_map(|rank| pairs.get(rank).copied().map(cells).unwrap_or_default()).collect()
+    let mut cells: Vec<String> =
+        (0..columns.csv_pairs()).flat_map(|rank| pairs.get(rank).copied().map(cells).unwrap_or_default()).collect();
+    if let (true, Answer::Label { set, .. }) = (columns.has_sets(), answer) {
+        cells.push(serde_json::Value::from(names_in(set)).to_string());
+    }
+    cells
 }
 
 impl WritePredictions for CsvPredictions {

@@ -1,7 +1,8 @@
 //! Predictions as JSONL, CSV or Parquet: `id`, what each head says, and kept fields.
 //!
-//! One label: `label`, `probability`, the ranked ones if asked for. Several: lists `labels`, `probabilities`. Numbers:
-//! `value`, or one column by name. With several heads the head's name and `_` stand before each. CSV spreads lists over
+//! One label: `label`, `probability`, the ranked ones if asked for, `label_set` where the head has conformal sets (in CSV
+//! as JSON). Several: lists `labels`, `probabilities`. `score` and `scores` stand for probabilities where answers are
+//! scores. Numbers: `value`, or one column by name. With several heads the head's name and `_` stand before each. CSV spreads lists over
 //! `label`, `probability`, `label_2`, `probability_2`, ...; behind `unknown` the ranks begin anew, with the most probable
 //! label as `label_2`.
 //! Kept fields keep their JSON type in JSONL; in CSV and Parquet they are texts (a text as it is, anything else as
@@ -22,6 +23,8 @@ use super::prediction_text::{CsvPredictions, JsonlPredictions};
 const KNOWN: &str = ".jsonl, .csv (each also with .gz or .zst), .parquet";
 /// The first column.
 pub(super) const ID: &str = "id";
+/// The labels of a conformal set.
+pub(super) const LABEL_SET: &str = "label_set";
 /// Labels of a row that CSV has columns for.
 const MOST_CSV_LABELS: usize = 100;
 
@@ -100,26 +103,49 @@ pub struct AnswerColumns {
     pub prefix: String,
     /// What they hold.
     pub kind: AnswerKind,
+    /// Whether what stands beside a label is a score and not a probability.
+    pub scores: bool,
+    /// Whether answers of one label come with a set of labels.
+    pub sets: bool,
 }
 
 impl AnswerColumns {
+    /// For a head without scores and sets.
+    pub fn plain(prefix: String, kind: AnswerKind) -> Self {
+        Self { prefix, kind, scores: false, sets: false }
+    }
+
     /// A column's name.
     pub(super) fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
+    /// What stands beside a label, and beside a list of labels.
+    pub(super) fn beside(&self) -> [&'static str; 2] {
+        if self.scores { ["score", "scores"] } else { ["probability", "probabilities"] }
+    }
+
+    /// Whether rows have a column with a set of labels.
+    pub(super) fn has_sets(&self) -> bool {
+        self.sets && matches!(self.kind, AnswerKind::Label { .. })
+    }
+
     /// Names of the columns.
     fn names(&self, format: PredictionFormat) -> Vec<String> {
-        let names: Vec<String> = match &self.kind {
+        let [one, several] = self.beside();
+        let mut names: Vec<String> = match &self.kind {
             AnswerKind::Label { top_k } => match format {
-                PredictionFormat::Csv => spread(*top_k),
-                _ if *top_k > 1 => ["label", "probability", "labels", "probabilities"].map(str::to_owned).to_vec(),
-                _ => spread(1),
+                PredictionFormat::Csv => spread(*top_k, one),
+                _ if *top_k > 1 => ["label", one, "labels", several].map(str::to_owned).to_vec(),
+                _ => spread(1, one),
             },
-            AnswerKind::Labels { most } if format == PredictionFormat::Csv => spread(*most),
-            AnswerKind::Labels { .. } => ["labels", "probabilities"].map(str::to_owned).to_vec(),
+            AnswerKind::Labels { most } if format == PredictionFormat::Csv => spread(*most, one),
+            AnswerKind::Labels { .. } => ["labels", several].map(str::to_owned).to_vec(),
             AnswerKind::Values { .. } => self.value_names(),
         };
+        if self.has_sets() {
+            names.push(LABEL_SET.to_owned());
+        }
         names.iter().map(|name| self.name(name)).collect()
     }
 
@@ -142,9 +168,9 @@ impl AnswerColumns {
 }
 
 /// `label`, `probability`, `label_2`, `probability_2`, ..., at least the first two.
-fn spread(pairs: usize) -> Vec<String> {
-    let mut names = vec!["label".to_owned(), "probability".to_owned()];
-    names.extend((2..=pairs).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]));
+fn spread(pairs: usize, beside: &str) -> Vec<String> {
+    let mut names = vec!["label".to_owned(), beside.to_owned()];
+    names.extend((2..=pairs).flat_map(|rank| [format!("label_{rank}"), format!("{beside}_{rank}")]));
     names
 }
 
@@ -162,7 +188,7 @@ pub struct PredictionOptions {
 impl PredictionOptions {
     /// For one head.
     pub fn of_one(kind: AnswerKind) -> Self {
-        Self { heads: vec![AnswerColumns { prefix: String::new(), kind }], ..Self::default() }
+        Self { heads: vec![AnswerColumns::plain(String::new(), kind)], ..Self::default() }
     }
 
     fn columns(&self, format: PredictionFormat) -> Result<Vec<String>, Error> {

@@ -241,7 +241,7 @@ fn parquet_file(folder: &Path) {
         let kept = [format!("Paper {paper}"), "coral reefs and heat waves".repeat(paper % 5)];
         let prediction = Prediction {
             id: format!("p{paper}"),
-            answers: vec![Answer::Label { label: "yes".into(), probability: 0.5, ranked: Vec::new() }],
+            answers: vec![Answer::Label { label: "yes".into(), probability: 0.5, ranked: Vec::new(), set: None }],
             kept: kept.map(|text| Some(text.into())).to_vec(),
         };
         writer.write(&prediction).unwrap();

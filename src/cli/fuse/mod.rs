@@ -6,7 +6,7 @@ mod check;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use offprint::evaluate::{FUSED_TOLERANCE, FusedAgreement};
 use offprint::graph::{LinearHead, fuse, holds_f64};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &FuseArgs) -> Result<Status> {
     let linear = named.iter().zip(&heads).map(|((name, file), head)| {
         let encoder_changed = check_encoder(head, (&bundle.manifest, &identity), args.allow_encoder_change)?;
         warn_of_texts(&file.display().to_string(), &head.template_or_field, &source);
-        Ok(LinearHead { encoder_changed, adapter: adapter.map(str::to_owned), ..linear_head(name, head) })
+        Ok(LinearHead { encoder_changed, adapter: adapter.map(str::to_owned), ..linear_head(name, (head, file))? })
     });
     let linear = linear.collect::<Result<Vec<LinearHead>>>()?;
     let files: Vec<&Path> = named.iter().map(|(_, file)| file.as_path()).collect();
@@ -151,13 +151,17 @@ fn named_file(head: &str) -> Result<(String, PathBuf)> {
 }
 
 /// The head as the graph is to have it.
-fn linear_head(name: &str, head: &Head) -> LinearHead {
-    let FoldedHead { weights, bias } = head.folded();
-    LinearHead {
+fn linear_head(name: &str, (head, file): (&Head, &Path)) -> Result<LinearHead> {
+    let FoldedHead { weights, bias, activation } =
+        head.folded().with_context(|| format!("head `{}` cannot be fused", file.display()))?;
+    Ok(LinearHead {
         name: name.to_owned(),
         task: head.task,
+        activation,
         labels: head.labels.clone(),
         thresholds: head.thresholds.clone(),
+        abstain: head.abstain.clone(),
+        conformal: head.conformal,
         weights: weights.iter().copied().collect(),
         bias,
         file_hash: head.file_hash().map(str::to_owned),
@@ -166,7 +170,7 @@ fn linear_head(name: &str, head: &Head) -> LinearHead {
         adapter: None,
         license: head.license.clone(),
         wide: false,
-    }
+    })
 }
 
 /// Makes heads compute in f64 that lose too much in f32; whether there are any.

@@ -74,4 +74,20 @@ mod tests {
         let sure = reliability([(1.0, true), (0.0, false)]).unwrap();
         assert_eq!((sure.ece, sure.brier), (0.0, 0.0));
     }
+
+    #[test]
+    fn figures_are_scikit_learns() {
+        let text = std::fs::read_to_string("tests/data/heads/calibration.json").unwrap();
+        let fixture: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let case = &fixture["reliability"];
+        let numbers = |key: &str| serde_json::from_value::<Vec<f64>>(case[key].clone()).unwrap();
+        let right: Vec<bool> = serde_json::from_value(case["right"].clone()).unwrap();
+        let found = reliability(numbers("answers").into_iter().zip(right)).unwrap();
+        assert!((found.brier - case["brier"].as_f64().unwrap()).abs() < 1e-12, "{}", found.brier);
+        let (shares, claimed) = (numbers("shares"), numbers("claimed"));
+        assert_eq!(found.bins.len(), shares.len());
+        for (bin, (share, claimed)) in found.bins.iter().zip(shares.into_iter().zip(claimed)) {
+            assert!((bin.right - share).abs() < 1e-12 && (bin.claimed - claimed).abs() < 1e-12, "{bin:?}");
+        }
+    }
 }

@@ -83,7 +83,10 @@ impl Steps {
 
     pub(super) fn check(&self) -> Result<(), FileProblem> {
         let Self { at, value } = self;
-        if at.is_empty() || at.len() != value.len() {
+        if at.is_empty() {
+            return Err(FileProblem::Columns { key: "calibration.columns.at", got: 0, columns: 1 });
+        }
+        if at.len() != value.len() {
             return Err(FileProblem::Columns { key: "calibration.columns.value", got: value.len(), columns: at.len() });
         }
         let wrong =

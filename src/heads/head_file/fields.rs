@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::super::file_problem::FileProblem;
 use super::super::head::Head;
 use super::super::kind::HeadKind;
-use super::super::trainer::Optimality;
-use super::tensors;
+use super::super::neighbours::{Metric, NeighbourTrainer, Weighting};
+use super::super::trainer::{Model, Optimality};
+use super::tensors::{self, Described};
 use crate::model::{Conformal, Task};
 
 /// The format of single-label heads.
@@ -50,6 +51,14 @@ impl From<Convergence> for Optimality {
     }
 }
 
+/// How neighbours are looked up.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookup {
+    metric: Metric,
+    weighting: Weighting,
+}
+
 /// The lowest version that says all of it.
 fn version_for(head: &Head) -> u64 {
     let older = matches!(head.kind, HeadKind::Logistic | HeadKind::Linear)
@@ -79,8 +88,16 @@ pub(super) fn metadata(head: &Head) -> BTreeMap<&'static str, String> {
     if version > SINGLE_LABEL_VERSION {
         metadata.insert("task", head.task.to_string());
     }
+    let lookup = match &head.model {
+        Model::Linear(_) => None,
+        Model::Neighbours(neighbours) => {
+            let NeighbourTrainer { metric, weighting } = neighbours.options();
+            Some(Lookup { metric, weighting })
+        }
+    };
     let optional = [
         (head.kind.strength_key(), head.strength.map(|strength| strength.to_string())),
+        ("neighbours", lookup.as_ref().map(to_json)),
         ("calibration", head.calibration.as_ref().map(to_json)),
         ("thresholds", head.thresholds.as_ref().map(to_json)),
         ("abstain", head.abstain.as_ref().map(to_json)),
@@ -100,8 +117,10 @@ pub(super) fn build(
 ) -> Result<Head, FileProblem> {
     let labels: Vec<String> = json_field(fields, "labels", "a JSON list of texts")?;
     let kind = kind_of(version, fields)?;
-    let model = tensors::model(kind, labels.len(), tensors)?;
     let task = task_of(version, fields)?;
+    let strength = strength_of((version, kind), fields)?;
+    let neighbours = if kind == HeadKind::Neighbours { Some(neighbours_of(strength, fields)?) } else { None };
+    let model = tensors::model(&Described { task, labels: labels.len(), neighbours }, tensors)?;
     let of_kinds = (version >= KINDS_VERSION).then_some(fields);
     let thresholds: Option<Vec<f64>> = json_if_present(Some(fields), "thresholds", "a JSON list of numbers")?;
     if thresholds.is_some() && task == Task::Classification && version < KINDS_VERSION {
@@ -120,7 +139,7 @@ pub(super) fn build(
         identity: json_field(fields, "identity", "a JSON object of texts")?,
         template_or_field: field(fields, "template_or_field")?.to_owned(),
         metrics: json_field(fields, "metrics", "JSON")?,
-        strength: strength_of((version, kind), fields)?,
+        strength,
         optimality: optimality_of(fields)?,
         license: fields.get("license").cloned(),
         created_by: field(fields, "created_by")?.to_owned(),
@@ -149,6 +168,20 @@ fn strength_of((version, kind): (u64, HeadKind), fields: &HashMap<String, String
     let text = field(fields, key)?;
     let bad = || FileProblem::Value { key, got: shortened(text), expected: "a number" };
     text.parse().map(Some).map_err(|_| bad())
+}
+
+/// How many neighbours decide, and how.
+fn neighbours_of(
+    strength: Option<f64>,
+    fields: &HashMap<String, String>,
+) -> Result<(usize, NeighbourTrainer), FileProblem> {
+    let key = HeadKind::Neighbours.strength_key();
+    let count = strength.ok_or(FileProblem::Missing { key })?;
+    if !(count.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&count)) {
+        return Err(FileProblem::Value { key, got: count.to_string(), expected: "a whole number from 1" });
+    }
+    let Lookup { metric, weighting } = json_field(fields, "neighbours", "a JSON object of `metric` and `weighting`")?;
+    Ok((count as usize, NeighbourTrainer { metric, weighting }))
 }
 
 fn optimality_of(fields: &HashMap<String, String>) -> Result<Option<Optimality>, FileProblem> {

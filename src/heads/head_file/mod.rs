@@ -13,7 +13,8 @@
 //!
 //! Version 3 adds the kinds beyond `logistic` and `linear`, of which some have `alpha` or `n_neighbors` for `c`. It may have
 //! `calibration` (JSON object with its `method`), `abstain` (JSON list), `conformal` (JSON object) and, for two classes,
-//! `thresholds`.
+//! `thresholds`. A head of neighbours has the tensors `rows` (F32, rows × dim) and `targets` (U32 class numbers, U8 rows ×
+//! labels of 0 and 1, or F64 rows × numbers), and `neighbours` (JSON object of `metric` and `weighting`).
 //!
 //! A head is written in the lowest version that says all of it, so that older programs read what they can use, and refuse
 //! by its number what they would misread.
@@ -117,15 +118,16 @@ fn parse(bytes: &[u8]) -> Result<Head, FileProblem> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|source| FileProblem::Safetensors { source })?;
     let mut names: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     names.sort();
-    let expected = names_of(fields.get("kind").map(String::as_str));
-    if names != expected {
-        return Err(FileProblem::Tensors { got: names.iter().map(|name| shortened(name)).collect(), expected });
+    let own_names = names_of(fields.get("kind").map(String::as_str));
+    if names != own_names {
+        let got = names.iter().map(|name| shortened(name)).collect();
+        return Err(FileProblem::Tensors { got, expected: own_names.to_vec() });
     }
     if let Some(expected) = fields.get(CHECKSUM) {
         let others =
             fields.iter().filter(|(key, _)| *key != CHECKSUM).map(|(key, value)| (key.as_str(), value.as_str()));
         let mut data: Vec<(&str, &[u8])> = Vec::new();
-        for name in names_of(fields.get("kind").map(String::as_str)) {
+        for name in own_names {
             let tensor = tensors.tensor(name).map_err(|source| FileProblem::Safetensors { source })?;
             data.push((name, tensor.data()));
         }
