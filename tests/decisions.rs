@@ -64,6 +64,19 @@ fn deciding() -> Vec<(&'static str, Head)> {
         change(&mut head);
         head
     };
+    // Many labels: each of the five rows again and again, a little turned.
+    let many = || {
+        let mut head = margins("topic");
+        let linear = head.linear_mut().unwrap();
+        let few = linear.clone();
+        linear.coefficients = Array2::from_shape_fn((130, 24), |(row, column)| {
+            few.coefficients[[row % 5, column]] * (1.0 + (row * 7 + column) as f64 / 900.0)
+        });
+        linear.intercepts = (0..130).map(|row| few.intercepts[row % 5] + row as f64 / 300.0).collect();
+        head.labels = (0..130).map(|row| format!("label {row}")).collect();
+        head.calibration = Some(Calibration::Platt { slopes: vec![2.0; 130], intercepts: vec![-3.0; 130] });
+        head
+    };
     let abstain = [0.4, 0.0, 0.3, 0.2, 0.5].to_vec();
     vec![
         ("margins", margins("topic")),
@@ -75,6 +88,7 @@ fn deciding() -> Vec<(&'static str, Head)> {
         ("softmax", made("topic", &|head| (head.calibration, head.abstain) = (warm.clone(), Some(abstain.clone())))),
         ("one", made("open", &|head| (head.calibration, head.abstain) = (warm.clone(), Some(vec![0.6, 0.7])))),
         ("each", made("tags", &|head| head.calibration = warm.clone())),
+        ("many", many()),
         ("years", made("numbers", &|head| head.kind = HeadKind::Ridge)),
     ]
 }
@@ -97,7 +111,7 @@ fn a_fused_head_decides_as_its_file_does() {
         save(&place, head, name);
         args.extend(["--head".to_owned(), format!("{name}.head")]);
     }
-    place.run(&args.iter().map(String::as_str).collect::<Vec<_>>(), 0).expect(&["and 10 heads in one graph"]);
+    place.run(&args.iter().map(String::as_str).collect::<Vec<_>>(), 0).expect(&["and 11 heads in one graph"]);
     assert_eq!(Bundle::open(&place.path("fused")).unwrap().manifest.format, DECISION_FORMAT);
     for (name, head) in &heads {
         let file = format!("{name}.head");

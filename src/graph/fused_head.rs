@@ -51,8 +51,10 @@ fn normalized_sigmoid(graph: &mut GraphBuilder<'_>, values: &str, head: &LinearH
     let size = graph.node("Abs", &[values]);
     let beside = graph.node("Sigmoid", &[&size]);
     let parts = graph.node("Mul", &[&shares, &beside]);
-    let axis = graph.ints(&[-1]);
-    let sum = graph.node("ReduceSum", &[&parts, &axis]);
+    // A product gives a row the same bits wherever it lies in a batch, which ReduceSum does not.
+    let labels = head.labels.len();
+    let ones = graph.constant(constant(head, "ones", (vec![labels, 1], &vec![1.0; labels])));
+    let sum = graph.node("Gemm", &[&parts, &ones]);
     graph.node("Div", &[&parts, &sum])
 }
 
