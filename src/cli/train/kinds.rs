@@ -64,7 +64,16 @@ pub(super) fn check_task(kind: KindName, task: Task) -> Result<()> {
     ))
 }
 
-/// Refuses flags that were typed for another kind. A kind that nobody named is one of the two defaults.
+/// What the head may be, before the labels have been seen: a kind that nobody named is one of the defaults.
+pub(super) fn possible(args: &TrainArgs) -> Vec<KindName> {
+    match (args.kind.kind, args.kind.task.task()) {
+        (Some(kind), _) => vec![kind],
+        (None, Some(task)) => vec![KindName::default_of(task)],
+        (None, None) => vec![KindName::default_of(Task::Classification), KindName::default_of(Task::Regression)],
+    }
+}
+
+/// Refuses flags that were typed for another kind.
 pub(super) fn check_flags(args: &TrainArgs) -> Result<()> {
     use KindName::{ElasticNet, Knn, Logistic, Ridge, Svm};
     let flags: [(&str, &[KindName]); 13] = [
@@ -82,11 +91,7 @@ pub(super) fn check_flags(args: &TrainArgs) -> Result<()> {
         ("--weights", &[Knn]),
         ("--no-intercept", &[Svm, Ridge, ElasticNet]),
     ];
-    let kinds: Vec<KindName> = match (args.kind.kind, args.kind.task.task()) {
-        (Some(kind), _) => vec![kind],
-        (None, Some(task)) => vec![KindName::default_of(task)],
-        (None, None) => vec![Logistic, Ridge],
-    };
+    let kinds = possible(args);
     let strange = |(flag, of): &&(&str, &[KindName])| is_typed(flag) && !kinds.iter().any(|kind| of.contains(kind));
     let Some((flag, of)) = flags.iter().find(strange) else { return Ok(()) };
     let names = |kinds: &[KindName]| kinds.iter().map(|kind| kind.kind().to_string()).collect::<Vec<_>>().join(" and ");

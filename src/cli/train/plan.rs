@@ -34,7 +34,7 @@ impl Plan {
         if let (Some(kind), Some(task)) = (args.kind.kind, task) {
             kinds::check_task(kind, task)?;
         }
-        if let Some(kind) = args.kind.kind {
+        for kind in kinds::possible(args) {
             kinds::strengths(&args.kind, kind)?;
         }
         let objective = objective(args, task)?;
