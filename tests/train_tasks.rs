@@ -75,14 +75,20 @@ fn every_kind_classifies() {
 #[test]
 fn lists_of_labels_train_a_head_for_several() {
     let place = place();
-    for flags in [&[][..], &["--kind", "svm"], &["--kind", "ridge"], &["--kind", "knn"]] {
+    let kinds: [&[&str]; 4] = [
+        &["--c", "1000"],
+        &["--kind", "svm", "--c", "100"],
+        &["--kind", "ridge", "--alpha", "0.001"],
+        &["--kind", "knn"],
+    ];
+    for flags in kinds {
         train(&place, "labels", flags, 0).expect(&["task: multilabel (the field has lists)", "f1_samples"]);
         let head = Head::load(&place.path("x.head")).unwrap();
         assert_eq!(head.labels, ["alloy", "fifth", "parser", "reef"]);
         let rows = predictions(&place);
         let has = |n: usize| rows[n]["labels"].as_array().unwrap().iter().any(|label| *label == TOPICS[n % 3].0);
         let right = (0..120).filter(|&n| has(n)).count();
-        assert!(right > 70, "{flags:?}: {right} of 120");
+        assert!(right > 100, "{flags:?}: {right} of 120");
     }
 }
 
@@ -249,7 +255,7 @@ fn labels_that_look_alike_and_unknown_ones_are_said() {
     let place = Workplace::new();
     let text = corpus(120).replacen("\"field\":\"reef\"", "\"field\":\"Reef\"", 20);
     place.write("papers.jsonl", text);
-    train(&place, "field", &[], 0).expect(&["labels `Reef` (", "` and `reef` (", "differ by case or blanks alone"]);
+    train(&place, "field", &[], 0).expect(&["labels `Reef` (", "and `reef` (", "differ by case or blanks alone"]);
     let mut text = String::new();
     for (n, line) in corpus(120).lines().enumerate() {
         let mut row: Value = serde_json::from_str(line).unwrap();
