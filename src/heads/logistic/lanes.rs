@@ -294,7 +294,7 @@ mod x86 {
         f32,
         __m512,
         16,
-        5,
+        6,
         [_mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps],
         register => unsafe { intel::_mm512_reduce_add_ps(register.0) }
     );
@@ -303,7 +303,7 @@ mod x86 {
         f64,
         __m512d,
         8,
-        5,
+        6,
         [_mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd],
         register => unsafe { intel::_mm512_reduce_add_pd(register.0) }
     );

@@ -30,7 +30,8 @@ pub(super) fn logits<T: Number, V: Lanes<T>>(block: &[T], coefficients: &[T], wi
             2 => dots::<T, V, 4, 2>(block, coefficients, width, logits),
             3 => dots::<T, V, 4, 3>(block, coefficients, width, logits),
             4 => dots::<T, V, 4, 4>(block, coefficients, width, logits),
-            _ => dots::<T, V, 4, 5>(block, coefficients, width, logits),
+            5 => dots::<T, V, 4, 5>(block, coefficients, width, logits),
+            _ => dots::<T, V, 4, 6>(block, coefficients, width, logits),
         }
     }
 }
@@ -52,19 +53,20 @@ pub(super) fn add_gradient<T: Number, V: Lanes<T>>(block: &[T], residuals: &[T],
                 2 => outer::<T, V, 2>(block, residuals, (start, width), gradient),
                 3 => outer::<T, V, 3>(block, residuals, (start, width), gradient),
                 4 => outer::<T, V, 4>(block, residuals, (start, width), gradient),
-                _ => outer::<T, V, 5>(block, residuals, (start, width), gradient),
+                5 => outer::<T, V, 5>(block, residuals, (start, width), gradient),
+                _ => outer::<T, V, 6>(block, residuals, (start, width), gradient),
             }
         }
     }
 }
 
-/// First column and count of tiles of nearly equal size, at most `largest` columns each.
+/// First column and count of tiles of `largest` columns and of one for the rest.
 fn tiles(columns: usize, largest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let left = columns - first;
         (left > 0).then(|| {
-            let count = left.div_ceil(left.div_ceil(largest));
+            let count = left.min(largest);
             first += count;
             (first - count, count)
         })
@@ -72,6 +74,7 @@ fn tiles(columns: usize, largest: usize) -> impl Iterator<Item = (usize, usize)>
 }
 
 /// `C` columns of logits, `R` rows at a time.
+#[expect(clippy::needless_range_loop, reason = "counted loops over constants are what the compiler keeps in registers")]
 #[inline(always)]
 fn dots<T: Number, V: Lanes<T>, const R: usize, const C: usize>(
     block: &[T],
@@ -86,15 +89,15 @@ fn dots<T: Number, V: Lanes<T>, const R: usize, const C: usize>(
         let mut sums = [[V::splat(T::ZERO); C]; R];
         for feature in (0..width).step_by(V::WIDTH) {
             let mut factors = [V::splat(T::ZERO); C];
-            for (column, factor) in factors.iter_mut().enumerate() {
+            for column in 0..C {
                 // SAFETY: column < C and feature + WIDTH <= width, of C·width numbers.
-                *factor = unsafe { V::load(coefficients.add(column * width + feature)) };
+                factors[column] = unsafe { V::load(coefficients.add(column * width + feature)) };
             }
-            for (offset, sums) in sums.iter_mut().enumerate() {
+            for offset in 0..R {
                 // SAFETY: offset < R and feature + WIDTH <= width, of R·width numbers.
                 let values = unsafe { V::load(rows.add(offset * width + feature)) };
-                for (sum, factor) in sums.iter_mut().zip(factors) {
-                    *sum = values.mul_add(factor, *sum);
+                for column in 0..C {
+                    sums[offset][column] = values.mul_add(factors[column], sums[offset][column]);
                 }
             }
         }
@@ -107,6 +110,7 @@ fn dots<T: Number, V: Lanes<T>, const R: usize, const C: usize>(
 }
 
 /// `C` columns of the gradient, of the features from `start` on that fill `VECTORS` registers.
+#[expect(clippy::needless_range_loop, reason = "as above")]
 #[inline(always)]
 fn outer<T: Number, V: Lanes<T>, const C: usize>(
     block: &[T],
@@ -120,15 +124,15 @@ fn outer<T: Number, V: Lanes<T>, const C: usize>(
     let (block, residuals) = (block.as_ptr(), residuals.as_ptr());
     for row in 0..BLOCK {
         let mut values = [V::splat(T::ZERO); VECTORS];
-        for (vector, values) in values.iter_mut().enumerate() {
+        for vector in 0..VECTORS {
             // SAFETY: row < BLOCK and start + VECTORS·WIDTH <= width, of BLOCK·width numbers.
-            *values = unsafe { V::load(block.add(row * width + start + vector * V::WIDTH)) };
+            values[vector] = unsafe { V::load(block.add(row * width + start + vector * V::WIDTH)) };
         }
-        for (column, sums) in sums.iter_mut().enumerate() {
+        for column in 0..C {
             // SAFETY: column < C and row < BLOCK, of C·BLOCK numbers.
             let factor = V::splat(unsafe { *residuals.add(column * BLOCK + row) });
-            for (sum, values) in sums.iter_mut().zip(values) {
-                *sum = values.mul_add(factor, *sum);
+            for vector in 0..VECTORS {
+                sums[column][vector] = values[vector].mul_add(factor, sums[column][vector]);
             }
         }
     }
