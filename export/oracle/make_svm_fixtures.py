@@ -110,7 +110,6 @@ def main():
                 tensors[f"{key}.intercepts"] = (np.zeros(len(np.atleast_2d(model.coef_))) + model.intercept_).astype("<f8")
             decisions = decide(rows[:3] if name == "thousand_classes" else rows[:ASKED])
             tensors[f"{key}.decisions"] = decisions.reshape(len(decisions), -1).astype("<f8")
-            print(key, name, loss, c, int(np.max(model.n_iter_)), flush=True)
             fits.append(
                 {"set": name, "key": key, "kind": kind, "loss": loss, "c": c, "weighted": weights is not None}
                 | {"epsilon": 0.0, "fit_intercept": True, "intercept_scaling": 1.0}
