@@ -8,15 +8,14 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use offprint::heads::{
-    ElasticNetTrainer, Fitted, LabelledRows, Matrix, Metric, Model, NeighbourTrainer, RidgeTrainer, Targets, Trainer,
-    stratified_folds,
+    Fitted, LabelledRows, Matrix, Metric, Model, NeighbourTrainer, RidgeTrainer, Targets, Trainer, stratified_folds,
 };
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// `knn`, `ridge`, `elastic` (one fit and, of neighbours, answers) or `ridge_grid` (folds × strengths and a refit).
+    /// `knn`, `ridge` (one fit and, of neighbours, answers) or `ridge_grid` (folds × strengths and a refit).
     what: String,
     /// A file of f32, and its shape.
     rows: PathBuf,
@@ -76,7 +75,6 @@ fn run(
     let first = request.strengths[0];
     match request.what.as_str() {
         "ridge" => Ok(flat(RidgeTrainer::default().fit(data, first)?)),
-        "elastic" => Ok(flat(ElasticNetTrainer::default().fit(data, first)?)),
         "knn" => {
             let metric = if request.metric.as_deref() == Some("cosine") { Metric::Cosine } else { Metric::L2 };
             let fitted = NeighbourTrainer { metric, ..NeighbourTrainer::default() }.fit(data, first)?;
