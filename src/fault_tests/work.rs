@@ -11,7 +11,7 @@ use crate::durable::replace_folder;
 use crate::encode::{EncodeJob, EncodeOptions, Progress, RowAdapters, Sink, StubEncoder, TokenBudget, encode_corpus};
 use crate::graph::{ExportOptions, rewrite_manifest, write_bundle};
 use crate::heads::{Fitted, Head, HeadDescription, HeadKind, LinearModel, Model};
-use crate::model::{Bundle, Pooling, Quality};
+use crate::model::{Bundle, Pooling, Quality, Task};
 use crate::output::{
     AnswerKind, AnswerRules, EmbeddingOutputOptions, EmbeddingSink, HeadReader, PredictedHead, PredictionOptions,
     PredictionSink, embedding_writer, ids_path, prediction_writer,
