@@ -222,8 +222,8 @@ fn a_bundle_whose_files_disagree_is_refused() {
         "`DIR/model.onnx` and `bundle.toml` disagree on `normalize`: false in the graph, true in bundle.toml"
     );
     assert_eq!(hint.unwrap(), "export the bundle again");
-    let (message, hint) = open_refusal(set("format = 2", "format = 4\nnews = true"));
-    assert_eq!(message, "`DIR/bundle.toml` has format 4, this version of offprint reads formats 2 to 3");
+    let (message, hint) = open_refusal(set("format = 2", "format = 5\nnews = true"));
+    assert_eq!(message, "`DIR/bundle.toml` has format 5, this version of offprint reads formats 2 to 4");
     assert_eq!(hint.unwrap(), "use a newer offprint, or export the bundle again");
     let (message, _) = open_refusal(set("format = 2", "format = 3"));
     assert_eq!(message, "`DIR/bundle.toml`: `format` is 3, expected 2 for a bundle without adapters");

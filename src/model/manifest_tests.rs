@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{ADAPTER_FORMAT, AdapterKind, BUNDLE_FORMAT, BundleAdapter, Manifest, Pooling, Precision, Source};
+use super::{
+    ADAPTER_FORMAT, AdapterKind, BUNDLE_FORMAT, BundleAdapter, Classification, Conformal, DECISION_FORMAT, GraphHead,
+    Manifest, Pooling, Precision, Source, Task,
+};
 
 fn adapter(name: &str, digit: char) -> BundleAdapter {
     BundleAdapter {
@@ -60,9 +63,18 @@ fn parse(text: &str) -> Result<Manifest, String> {
     Manifest::parse(Path::new("bundle.toml"), text).map_err(|error| error.to_string())
 }
 
+/// With a head that decides by more than a threshold for each label.
+fn deciding() -> Manifest {
+    let labels = ["a", "b"].map(str::to_owned).to_vec();
+    let head = GraphHead::of_checkpoint(&Classification { task: Task::Classification, labels });
+    let sets = Conformal { alpha: 0.1, least: Some(1.0 / 3.0), rows: 40 };
+    let head = GraphHead { thresholds: Some(vec![0.3]), abstain: Some(vec![0.5, 0.0]), conformal: Some(sets), ..head };
+    Manifest { format: DECISION_FORMAT, heads: vec![head], ..plain() }
+}
+
 #[test]
 fn adapters_go_round_through_the_file() {
-    for manifest in [plain(), fused(), several()] {
+    for manifest in [plain(), fused(), several(), deciding()] {
         assert_eq!(parse(&manifest.to_toml()).unwrap(), manifest);
     }
     assert!(!plain().to_toml().contains("adapter"), "a bundle without adapters is written as before");
@@ -84,7 +96,8 @@ fn a_format_that_is_not_the_oldest_that_will_do_is_refused() {
     assert_eq!(format(fused(), 2), expected(2, 3, "with"));
     assert_eq!(format(several(), 2), expected(2, 3, "with"));
     assert_eq!(format(plain(), 3), expected(3, 2, "without"));
-    assert_eq!(format(plain(), 1), "`bundle.toml` has format 1, this version of offprint reads formats 2 to 3");
+    assert_eq!(format(plain(), 1), "`bundle.toml` has format 1, this version of offprint reads formats 2 to 4");
+    assert_eq!(format(deciding(), 2), "`bundle.toml`: `format` is 2, expected 4 for a bundle with such heads");
     let one = Manifest { adapters: vec![adapter("x", 'a')], ..several() };
     assert_eq!(
         parse(&one.to_toml()).unwrap_err(),
