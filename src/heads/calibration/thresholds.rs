@@ -114,7 +114,7 @@ type Row = (f64, bool, f64);
 pub fn choose_thresholds(answered: &Answered<'_>, rule: ThresholdRule) -> Result<Vec<ChosenThreshold>, Error> {
     answered.check()?;
     let column = |column: usize, is_right: &dyn Fn(usize) -> bool| {
-        choose(answered.rows(column, is_right, &|_| true), rule, answered.meaning)
+        choose(&answered.rows(column, is_right, &|_| true), rule, answered.meaning)
     };
     match answered.targets {
         Targets::Labels { of, labels } => {
@@ -138,7 +138,7 @@ pub fn choose_abstention(answered: &Answered<'_>, precision: f64) -> Result<Vec<
     let given: Vec<usize> = answered.answers.rows().into_iter().map(most).collect();
     let of_class = |class: usize| {
         let rows = answered.rows(class, &|row| of[row] == class, &|row| given[row] == class);
-        choose(rows, ThresholdRule::Precision(precision), answered.meaning)
+        choose(&rows, ThresholdRule::Precision(precision), answered.meaning)
     };
     Ok((0..*classes).map(of_class).collect())
 }
@@ -173,9 +173,9 @@ impl Answered<'_> {
 }
 
 /// Chooses the threshold of one label by its rows, the greatest answer first.
-fn choose(rows: Vec<Row>, rule: ThresholdRule, meaning: Meaning) -> ChosenThreshold {
+fn choose(rows: &[Row], rule: ThresholdRule, meaning: Meaning) -> ChosenThreshold {
     let positives: f64 = rows.iter().filter(|row| row.1).map(|row| row.2).sum();
-    let cuts = cuts(&rows);
+    let cuts = cuts(rows);
     if positives <= 0.0 || cuts.len() < 2 {
         let default = meaning.default_threshold();
         let given = rows.partition_point(|row| row.0 >= default);
@@ -183,7 +183,7 @@ fn choose(rows: Vec<Row>, rule: ThresholdRule, meaning: Meaning) -> ChosenThresh
         return outcome(default, cut.unwrap_or(Cut { given: 0, right: 0.0, wrong: 0.0 }), (positives, false));
     }
     let (best, reached) = chosen(&cuts, positives, rule);
-    let value = between(&rows, best.given);
+    let value = between(rows, best.given);
     let value = if meaning == Meaning::Probability { value.clamp(0.0, 1.0) } else { value };
     outcome(value, best, (positives, reached))
 }
