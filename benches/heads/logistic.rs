@@ -77,7 +77,7 @@ fn answer(set: &Set, line: &str) -> Result<serde_json::Value> {
     let mut answer = match line.split_once(' ') {
         Some(("fit", c)) => {
             let fitted = trainer.fit(&data, c.parse()?)?;
-            #[allow(irrefutable_let_patterns)]
+            #[allow(irrefutable_let_patterns, reason = "other kinds of heads have other models")]
             let Model::Linear(model) = &fitted.model else { bail!("a logistic model is linear") };
             json!({
                 "optimality": fitted.optimality,
@@ -96,7 +96,11 @@ fn answer(set: &Set, line: &str) -> Result<serde_json::Value> {
 }
 
 /// By fold and C.
-fn accuracies(set: &Set, (trainer, data): (&LogisticTrainer, &LabelledRows<'_>), grid: &[f64]) -> Result<Vec<Vec<f64>>> {
+fn accuracies(
+    set: &Set,
+    (trainer, data): (&LogisticTrainer, &LabelledRows<'_>),
+    grid: &[f64],
+) -> Result<Vec<Vec<f64>>> {
     let Targets::Classes { of, .. } = &set.targets else { bail!("the sets have classes") };
     let scores = Mutex::new(vec![vec![0.0; grid.len()]; set.folds.len()]);
     trainer.path(data, &set.folds, grid, &|(fold, number), decisions| {

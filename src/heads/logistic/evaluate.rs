@@ -43,7 +43,7 @@ pub(super) fn evaluate<T: Number>(data: &Data<'_>, layout: &Layout, points: &[&[
             with_widest(Pass { data, layout, coefficients: &coefficients, intercepts: &intercepts, rows })
         })
         .collect();
-    let sums = parts.into_iter().reduce(Sums::add).expect("a problem has rows");
+    let sums = parts.into_iter().reduce(|sums, other| sums.add(&other)).expect("a problem has rows");
     let value = |(index, group): (usize, &super::pass::Group)| {
         let total = data.shares[group.share].total;
         let columns = group.first..group.first + group.count;
@@ -71,7 +71,7 @@ pub(super) fn padded<T: Number>(data: &Data<'_>, points: &[&[f64]]) -> (Vec<T>, 
 }
 
 impl Sums {
-    fn add(mut self, other: Self) -> Self {
+    fn add(mut self, other: &Self) -> Self {
         for (sums, others) in [
             (&mut self.losses, &other.losses),
             (&mut self.gradient, &other.gradient),

@@ -109,7 +109,7 @@ exponential!(
     u32,
     12_582_912.0,
     -87.0,
-    f32::from_bits(0.693_147_2_f32.to_bits() & 0xffff_f000),
+    f32::from_bits(std::f32::consts::LN_2.to_bits() & 0xffff_f000),
     23,
     127_u32,
     [5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0]

@@ -253,7 +253,7 @@ fn sigmoids<T: Number>(values: &mut [[T; BLOCK]], weights: &[T; BLOCK], unit: bo
         for row in 0..BLOCK {
             let value = values[row];
             let positive = value > T::ZERO;
-            top[row] = if positive { value } else { value - value };
+            top[row] = if positive { value } else { T::ZERO };
             let small = (if positive { T::ZERO - value } else { value }).exp();
             sum[row] = T::ONE + small;
             let large = T::ONE / sum[row];

@@ -23,8 +23,7 @@ const PATIENCE: u64 = 8;
 /// A gradient that fell to less than this share counts as smaller.
 const PROGRESS: f64 = 0.8;
 
-/// Bytes of preconditioner work that a pass must outweigh; measured: a product costs that many times less a number than
-/// the reduction of a matrix.
+/// What the reduction of a d × d matrix costs, in d³ operations of a pass.
 const REDUCTION: f64 = 12.0;
 
 /// When a problem is solved.
@@ -202,7 +201,7 @@ impl Default for Patience {
 impl Patience {
     fn left(&mut self, descent: &Descent, rounding: f64) -> bool {
         let (gradient, objective) = (descent.relative_gradient(), descent.objective());
-        let lower = !(objective >= self.lowest - rounding * (1.0 + objective.abs()));
+        let lower = objective < self.lowest - rounding * (1.0 + objective.abs());
         if lower || gradient < PROGRESS * self.smallest {
             *self = Self {
                 smallest: gradient.min(self.smallest),

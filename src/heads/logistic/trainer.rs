@@ -139,7 +139,7 @@ fn fold_decisions(
     let found = fit(&LabelledRows { rows: &rows, targets: &targets, weights: weights.as_deref() }, options)?;
     for (&row, mut out) in fold.validation.iter().zip(out.rows_mut()) {
         let row = ndarray::ArrayView1::from(data.rows.row(row)).mapv(f64::from);
-        let logits = found.coefficients.dot(&row) + &ndarray::ArrayView1::from(&found.intercepts);
+        let logits = found.coefficients.dot(&row) + ndarray::ArrayView1::from(&found.intercepts);
         match (columns, &present[..]) {
             (1, _) => out[0] = logits[0],
             // A binomial fit of two of several classes: its logit is their difference.
