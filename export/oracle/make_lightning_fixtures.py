@@ -6,7 +6,7 @@ make_svm_fixtures.py. Its support vectors have no intercept; published SciRepEva
     python export/oracle/make_lightning_fixtures.py
 
 Dual coordinate descent to a tolerance of 1e-7; the versions used are written into the file. Its LinearSVR is left out:
-at any tolerance it ends with an objective 12 % and more above what liblinear reaches on these rows.
+at tolerances from 1e-3 to 1e-7 it ends with an objective 12 % and more above what liblinear reaches on such rows.
 """
 
 import json
