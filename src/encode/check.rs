@@ -51,8 +51,8 @@ impl EncoderCheck {
 ///
 /// # Errors
 /// An encoder that cannot be opened or run, vectors of the wrong length, with NaN, with a norm that `normalized`
-/// forbids, that are all the same, or that depend on the batch; a head whose answers are no probabilities (for a
-/// regression, not finite), that don't sum to 1 where one label is right, or that depend on the batch.
+/// forbids, that are all the same, or that depend on the batch; a head whose answers are no probabilities (scores and
+/// numbers of a regression: not finite), that don't sum to 1 where one label is right, or that depend on the batch.
 pub fn check_encoder(encoder: &dyn OpenEncoder, heads: &[GraphHead], normalized: bool) -> Result<EncoderCheck, Error> {
     let check = measure_encoder(encoder, heads, normalized)?;
     check_delta(check.batch_rows, check.batch_delta)?;
@@ -98,7 +98,7 @@ fn check_answers(head: &GraphHead, answers: &EmbeddingMatrix) -> Result<(), Erro
     };
     for row in 0..answers.rows {
         let row = answers.row(row);
-        if head.task == Task::Regression {
+        if head.probabilities.is_none() {
             match row.iter().find(|value| !value.is_finite()) {
                 Some(value) => return wrong(&value.to_string(), "finite numbers"),
                 None => continue,

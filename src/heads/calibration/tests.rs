@@ -342,8 +342,7 @@ fn answers_of_every_kind_without_a_calibration() {
     assert_eq!(answers((one, shares), 2, &[0.5]), (Meaning::Probability, vec![0.25, 0.75]));
     assert_eq!(answers((one, shares), 3, &[0.5, 0.25, 0.25]), (Meaning::Probability, vec![0.5, 0.25, 0.25]));
     assert_eq!(answers((several, shares), 2, &[-1.0, 0.5]), (Meaning::Probability, vec![0.0, 0.75]));
-    let half = answers((one, HeadKind::Logistic), 2, &[0.0]);
-    assert_eq!(half, (Meaning::Probability, vec![0.5, 0.5]));
+    assert_eq!(answers((one, HeadKind::Logistic), 2, &[0.0]), (Meaning::Probability, vec![0.5, 0.5]));
     let scaling = TargetScaling { mean: vec![2000.0], scale: vec![10.0] };
     let numbers = Reading { scaling: Some(&scaling), ..reading((Task::Regression, HeadKind::Ridge), 1, None) };
     assert_eq!(
@@ -368,8 +367,7 @@ fn rules_and_methods_are_read_as_they_are_written() {
     for method in ["temperature", "platt", "isotonic"] {
         assert_eq!(method.parse::<CalibrationMethod>().unwrap().to_string(), method);
     }
-    let error = "sigmoid".parse::<CalibrationMethod>().unwrap_err().to_string();
-    assert_eq!(error, "`calibration` of its metadata is `sigmoid`, expected `temperature`, `platt` or `isotonic`");
+    assert!("sigmoid".parse::<CalibrationMethod>().is_err());
 }
 
 #[test]
