@@ -22,8 +22,8 @@ pub use folds::{Fold, stratified_folds};
 pub use head::{Head, HeadDescription, HeadKind, TargetScaling, most_probable};
 pub use head_file::FORMAT_VERSION;
 pub use logistic::{
-    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
-    fit_logistic,
+    Convergence, LogisticFit, LogisticOptions, LogisticParams, LogisticSolver, LogisticTrainer, LogisticValidParams,
+    PathOverC, ScoreAtC, choose_c, fit_logistic,
 };
 pub use rows::{Matrix, Parts, Rows, Selection};
 pub use trainer::{
