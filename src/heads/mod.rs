@@ -50,8 +50,8 @@ pub use linfa_traits::{
     CheckOptions, FittedClassifier, FittedRegressor, ForClasses, ForNumbers, TrainerParams, TrainerValidParams,
 };
 pub use logistic::{
-    Convergence, LogisticFit, LogisticOptions, LogisticSolver, LogisticTrainer, PathOverC, ScoreAtC, choose_c,
-    fit_logistic,
+    Convergence, LogisticFit, LogisticOptions, LogisticParams, LogisticSolver, LogisticTrainer, LogisticValidParams,
+    PathOverC, ScoreAtC, choose_c, fit_logistic,
 };
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub(crate) use random::Random;

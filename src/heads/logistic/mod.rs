@@ -9,6 +9,7 @@ mod evaluate;
 mod fit;
 mod lanes;
 mod linfa_fit;
+mod linfa_traits;
 mod newton;
 mod objective;
 mod pass;
@@ -29,7 +30,7 @@ use super::error::Error;
 use super::rows::Matrix;
 use super::trainer::{Fitted, LabelledRows, LinearModel, Model, Optimality, Targets};
 use fit::fit;
-
+pub use linfa_traits::{LogisticParams, LogisticValidParams};
 pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
 pub use trainer::LogisticTrainer;
 
