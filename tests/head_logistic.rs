@@ -8,6 +8,7 @@ use offprint::heads::{
     Error, Fold, Head, HeadDescription, HeadKind, LogisticFit, LogisticOptions, choose_c, fit_logistic, most_probable,
     stratified_folds,
 };
+use offprint::model::Task;
 use safetensors::{Dtype, SafeTensors};
 
 struct Fixture {

@@ -75,10 +75,7 @@ fn every_strength_is_scored_on_every_fold_and_the_best_one_kept() {
         let own = targets.select(&fold.train);
         let model =
             StubTrainer::default().fit(&LabelledRows { rows: &train, targets: &own, weights: None }, 30.0).unwrap();
-        let linear = |model| match model {
-            heads::Model::Linear(model) => model,
-        };
-        let model = linear(model.model);
+        let heads::Model::Linear(model) = model.model else { unreachable!("the stub's models are linear") };
         let want: f64 = (0..2).map(|at| model.coefficients[[0, at]] * f64::from(rows[2 * row + at])).sum();
         assert!((got.out_of_fold.decisions[[place, 0]] - want).abs() < 1e-12);
     }
