@@ -121,6 +121,16 @@ fn the_strength_is_chosen_on_folds_by_an_objective() {
     chosen(&["--folds", "3", "--objective", "log_loss"]).expect(&["(chosen on 3-fold on train by log_loss)"]);
     chosen(&["--group-field", "source"]).expect(&["5 folds of whole groups of train", "on unseen groups: f1_macro"]);
     chosen(&["--fold-field", "part"]).expect(&["4 named folds of train"]);
+    // One strength is measured in folds, too, where any are asked for.
+    for (flag, value, on) in [
+        ("--folds", "3", "on 3-fold on train: f1_macro"),
+        ("--fold-field", "part", "on 4 named folds of train: f1_macro"),
+        ("--group-field", "source", "on 5 folds of whole groups of train: f1_macro"),
+    ] {
+        train(&place, "field", &[flag, value], 0).expect(&[on]);
+    }
+    train(&place, "field", &["--one-standard-error"], 2)
+        .expect(&["error: `--one-standard-error` chooses among heads, and there is one", "--c-grid"]);
     let strict = chosen(&["--one-standard-error", "--nested", "--learning-curve"]);
     strict.expect(&["with the choice inside each fold: f1_macro", "f1_macro by rows: "]);
     let seeded = |seed: &str| {
@@ -146,6 +156,28 @@ fn splits_hold_out_rows_groups_and_years() {
     train(&place, "field", &["--split", "group", "--group-field", "source"], 0).expect(&["held_out"]);
     train(&place, "field", &["--split", "random", "--split-share", "0.5"], 0)
         .expect(&["logistic regression on 60 rows"]);
+    // Two years with half of the rows each: the later one is held out, though a fifth was meant.
+    let halves: Vec<String> = corpus(120)
+        .lines()
+        .enumerate()
+        .map(|(n, line)| {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            row["year"] = (2000 + n / 60).into();
+            row.to_string()
+        })
+        .collect();
+    place.write("halves.jsonl", halves.join("\n"));
+    let of_halves = |more: &[&str], status: i32| {
+        let args = ["train", "--model", tiny_bundle(), "--label", "field", "halves.jsonl", "-o", "y.head"];
+        place.run(&[&args[..], more].concat(), status)
+    };
+    of_halves(&["--split", "year"], 0).expect(&["logistic regression on 60 rows", "held_out"]);
+    // Named groups are held out whole without a word.
+    let said = of_halves(&["--group-field", "year"], 0);
+    said.expect(&["logistic regression on 60 rows", "held_out", "warning: the train rows are of 1 group, too few"]);
+    of_halves(&["--split", "stratified", "--split-share", "0.001"], 2)
+        .expect(&["error: a share of 0.001 of 120 rows holds none out", "hint: "]);
+    of_halves(&["--split-share", "0.001"], 0).expect(&["warning: no row is held out"]);
     train(&place, "field", &["--split", "group"], 2)
         .expect(&["error: `--split group` is given without `--group-field`"]);
     train(&place, "field", &["--year-field", "year"], 2).expect(&["error: `--year-field` is given without"]);
@@ -202,6 +234,9 @@ fn answers_are_settled_on_rows_that_were_left_out() {
     train(&place, "field", &["--abstain", "0.99"], 0);
     assert!(predictions(&place).iter().any(|row| row["label"] == "unknown"));
     train(&place, "field", &["--abstain", "1.5"], 2).expect(&["error: `--abstain` is 1.5"]);
+    let said = train(&place, "field", &["--kind", "svm", "--abstain", "0.5"], 2);
+    said.expect(&["error: 0.5 is a probability, and a head of the kind svm gives scores", "`--calibrate platt`"]);
+    train(&place, "field", &["--kind", "svm", "--abstain", "0.5", "--calibrate", "platt"], 0);
     train(&place, "labels", &["--abstain", "0.9"], 2)
         .expect(&["error: a head gives no label where it is unsure only if"]);
 }
@@ -256,6 +291,19 @@ fn labels_that_look_alike_and_unknown_ones_are_said() {
     let text = corpus(120).replacen("\"field\":\"reef\"", "\"field\":\"Reef\"", 20);
     place.write("papers.jsonl", text);
     train(&place, "field", &[], 0).expect(&["labels `Reef` (", "and `reef` (", "differ by case or blanks alone"]);
+    // Seven spellings of a label in other rows alone: five pairs are named, the others counted.
+    let mut text = String::new();
+    for (n, line) in corpus(120).lines().enumerate() {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        row["split"] = if n < 14 { "test".into() } else { "train".into() };
+        if n < 7 {
+            row["field"] = format!("{}alloy", " ".repeat(n + 1)).into();
+        }
+        text.push_str(&format!("{row}\n"));
+    }
+    place.write("papers.jsonl", text);
+    let said = train(&place, "field", &[], 0);
+    said.expect(&[" (no train row) differ by case or blanks alone", "2 more pairs of labels differ by case or blanks"]);
     let mut text = String::new();
     for (n, line) in corpus(120).lines().enumerate() {
         let mut row: Value = serde_json::from_str(line).unwrap();

@@ -41,7 +41,7 @@ impl Answers {
         let file = head.file().and_then(|file| file.file_name());
         let name = file.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let thresholds = match (head.task, &head.thresholds) {
-            (Task::Multilabel, None) => Some(vec![head.meaning().default_threshold(); head.labels.len()]),
+            (Task::Multilabel, None) => Some((0..head.labels.len()).map(|label| head.threshold(label)).collect()),
             (_, own) => own.clone(),
         };
         Self::new(name, (head.task, &head.labels), [thresholds.clone(), thresholds], field)

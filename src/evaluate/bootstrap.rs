@@ -11,10 +11,17 @@ use super::error::Error;
 use super::objective::Scorer;
 use crate::heads::Random;
 
+/// Numbers that the draws of one interval look at, as far as [`FEWEST`] draws allow: some seconds on one core.
+const MOST_WORK: usize = 2_000_000_000;
+
+/// Draws that are made however long one takes: their outer fortieths, the ends at a level of 95 %, are five draws each.
+const FEWEST: usize = 200;
+
 /// How an interval is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
-    /// Draws, each of as many rows as there are.
+    /// Draws at most, each of as many rows as there are. Where a draw looks at more than a million numbers (rows ×
+    /// columns), there are fewer, but not below 200.
     pub resamples: usize,
     /// What decides who is drawn.
     pub seed: u64,
@@ -50,7 +57,7 @@ pub struct Interval {
 /// A figure that is not defined, fewer than two draws or a level that is no share.
 pub fn bootstrap_interval(scorer: &Scorer, options: &Bootstrap) -> Result<Interval, Error> {
     let value = scorer.score()?;
-    let drawn = draw(options, &[scorer.rows()], |times| scorer.score_drawn(&times[0]))?;
+    let drawn = draw(options, (&[scorer.rows()], scorer.work()), |times| scorer.score_drawn(&times[0]))?;
     Ok(interval(value, drawn, options.level))
 }
 
@@ -70,16 +77,22 @@ pub fn difference_interval(
     }
     let sides = [first.rows(), second.rows()];
     let sides = if paired { &sides[..1] } else { &sides };
-    let drawn = draw(options, sides, |times| {
+    let drawn = draw(options, (sides, first.work().saturating_add(second.work())), |times| {
         Some(first.score_drawn(&times[0])? - second.score_drawn(&times[sides.len() - 1])?)
     })?;
     Ok(interval(value, drawn, options.level))
 }
 
-/// The defined figures of all draws; `figure` is told how often each row of each side was drawn.
+/// Draws to make, if one looks at so many numbers.
+fn affordable(resamples: usize, work: usize) -> usize {
+    resamples.min((MOST_WORK / work.max(1)).max(FEWEST))
+}
+
+/// The defined figures of all draws; `figure` is told how often each row of each side was drawn, and looks at `work`
+/// numbers.
 fn draw(
     options: &Bootstrap,
-    sides: &[usize],
+    (sides, work): (&[usize], usize),
     figure: impl Fn(&[Vec<u32>]) -> Option<f64> + Sync,
 ) -> Result<Vec<f64>, Error> {
     let Bootstrap { resamples, seed, level } = *options;
@@ -95,7 +108,7 @@ fn draw(
         }
         figure(&times)
     };
-    let drawn: Vec<Option<f64>> = (0..resamples).into_par_iter().map(one).collect();
+    let drawn: Vec<Option<f64>> = (0..affordable(resamples, work)).into_par_iter().map(one).collect();
     Ok(drawn.into_iter().flatten().collect())
 }
 
@@ -167,6 +180,20 @@ mod tests {
         assert!(matches!(error, Error::Bootstrap { .. }));
         let error = difference_interval((&scorer, &accuracy(1, 1)), true, &Bootstrap::default()).unwrap_err();
         assert_eq!(error.to_string(), "got 4 and 400 rows, a difference row by row needs as many");
+    }
+
+    #[test]
+    fn long_draws_are_fewer() {
+        let million = 1_000_000;
+        let draws = [1, million, 2 * million, 5 * million, 100 * million].map(|work| affordable(2000, work));
+        assert_eq!(draws, [2000, 2000, 1000, 400, 200]);
+        assert_eq!((affordable(50, usize::MAX), affordable(3000, 0)), (50, 3000));
+        // 50,000 rows of 50 columns.
+        let truth = Targets::Labels { of: (0..50_000).map(|row| vec![row % 50]).collect(), labels: 50 };
+        let values = ndarray::Array2::from_shape_fn((50_000, 50), |(row, column)| ((row * 7 + column) % 11) as f64);
+        let of = |objective| Scorer::new(objective, &truth, Given::Decisions(values.view(), Scale::Plain)).unwrap();
+        assert_eq!(affordable(2000, of(Objective::RocAuc).work()), 800);
+        assert_eq!(accuracy(100, 1).work(), 400 + 400 + 400 + 300 + 2);
     }
 
     #[test]

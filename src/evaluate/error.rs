@@ -3,6 +3,7 @@
 use std::io;
 
 use super::objective::Objective;
+use crate::heads::HeadKind;
 use crate::model::Task;
 use crate::{encode, heads};
 
@@ -245,6 +246,25 @@ pub enum Error {
         /// What it is for.
         task: Task,
     },
+    /// A least probability where answers are none.
+    #[error("{least} is a probability, and a head of the kind {kind} gives scores of any size")]
+    AbstainOfScores {
+        /// Of the head.
+        kind: HeadKind,
+        /// Below which no label was to be given.
+        least: f64,
+    },
+    /// Rows that are fitted on beside a fold, and cannot be divided once more.
+    #[error("the rows beside fold {fold} of {folds} cannot be divided into folds of their own")]
+    InnerFolds {
+        /// 1-based outer fold.
+        fold: usize,
+        /// Outer folds in all.
+        folds: usize,
+        /// Why.
+        #[source]
+        source: Box<heads::Error>,
+    },
     /// A label that no row to fit on has, where such are refused.
     #[error("paper `{id}` of {part} has the label `{label}`, which no train row has")]
     UnknownLabel {
@@ -321,6 +341,11 @@ impl Error {
             }
             Self::OneFold => Some("use two folds or more, or choose the best strength".to_owned()),
             Self::Fold { source, .. } => source.hint(),
+            Self::NeedsLogits { .. } => Some("choose by another objective, or fit `--kind logistic`".to_owned()),
+            Self::AbstainOfScores { .. } => Some("`--calibrate platt` makes probabilities of them".to_owned()),
+            Self::InnerFolds { .. } => {
+                Some("leave `--nested` out, or give more groups or at least three named folds".to_owned())
+            }
             Self::UnknownLabel { .. } | Self::NothingKnown { .. } => {
                 Some("`--unknown-labels missed` counts such labels as missed".to_owned())
             }

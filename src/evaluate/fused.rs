@@ -126,11 +126,8 @@ fn max_delta(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_, f32
 }
 
 fn labels_differ(head: &Head, expected: ArrayView2<'_, f32>, got: ArrayView2<'_, f32>) -> usize {
-    let default = head.meaning().default_threshold();
     // In f32, as predictions are given.
-    let reaches = |row: &[f32], column: usize| {
-        row[column] >= head.thresholds.as_ref().map_or(default, |list| list[column]) as f32
-    };
+    let reaches = |row: &[f32], column: usize| row[column] >= head.threshold(column) as f32;
     let given = |row: ArrayView1<'_, f32>| -> Vec<usize> {
         let row = row.to_vec();
         match head.task {

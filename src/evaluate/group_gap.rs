@@ -1,8 +1,6 @@
 //! How much worse a head is on groups (sources, journals, authors) that it has not seen. Knows names of groups and
 //! figures. Invariant: the gap is the seen rows' figure less the unseen ones', turned so that above 0 is a loss.
 
-use std::collections::HashSet;
-
 use serde::Serialize;
 
 use super::bootstrap::{Bootstrap, Interval, bootstrap_interval, difference_interval};
@@ -38,16 +36,6 @@ pub fn group_gap(seen: &Scorer, unseen: &Scorer, paired: bool, options: &Bootstr
     })
 }
 
-/// Which of `rows` are of a group that one of the `train` rows has, and which are not; a row without a group is of one
-/// that nobody has seen.
-///
-/// # Panics
-/// A row beyond the last of `groups`.
-pub fn seen_and_unseen(groups: &[Option<String>], train: &[usize], rows: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let known: HashSet<&str> = train.iter().filter_map(|&row| groups[row].as_deref()).collect();
-    rows.iter().partition(|&&row| groups[row].as_deref().is_some_and(|group| known.contains(group)))
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
@@ -74,11 +62,5 @@ mod tests {
         let error = group_gap(&scorer(Objective::Mae, 1.0), &scorer(Objective::R2, 1.0), true, &Bootstrap::default());
         let expected = "`mae` and `r2` cannot be compared, expected one objective on both sides";
         assert_eq!(error.unwrap_err().to_string(), expected);
-    }
-
-    #[test]
-    fn a_group_is_seen_if_a_training_row_has_it() {
-        let groups = ["a", "b", "", "a", "c", ""].map(|name| (!name.is_empty()).then(|| name.to_owned()));
-        assert_eq!(seen_and_unseen(&groups, &[0, 1, 2], &[3, 4, 5]), (vec![3], vec![4, 5]));
     }
 }

@@ -39,12 +39,13 @@ pub struct LeakOptions {
     pub threshold: f64,
     /// Twins that are listed for a pair of parts; all are counted.
     pub most_listed: usize,
-    /// Products of two rows for a pair of parts; of more, so many rows of the later part are drawn at random.
+    /// Products of two rows, the same number for every pair of parts; of a pair with more, so many rows of the later part
+    /// are drawn at random.
     pub most_products: usize,
 }
 
 impl Default for LeakOptions {
-    /// Cosine 0.98, 100 listed, 10⁹ products (of 384 numbers each: 768 GFLOP).
+    /// Cosine 0.98, 100 listed, 10⁹ products in all (of 384 numbers each: 768 GFLOP).
     fn default() -> Self {
         Self { threshold: 0.98, most_listed: 100, most_products: 1_000_000_000 }
     }
@@ -78,6 +79,13 @@ pub struct LeaksOfParts {
     pub twins: Vec<Twin>,
 }
 
+impl LeaksOfParts {
+    /// Of how many rows those were drawn of which near twins were looked for; none where all were looked at.
+    pub fn drawn_from(&self) -> Option<usize> {
+        Some(self.rows - self.exact).filter(|&rest| rest > self.compared)
+    }
+}
+
 /// A row and its nearest of another part.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Twin {
@@ -109,7 +117,8 @@ pub fn find_leaks(data: &LeakRows<'_>, options: &LeakOptions) -> Result<Leaks, E
     let members = |name: &str| (0..rows).filter(|&row| data.parts[row].as_deref() == Some(name)).collect();
     let parts: Vec<(&str, Vec<usize>)> = names.iter().map(|&name| (name, members(name))).collect();
     let norms = inverse_norms(data.rows);
-    let look = Look { data, options, norms: &norms };
+    let all_pairs = parts.len() * parts.len().saturating_sub(1) / 2;
+    let look = Look { data, options, norms: &norms, most_products: options.most_products / all_pairs.max(1) };
     let mut pairs = Vec::new();
     for (at, later) in parts.iter().enumerate().skip(1) {
         pairs.extend(parts[..at].iter().map(|earlier| look.compare(earlier, later)));
@@ -131,6 +140,8 @@ struct Look<'a> {
     data: &'a LeakRows<'a>,
     options: &'a LeakOptions,
     norms: &'a [f32],
+    /// For one pair of parts.
+    most_products: usize,
 }
 
 impl Look<'_> {
@@ -192,7 +203,7 @@ impl Look<'_> {
 
     /// As many of the rows as may be compared with so many earlier ones, in their order.
     fn drawn(&self, mut rows: Vec<usize>, earlier: usize) -> Vec<usize> {
-        let most = (self.options.most_products / earlier.max(1)).max(1);
+        let most = (self.most_products / earlier.max(1)).max(1);
         if rows.len() > most {
             Random::new(0).shuffle(&mut rows);
             rows.truncate(most);

@@ -109,9 +109,13 @@ fn what_is_near_is_what_every_pair_says() {
 fn of_too_many_products_some_rows_are_drawn() {
     let mut set = Set::new();
     (0..300).for_each(|row| set.copy((600 + row, row), 1.0, 0.01));
-    let leaks = set.find(&LeakOptions { most_products: 1500 * 40, ..LeakOptions::default() });
+    // Three pairs of parts share them.
+    let leaks = set.find(&LeakOptions { most_products: 3 * 1500 * 40, ..LeakOptions::default() });
     let test = pair(&leaks, "train", "test");
-    assert_eq!((test.rows, test.compared, test.near), (300, 40, 40));
+    assert_eq!((test.rows, test.compared, test.near, test.drawn_from()), (300, 40, 40, Some(300)));
+    assert_eq!((pair(&leaks, "dev", "test").compared, pair(&leaks, "dev", "test").drawn_from()), (200, Some(300)));
+    let all = set.find(&LeakOptions::default());
+    assert!(all.pairs.iter().all(|pair| pair.drawn_from().is_none()));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use fitting::{
     worst_mistakes,
 };
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
-pub use group_gap::{GroupGap, group_gap, seen_and_unseen};
+pub use group_gap::{GroupGap, group_gap};
 pub use histogram::{Bin, Histogram, MOST_BINS};
 pub use leaks::{LeakOptions, LeakRows, Leaks, LeaksOfParts, Twin, find_leaks};
 pub use learning_curve::{LearningCurve, LearningPoint, learning_curve};

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::selection::{
-    ChosenStrength, OutOfFold, Search, StrengthPoint, choose_strength, decide, in_row_order, scored_rows,
+    ChosenStrength, OutOfFold, Search, StrengthPoint, choose_strength_for, decide, in_row_order, scored_rows,
 };
 use crate::heads::{FoldPlan, LabelledRows, Trainer};
 
@@ -35,7 +35,7 @@ pub struct NestedEstimate {
 /// these rows and scores the others.
 ///
 /// # Errors
-/// As for [`choose_strength`], and training rows that `inner` cannot divide.
+/// As for [`super::choose_strength`], and training rows that `inner` cannot divide.
 pub fn nested_estimate(
     trainer: &dyn Trainer,
     data: &LabelledRows<'_>,
@@ -50,7 +50,8 @@ pub fn nested_estimate(
     let mut decisions = Vec::with_capacity(search.folds.len());
     for fold in search.folds {
         let inner_folds = inner.split_within(data.targets, &fold.train)?;
-        let chosen: ChosenStrength = choose_strength(trainer, data, &Search { folds: &inner_folds, ..*search })?;
+        let within = Search { folds: &inner_folds, ..*search };
+        let chosen: ChosenStrength = choose_strength_for(false, trainer, data, &within)?;
         let strength = chosen.strength();
         let outer = Search { folds: std::slice::from_ref(fold), ..*search };
         let decided = decide(trainer, data, &outer, (&[strength], true))?;

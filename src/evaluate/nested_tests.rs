@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use super::super::objective::Objective;
-use super::super::selection::Rule;
+use super::super::selection::{Rule, choose_strength};
 use super::super::stub_trainer::{StubTrainer, scattered};
 use super::*;
 use crate::heads::{Matrix, Random, Targets, folds};

@@ -40,9 +40,6 @@ pub struct Reliability {
     pub brier: f64,
 }
 
-/// Weight, probability, whether it is right.
-type Given = (f64, f64, bool);
-
 /// Measures probabilities, rows × labels, in `bins` bins of equal width.
 ///
 /// # Errors
@@ -65,7 +62,7 @@ pub fn reliability(
     if let Some(((row, _), &value)) = probabilities.indexed_iter().find(|(_, p)| !(-1e-9..=1.0 + 1e-9).contains(*p)) {
         return Err(Error::NotAProbability { row, value });
     }
-    let mut given: Vec<Given> = Vec::new();
+    let mut bins = Bins::new(bins);
     let (mut squares, mut total) = (0.0, 0.0);
     for (row, answers) in probabilities.rows().into_iter().enumerate() {
         let weight = weights.map_or(1.0, |weights| weights[row]);
@@ -73,14 +70,14 @@ pub fn reliability(
         match targets {
             Targets::Classes { of, classes } => {
                 let best = (1..labels).fold(0, |best, label| if answers[label] > answers[best] { label } else { best });
-                given.push((weight, answers[best], best == of[row]));
+                bins.add((weight, answers[best]), best == of[row]);
                 let square = |label: usize| (answers[label] - f64::from(u8::from(of[row] == label))).powi(2);
                 squares += weight * if *classes == 2 { square(1) } else { (0..labels).map(square).sum() };
             }
             Targets::Labels { of, .. } => {
                 for (label, &answer) in answers.iter().enumerate() {
                     let right = of[row].binary_search(&label).is_ok();
-                    given.push((weight, answer, right));
+                    bins.add((weight, answer), right);
                     squares += weight * (answer - f64::from(u8::from(right))).powi(2);
                 }
             }
@@ -88,33 +85,55 @@ pub fn reliability(
         }
     }
     if total <= 0.0 {
-        return Err(Error::NoReliability { rows, labels, bins });
+        return Err(Error::NoReliability { rows, labels, bins: bins.0.len() });
     }
-    let (bins, ece) = binned(&given, bins);
+    let (bins, ece) = bins.finish();
     Ok(Reliability { bins, ece, brier: squares / total })
 }
 
-/// The bins, and the mean distance of probability and share.
-fn binned(given: &[Given], bins: usize) -> (Vec<ReliabilityBin>, f64) {
-    let width = 1.0 / bins as f64;
-    let mut sums = vec![(0_u64, 0.0, 0.0, 0.0); bins];
-    for &(weight, probability, right) in given {
+/// What a bin has seen.
+#[derive(Debug, Clone, Copy, Default)]
+struct BinSums {
+    count: u64,
+    weight: f64,
+    /// Weight × probability.
+    probability: f64,
+    /// The weight of what is right.
+    right: f64,
+}
+
+/// Sums by bins of equal width, so that nothing else is kept of the rows.
+struct Bins(Vec<BinSums>);
+
+impl Bins {
+    fn new(bins: usize) -> Self {
+        Self(vec![BinSums::default(); bins])
+    }
+
+    fn add(&mut self, (weight, probability): (f64, f64), right: bool) {
+        let bins = self.0.len();
         // The upper end belongs to a bin; 0 to the first.
         let bin = ((probability * bins as f64).ceil() as usize).clamp(1, bins) - 1;
-        let (count, weights, probabilities, rights) = &mut sums[bin];
-        *count += 1;
-        *weights += weight;
-        *probabilities += weight * probability;
-        *rights += if right { weight } else { 0.0 };
+        let sums = &mut self.0[bin];
+        sums.count += 1;
+        sums.weight += weight;
+        sums.probability += weight * probability;
+        sums.right += if right { weight } else { 0.0 };
     }
-    let total: f64 = sums.iter().map(|sum| sum.1).sum();
-    let ece = sums.iter().map(|(_, _, probabilities, rights)| (probabilities - rights).abs()).sum::<f64>() / total;
-    let bin = |(at, (count, weights, probabilities, rights)): (usize, (u64, f64, f64, f64))| {
-        let mean = |sum: f64| (weights > 0.0).then(|| sum / weights);
-        let (from, to) = (at as f64 * width, (at + 1) as f64 * width);
-        ReliabilityBin { from, to, count, probability: mean(probabilities), right: mean(rights) }
-    };
-    (sums.into_iter().enumerate().map(bin).collect(), ece)
+
+    /// The bins, and the mean distance of probability and share.
+    fn finish(self) -> (Vec<ReliabilityBin>, f64) {
+        let width = 1.0 / self.0.len() as f64;
+        let total: f64 = self.0.iter().map(|sums| sums.weight).sum();
+        let ece = self.0.iter().map(|sums| (sums.probability - sums.right).abs()).sum::<f64>() / total;
+        let bin = |(at, sums): (usize, BinSums)| {
+            let mean = |sum: f64| (sums.weight > 0.0).then(|| sum / sums.weight);
+            let (from, to) = (at as f64 * width, (at + 1) as f64 * width);
+            let (probability, right) = (mean(sums.probability), mean(sums.right));
+            ReliabilityBin { from, to, count: sums.count, probability, right }
+        };
+        (self.0.into_iter().enumerate().map(bin).collect(), ece)
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::objective::{Given, Objective, Scale, Scorer};
 use crate::heads::{self, Fold, LabelledRows, Simplest, StrengthName, Trainer};
 
 /// Decision values that are kept while strengths are compared, 8 bytes each; of more, those of the chosen strength are
-/// computed a second time.
+/// computed a second time where they are needed.
 const MOST_KEPT: usize = 1 << 26;
 
 /// Which of the strengths is chosen.
@@ -112,7 +112,18 @@ pub fn choose_strength(
     data: &LabelledRows<'_>,
     search: &Search<'_>,
 ) -> Result<ChosenStrength, Error> {
-    choose_keeping(trainer, data, search, MOST_KEPT)
+    choose_keeping(trainer, data, search, (MOST_KEPT, true))
+}
+
+/// The same where nobody may need the chosen strength's decision values: of too many to keep there are none, rather than
+/// a second fit of every fold.
+pub(super) fn choose_strength_for(
+    needs_rows: bool,
+    trainer: &dyn Trainer,
+    data: &LabelledRows<'_>,
+    search: &Search<'_>,
+) -> Result<ChosenStrength, Error> {
+    choose_keeping(trainer, data, search, (MOST_KEPT, needs_rows))
 }
 
 /// The same with so many decision values kept at most.
@@ -120,7 +131,7 @@ fn choose_keeping(
     trainer: &dyn Trainer,
     data: &LabelledRows<'_>,
     search: &Search<'_>,
-    most: usize,
+    (most, needs_rows): (usize, bool),
 ) -> Result<ChosenStrength, Error> {
     let name = trainer.strength();
     let strengths = checked_strengths(name, search)?;
@@ -138,6 +149,11 @@ fn choose_keeping(
     let (best, chosen) = choose(&points, (search.objective, name.simplest), search.rule);
     let kept = match decided.kept {
         Some(mut kept) => kept.swap_remove(chosen),
+        None if !needs_rows => {
+            let decisions = Array2::zeros((0, data.targets.columns()));
+            let out_of_fold = OutOfFold { rows: Vec::new(), folds: Vec::new(), decisions };
+            return Ok(ChosenStrength { name, objective: search.objective, points, best, chosen, out_of_fold });
+        }
         None => {
             let again = decide(trainer, data, search, (&[strengths[chosen]], true))?;
             again.kept.map_or_else(Vec::new, |mut kept| kept.swap_remove(0))

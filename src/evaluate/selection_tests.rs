@@ -83,8 +83,14 @@ fn every_strength_is_scored_on_every_fold_and_the_best_one_kept() {
     let mean = got.points[1].scores.iter().sum::<f64>() / 4.0;
     assert_eq!(got.points[1].mean, mean);
     // Where too much would have to be kept, a second pass gives the same.
-    let again = choose_keeping(&StubTrainer::default(), &data, &search(&folds, &strengths, Objective::Rmse), 0);
-    assert_eq!(again.unwrap(), got);
+    let keeping =
+        |most| choose_keeping(&StubTrainer::default(), &data, &search(&folds, &strengths, Objective::Rmse), most);
+    assert_eq!(keeping((0, true)).unwrap(), got);
+    // Where nobody needs them, there is none; the choice is the same, and what is kept anyway is handed out.
+    let none = keeping((0, false)).unwrap();
+    assert!(none.out_of_fold.rows.is_empty() && none.out_of_fold.decisions.dim() == (0, 1));
+    assert_eq!((&none.points, none.best, none.chosen), (&got.points, got.best, got.chosen));
+    assert_eq!(keeping((usize::MAX, false)).unwrap(), got);
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let alone = one_thread
         .install(|| choose_strength(&StubTrainer::default(), &data, &search(&folds, &strengths, Objective::Rmse)));

@@ -59,7 +59,8 @@ impl LinearModel {
     }
 }
 
-/// Puts classes that the fitted sample has no row of below all others, as [`super::Trainer::path`] promises.
+/// Puts classes that the fitted sample has no row of that weighs anything below all others, as [`super::Trainer::path`]
+/// promises.
 pub(super) fn settle_missing_classes(fitted: &Sample<'_>, mut decisions: ArrayViewMut2<'_, f64>) {
     for class in fitted.missing_classes() {
         match (decisions.ncols(), class) {

@@ -272,6 +272,14 @@ pub enum Error {
         /// The only one; empty where there is none.
         name: String,
     },
+    /// Too few rows of each class, or rows of one id, so that a share of them is none.
+    #[error("a share of {share} of {rows} rows holds none out, expected a split with at least one")]
+    NothingHeldOut {
+        /// The share.
+        share: f64,
+        /// Rows with a label.
+        rows: usize,
+    },
     /// Several labels may be right, and no row to fit on has any.
     #[error("none of the {rows} train rows has a label")]
     NoLabelsInTrain {
@@ -311,6 +319,26 @@ pub enum Error {
         name: Option<String>,
         /// Rows given.
         rows: usize,
+    },
+    /// More folds asked for than anybody fits, each of which lists all rows.
+    #[error("got {folds} folds of {rows} rows, expected at most {most}")]
+    TooManyFolds {
+        /// Folds.
+        folds: usize,
+        /// Rows given.
+        rows: usize,
+        /// Folds at most.
+        most: usize,
+    },
+    /// A column that names more folds than anybody fits.
+    #[error("the field that names folds has {folds} values in {rows} rows, expected at most {most}")]
+    TooManyNamedFolds {
+        /// Folds.
+        folds: usize,
+        /// Rows given.
+        rows: usize,
+        /// Folds at most.
+        most: usize,
     },
     /// Weights of classes where rows are not of one class each.
     #[error("classes can be weighted only where each row is of one class, the task is {task}")]
@@ -492,6 +520,18 @@ pub enum Error {
         /// The smallest penalty that leaves no coefficient.
         none_from: f64,
     },
+    /// No number is so far from 0 that it would cost a model of zeros anything.
+    #[error(
+        "svm fit with epsilon = {epsilon} has no coefficient but 0 for target {target}: no number is further from 0 than {largest}"
+    )]
+    WithinEpsilon {
+        /// How far a number may be off at no cost.
+        epsilon: f64,
+        /// 0-based target.
+        target: usize,
+        /// The largest distance from 0.
+        largest: f64,
+    },
     /// A number of neighbours that cannot be looked up.
     #[error("n_neighbors is {asked}, expected a whole number from 1 to the {rows} rows")]
     NeighbourCount {
@@ -608,9 +648,21 @@ impl Error {
             }
             Self::GroupCount { groups: 2, .. } => Some("ask for 2 folds".to_owned()),
             Self::GroupCount { groups, .. } => Some(format!("ask for 2 to {groups} folds")),
+            Self::OneGroup { what: "group", .. } => {
+                Some("name a field that parts the rows, or hold any rows out with `--split random`".to_owned())
+            }
+            Self::NothingHeldOut { .. } => {
+                Some("hold more out with `--split-share`, or leave `--split` out".to_owned())
+            }
             Self::ClassWeightTask { .. } => Some("weight rows by a field instead".to_owned()),
             Self::NotOptimal { name: "alpha", .. } => Some("use a larger alpha".to_owned()),
             Self::AllZero { none_from, .. } => Some(format!("use an alpha well below {none_from:.3e}")),
+            Self::WithinEpsilon { largest, .. } => Some(format!("use an epsilon well below {largest}")),
+            Self::TooManyNamedFolds { .. } => Some(
+                "name a field with a few values, or give it as `--group-field`, which keeps its rows together"
+                    .to_owned(),
+            ),
+            Self::TooManyFolds { most, .. } => Some(format!("ask for 2 to {most} folds, 5 or 10 are usual")),
             Self::FoldFit { source, .. } => source.hint(),
             Self::Fold { source, .. } => match **source {
                 Self::OneClass { .. } => {

@@ -166,6 +166,11 @@ impl Head {
         self.reading().meaning()
     }
 
+    /// The answer from which the label in `column` is given, where several may be.
+    pub fn threshold(&self, column: usize) -> f64 {
+        self.thresholds.as_ref().map_or_else(|| self.reading().default_threshold(), |own| own[column])
+    }
+
     /// Its decision values, rows × columns: logits, margins, shares or numbers, before anything is made of them.
     ///
     /// A row's values are the same bits whatever rows are beside it.

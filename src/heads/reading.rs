@@ -57,6 +57,17 @@ impl Reading<'_> {
         }
     }
 
+    /// From which answer on a label of several is given, where nothing else is said. Half of the neighbours is not most
+    /// of them: as in scikit-learn, and where strengths are compared, a label with exactly half is not given.
+    pub fn default_threshold(&self) -> f64 {
+        let is_share = self.kind == HeadKind::Neighbours && self.calibration.is_none();
+        match self.meaning() {
+            // Answers are compared in f32.
+            Meaning::Probability if is_share => f64::from((DEFAULT_THRESHOLD as f32).next_up()),
+            meaning => meaning.default_threshold(),
+        }
+    }
+
     /// Columns of the decision values: one for two classes, else one for each label.
     pub fn columns(&self) -> usize {
         if self.is_one_for_two() { 1 } else { self.labels }
@@ -211,4 +222,25 @@ pub(super) fn argmax<'a, T: PartialOrd + 'a>(values: impl IntoIterator<Item = &'
         }
     }
     best.map_or(0, |(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    /// A label is given where its decision value says so when strengths are compared: above 0.
+    #[test]
+    fn half_of_the_neighbours_do_not_give_a_label() {
+        let several = |kind| Reading { task: Task::Multilabel, kind, labels: 3, calibration: None, scaling: None };
+        let shares = several(HeadKind::Neighbours);
+        let answers = shares.answers(array![[-0.25, 0.0, 1e-3]].view()).unwrap();
+        let given = answers.mapv(|answer| answer as f32 >= shares.default_threshold() as f32);
+        assert_eq!(given, array![[false, false, true]]);
+        assert_eq!(several(HeadKind::Logistic).default_threshold(), 0.5);
+        assert_eq!(several(HeadKind::Svm).default_threshold(), 0.0);
+        let calibration = Calibration::Temperature { temperature: 2.0 };
+        assert_eq!(Reading { calibration: Some(&calibration), ..shares }.default_threshold(), 0.5);
+    }
 }

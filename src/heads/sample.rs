@@ -95,11 +95,12 @@ impl<'a> Sample<'a> {
         block
     }
 
-    /// Classes that no row is of, where there are classes.
+    /// Classes that no row is of that weighs anything, where there are classes.
     pub fn missing_classes(&self) -> Vec<usize> {
         let Targets::Classes { of, classes } = self.data.targets else { return Vec::new() };
         let mut seen = vec![false; *classes];
-        (0..self.count()).for_each(|position| seen[of[self.number(position)]] = true);
+        let counted = (0..self.count()).filter(|&position| self.weight(position) > 0.0);
+        counted.for_each(|position| seen[of[self.number(position)]] = true);
         (0..*classes).filter(|&class| !seen[class]).collect()
     }
 }
@@ -201,27 +202,30 @@ fn check_weights(weights: Option<&[f64]>, rows: usize) -> Result<(), Error> {
 }
 
 /// Refuses targets that one fit on all rows could learn nothing from: fewer than two classes, a class without rows, a
-/// number that is the same everywhere.
+/// number that is the same everywhere. Rows of no weight are no part of a fit, and count as not there.
 pub(super) fn check_learnable(data: &LabelledRows<'_>) -> Result<(), Error> {
-    let rows = data.targets.rows();
+    let sample = Sample::all(*data);
+    let counted: Vec<usize> = (0..data.targets.rows()).filter(|&row| sample.weight(row) > 0.0).collect();
+    let rows = counted.len();
+    let Some(&first) = counted.first() else { return Err(Error::NoWeight { rows: data.targets.rows() }) };
     match data.targets {
         Targets::Classes { of, classes } => {
-            if of.iter().all(|&class| class == of[0]) {
+            if counted.iter().all(|&row| of[row] == of[first]) {
                 return Err(Error::OneClass { rows });
             }
             if rows < *classes {
                 return Err(Error::FewerRowsThanClasses { rows, classes: *classes });
             }
-            match Sample::all(*data).missing_classes().first() {
+            match sample.missing_classes().first() {
                 Some(&class) => Err(Error::ClassWithoutRows { class, classes: *classes }),
                 None => Ok(()),
             }
         }
         Targets::Labels { .. } => Ok(()),
         Targets::Numbers(numbers) => {
-            let constant = |column: ArrayView1<'_, f64>| column.iter().all(|&value| value == column[0]);
+            let constant = |column: ArrayView1<'_, f64>| counted.iter().all(|&row| column[row] == column[first]);
             match numbers.columns().into_iter().position(constant) {
-                Some(target) => Err(Error::ConstantTarget { target, value: numbers[[0, target]], rows }),
+                Some(target) => Err(Error::ConstantTarget { target, value: numbers[[first, target]], rows }),
                 None => Ok(()),
             }
         }
@@ -253,5 +257,56 @@ pub(super) fn check_positive(name: &'static str, values: &[f64]) -> Result<(), E
     match values.iter().find(|value| !(value.is_finite() && **value > 0.0)) {
         Some(&value) => Err(Error::NotPositive { name, value }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::super::decisions::settle_missing_classes;
+    use super::super::rows::Matrix;
+    use super::*;
+
+    /// What [`check_learnable`] says of four rows with these weights.
+    fn said(targets: &Targets, weights: &[f64; 4]) -> Option<String> {
+        let rows = array![[0.0_f32], [1.0], [2.0], [3.0]];
+        let matrix = Matrix::of(rows.view()).unwrap();
+        let data = LabelledRows { rows: &matrix, targets, weights: Some(weights) };
+        check_learnable(&data).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn rows_of_no_weight_are_nothing_to_learn_from() {
+        let two = Targets::Classes { of: vec![0, 1, 0, 1], classes: 2 };
+        assert_eq!(said(&two, &[1.0, 0.5, 0.0, 0.0]), None);
+        let one = said(&two, &[1.0, 0.0, 1.0, 0.0]).unwrap();
+        assert_eq!(one, "all 2 rows are of one class, a classifier needs two");
+        let three = Targets::Classes { of: vec![0, 1, 0, 2], classes: 3 };
+        let lacks = said(&three, &[1.0, 1.0, 1.0, 0.0]).unwrap();
+        assert_eq!(lacks, "class 2 of 3 (counted from 0) has no rows");
+        let few = said(&three, &[1.0, 1.0, 0.0, 0.0]).unwrap();
+        assert_eq!(few, "2 rows are fewer than the 3 classes");
+        let numbers = Targets::Numbers(array![[1.0], [2.0], [2.0], [3.0]]);
+        assert_eq!(said(&numbers, &[0.0, 1.0, 1.0, 1.0]), None);
+        let constant = said(&numbers, &[0.0, 1.0, 1.0, 0.0]).unwrap();
+        assert_eq!(constant, "target 0 is 2 in all 2 rows, so there is nothing to fit");
+    }
+
+    #[test]
+    fn a_class_whose_rows_weigh_nothing_is_put_last() {
+        let rows = array![[0.0_f32], [1.0], [2.0]];
+        let matrix = Matrix::of(rows.view()).unwrap();
+        let settled = |classes: usize, columns: usize, weights: &[f64]| {
+            let targets = Targets::Classes { of: vec![0, 1, classes - 1], classes };
+            let data = LabelledRows { rows: &matrix, targets: &targets, weights: Some(weights) };
+            let mut decisions = Array2::zeros((1, columns));
+            settle_missing_classes(&Sample::all(data), decisions.view_mut());
+            decisions.into_raw_vec_and_offset().0
+        };
+        assert_eq!(settled(2, 1, &[1.0, 0.0, 1.0]), [0.0]);
+        assert_eq!(settled(2, 1, &[1.0, 0.0, 0.0]), [f64::NEG_INFINITY]);
+        assert_eq!(settled(2, 1, &[0.0, 1.0, 1.0]), [f64::INFINITY]);
+        assert_eq!(settled(3, 3, &[1.0, 0.0, 2.0]), [0.0, f64::NEG_INFINITY, 0.0]);
     }
 }

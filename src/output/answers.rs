@@ -77,27 +77,23 @@ impl HeadReader {
             _ => Meaning::Probability,
         };
         let own = (head.thresholds.as_deref(), head.abstain.as_deref(), head.conformal);
-        Self::new(&head.name, (head.task, meaning, &head.labels), own, rules)
+        Self::new(&head.name, (head.task, meaning, &head.labels), own, (&|column| head.threshold(column), rules))
     }
 
     /// For a head file, under a name for messages.
     pub fn of_file(name: &str, head: &Head, rules: AnswerRules) -> Self {
         let own = (head.thresholds.as_deref(), head.abstain.as_deref(), head.conformal);
-        Self::new(name, (head.task, head.meaning(), &head.labels), own, rules)
+        Self::new(name, (head.task, head.meaning(), &head.labels), own, (&|column| head.threshold(column), rules))
     }
 
     fn new(
         name: &str,
         (task, meaning, labels): (Task, Meaning, &[String]),
         (thresholds, abstain, conformal): (Option<&[f64]>, Option<&[f64]>, Option<Conformal>),
-        rules: AnswerRules,
+        (threshold, rules): (&dyn Fn(usize) -> f64, AnswerRules),
     ) -> Self {
         let asked = rules.min_probability.filter(|_| meaning == Meaning::Probability);
         let is_multilabel = task == Task::Multilabel;
-        let own = |column: usize| match thresholds {
-            Some(list) if is_multilabel => list[column],
-            _ => meaning.default_threshold(),
-        };
         let each = |threshold: &dyn Fn(usize) -> f64| -> Vec<f32> {
             (0..labels.len()).map(|column| asked.unwrap_or(threshold(column) as f32)).collect()
         };
@@ -111,7 +107,7 @@ impl HeadReader {
             labels: labels.iter().map(|label| Arc::from(label.as_str())).collect(),
             meaning,
             decision: Decision {
-                thresholds: each(&own),
+                thresholds: if is_multilabel { each(threshold) } else { Vec::new() },
                 of_second: thresholds.filter(|_| !is_multilabel).map(<[f64]>::to_vec),
                 least,
                 conformal,
@@ -169,6 +165,7 @@ fn ordered(mut columns: Vec<usize>, row: &[f32]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::{Fitted, HeadDescription, HeadKind, Model, NeighbourTrainer, Neighbours, Targets};
     use crate::model::Classification;
 
     fn reader(task: Task, thresholds: Option<Vec<f64>>, rules: AnswerRules) -> HeadReader {
@@ -214,6 +211,26 @@ mod tests {
         assert_eq!(read(own(), rules(0, Some(0.75)), [0.7, 0.3, 0.8]), "c=0.8");
         assert_eq!(read(own(), rules(2, Some(0.0)), [0.0, 0.3, 0.8]), "c=0.8 b=0.3");
         assert_eq!(read(own(), rules(0, None), [0.0; 3]), "");
+    }
+
+    #[test]
+    fn half_of_the_neighbours_do_not_give_a_label() {
+        let rows = ndarray::array![[1.0_f32, 0.0], [0.0, 1.0]];
+        let targets = Targets::Labels { of: vec![vec![0, 1], vec![1]], labels: 3 };
+        let kept = Neighbours::new(rows, targets, 2, NeighbourTrainer::default()).unwrap();
+        let fitted = Fitted { model: Model::Neighbours(kept), strength: 2.0, optimality: None };
+        let description =
+            HeadDescription { labels: ["a", "b", "c"].map(str::to_owned).to_vec(), ..HeadDescription::default() };
+        let mut head = Head::new((Task::Multilabel, HeadKind::Neighbours), fitted, description).unwrap();
+        let answers = head.predict(ndarray::array![[1.0_f32, 1.0]].view()).unwrap().row(0).to_vec();
+        assert_eq!(answers, [0.5, 1.0, 0.0]);
+        let read = |head: &Head| {
+            let rules = AnswerRules { top_k: 0, min_probability: None };
+            labels(HeadReader::of_file("near", head, rules).read(&answers))
+        };
+        assert_eq!(read(&head), "b=1");
+        head.thresholds = Some(vec![0.5; 3]);
+        assert_eq!(read(&head), "b=1 a=0.5");
     }
 
     #[test]

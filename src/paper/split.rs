@@ -38,8 +38,9 @@ pub fn held_out(ids: &[&str], labels: &[usize], share: f64) -> Vec<bool> {
 }
 
 /// For each row whether its group is held out as a whole: groups in the order of the hashes of their names, each if it
-/// brings the share of the rows held out nearer to `share` (0 to 1). At least one group stays. A row without a group
-/// stands for itself, by its id; `ids` and `groups` run in parallel.
+/// brings the share of the rows held out nearer to `share` (0 to 1); where none does, the smallest. Of two groups or more
+/// at least one stays and, of a share above 0, at least one is held out. A row without a group stands for itself, by its
+/// id; `ids` and `groups` run in parallel.
 pub fn held_out_groups(ids: &[&str], groups: &[Option<&str>], share: f64) -> Vec<bool> {
     let hash = |(id, group): (&&str, &Option<&str>)| match group {
         Some(group) => blake3::derive_key(GROUP_CONTEXT, group.as_bytes()),
@@ -49,12 +50,13 @@ pub fn held_out_groups(ids: &[&str], groups: &[Option<&str>], share: f64) -> Vec
     for (row, named) in ids.iter().zip(groups).enumerate() {
         rows_of.entry(hash(named)).or_default().push(row);
     }
-    hold_nearest(ids.len(), rows_of.into_values(), share)
+    hold_nearest(ids.len(), &rows_of.into_values().collect::<Vec<_>>(), share)
 }
 
 /// For each row whether it is of the latest years: whole years from the last one back, each if it brings the share of the
-/// rows held out nearer to `share` (0 to 1), up to the first that does not. At least one year stays, and so does a row
-/// without a year: it may be of any time, and counts for nothing here.
+/// rows held out nearer to `share` (0 to 1), up to the first that does not. Of two years or more at least one stays and,
+/// of a share above 0, the last is held out. A row without a year stays: it may be of any time, and counts for nothing
+/// here.
 pub fn held_out_years(years: &[Option<i64>], share: f64) -> Vec<bool> {
     let mut rows_of: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     for (row, year) in years.iter().enumerate() {
@@ -68,7 +70,9 @@ pub fn held_out_years(years: &[Option<i64>], share: f64) -> Vec<bool> {
     let (mut count, mut stay) = (0, rows_of.len());
     for rows in rows_of.into_values().rev() {
         stay -= 1;
-        if stay == 0 || !nearer(count, rows.len(), wanted) {
+        // A year with most of the rows may bring nothing nearer, but without it nothing would be measured.
+        let is_first = count == 0 && wanted > 0.0;
+        if stay == 0 || !(is_first || nearer(count, rows.len(), wanted)) {
             break;
         }
         rows.iter().for_each(|&row| held[row] = true);
@@ -82,8 +86,9 @@ fn nearer(count: usize, more: usize, wanted: f64) -> bool {
     ((count + more) as f64 - wanted).abs() < (count as f64 - wanted).abs()
 }
 
-/// Takes the groups that bring the count nearer to the share, all but one.
-fn hold_nearest(rows: usize, groups: impl ExactSizeIterator<Item = Vec<usize>>, share: f64) -> Vec<bool> {
+/// Takes the groups that bring the count nearer to the share, all but one; the smallest where none does, or nothing would
+/// be measured.
+fn hold_nearest(rows: usize, groups: &[Vec<usize>], share: f64) -> Vec<bool> {
     let wanted = share.clamp(0.0, 1.0) * rows as f64;
     let mut held = vec![false; rows];
     let (mut count, mut stay) = (0, groups.len());
@@ -93,6 +98,10 @@ fn hold_nearest(rows: usize, groups: impl ExactSizeIterator<Item = Vec<usize>>, 
             count += group.len();
             stay -= 1;
         }
+    }
+    let smallest = groups.iter().min_by_key(|group| group.len());
+    if let Some(smallest) = smallest.filter(|_| count == 0 && stay > 1 && wanted > 0.0) {
+        smallest.iter().for_each(|&row| held[row] = true);
     }
     held
 }
@@ -203,6 +212,19 @@ mod tests {
         assert_eq!(held(0.44), [2004, 2004, 2005]);
         assert_eq!(held(1.0).len(), 9);
         assert!(held(0.0).is_empty() && held_out_years(&[Some(2000), Some(2000)], 1.0) == [false, false]);
+    }
+
+    #[test]
+    fn groups_and_years_with_too_many_rows_are_held_out_too() {
+        let held = |groups: [&str; 6]| {
+            let groups: Vec<Option<&str>> = groups.into_iter().map(Some).collect();
+            held_out_groups(&["0", "1", "2", "3", "4", "5"], &groups, 0.2)
+        };
+        assert_eq!(held(["x", "x", "x", "y", "y", "y"]).iter().filter(|held| **held).count(), 3);
+        assert_eq!(held(["x", "x", "x", "x", "y", "y"]), [false, false, false, false, true, true]);
+        let years = [2000, 2000, 2001, 2001].map(Some);
+        assert_eq!(held_out_years(&years, 0.2), [false, false, true, true]);
+        assert_eq!(held_out_years(&years, 0.0), [false; 4]);
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use super::super::encode_args::EncodeArgs;
 ///
 /// The head is a classifier with scikit-learn's objective: of one label, of several, or a number, as the field has them.
 /// Where the corpus has a split field, the head is fitted on its `train` rows alone and the others are only reported;
-/// else a stratified fifth by hash of the id is held out. What can be chosen is chosen by cross-validation on the `train`
+/// else a fifth is held out by hash: of whole groups where `--group-field` names them, of each class otherwise. What can be chosen is chosen by cross-validation on the `train`
 /// rows, or on the corpus' `dev` rows.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -55,7 +55,8 @@ pub(crate) struct LabelArgs {
     #[arg(long, value_name = "FIELD")]
     pub weight_field: Option<String>,
 
-    /// Field that names the group of a row, its source or author, say; a group is never on both sides of a fold
+    /// Field that names the group of a row, its source or author, say: a group is never on both sides of a fold, nor
+    /// held out in part where the corpus has no split of its own
     #[arg(long, value_name = "FIELD")]
     pub group_field: Option<String>,
 
@@ -68,7 +69,7 @@ pub(crate) struct LabelArgs {
     pub year_field: Option<String>,
 
     /// What is held out, whatever the corpus' own split says: any rows, the same share of each class, whole groups, or the
-    /// latest years [default: the corpus' split; stratified where it has none]
+    /// latest years [default: the corpus' split; where it has none, group with `--group-field`, else stratified]
     #[arg(long, value_name = "HOW")]
     pub split: Option<SplitName>,
 

@@ -37,6 +37,7 @@ impl Plan {
         for kind in kinds::possible(args) {
             kinds::strengths(&args.kind, kind)?;
         }
+        check_choice(args)?;
         let objective = objective(args, task)?;
         let (keep, fields) = fields(args);
         Ok(Self {
@@ -127,6 +128,19 @@ fn label_kind(args: &TrainArgs) -> Result<LabelKind> {
         Some(Task::Classification) => Ok(LabelKind::One),
         Some(Task::Regression) => Ok(LabelKind::Numbers { count: 1 }),
     }
+}
+
+/// Refuses a rule of choosing where there is nothing to choose among.
+fn check_choice(args: &TrainArgs) -> Result<()> {
+    let kind = &args.kind;
+    let has_grid = kind.c_grid.is_some() || kind.alpha_grid.is_some() || kind.neighbours_grid.is_some();
+    if args.selection.one_standard_error && !has_grid && is_typed("--one-standard-error") {
+        return Err(user_error(
+            "`--one-standard-error` chooses among heads, and there is one",
+            "add `--c-grid`, `--alpha-grid` or `--neighbours-grid`, or leave it out",
+        ));
+    }
+    Ok(())
 }
 
 fn objective(args: &TrainArgs, task: Option<Task>) -> Result<Option<Objective>> {

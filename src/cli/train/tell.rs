@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use offprint::evaluate::{Fitting, Objective, PartFigures, Quality};
+use indicatif::HumanCount;
+use offprint::evaluate::{Fitting, LeaksOfParts, Objective, PartFigures, Quality};
 use offprint::heads::{Model, TRAIN, TrainingSet};
 use offprint::model::Task;
 
@@ -38,25 +39,16 @@ impl Told<'_> {
     /// What somebody who reads the figures should doubt.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.of_rows();
+        warnings.extend(self.of_labels());
         warnings.extend(self.of_folds());
         warnings.extend(self.fitting.parts.iter().flat_map(|part| of_part(&part.figures)));
-        for leak in self.fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0) {
-            warnings.push(format!(
-                "{} of {} of {} are also in {} ({} exactly, {} nearly)",
-                leak.exact + leak.near,
-                counted(leak.rows as u64, "row"),
-                leak.later,
-                leak.earlier,
-                leak.exact,
-                leak.near
-            ));
-        }
+        warnings.extend(self.fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0).map(leaked));
         warnings.extend(self.unreached());
         warnings.extend(self.edge());
         warnings
     }
 
-    /// Rows that take no part, and labels that may be meant as one.
+    /// Rows that take no part, and sides of the split that say nothing.
     fn of_rows(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.set.unlabelled > 0 {
@@ -66,13 +58,36 @@ impl Told<'_> {
             let verbs = ("names no part of the split and was left out", "name no part of the split and were left out");
             warnings.push(counted_that(self.set.without_split, "labelled row", verbs));
         }
+        if self.set.parts() == [TRAIN] {
+            warnings.push("no row is held out, so all figures are of rows that the head was fitted on".to_owned());
+        }
+        if self.set.groups.is_some() && self.fitting.choice.is_none() {
+            let groups = self.set.groups_in(&self.set.rows_of(TRAIN)) as u64;
+            let hint = if groups > 1 { "; fewer `--folds` do" } else { "" };
+            let groups = counted(groups, "group");
+            warnings.push(format!("the train rows are of {groups}, too few to measure what unseen ones lose{hint}"));
+        }
+        warnings
+    }
+
+    /// Labels that may be meant as one.
+    fn of_labels(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
         for alike in self.set.look_alikes.iter().take(MOST_LOOK_ALIKES) {
             let [(one, of_one), (other, of_other)] = &alike.labels;
-            let rows = [of_one, of_other].map(|&rows| counted(rows as u64, "row"));
+            let rows = [of_one, of_other].map(|&rows| match rows {
+                0 => "no train row".to_owned(),
+                rows => counted(rows as u64, "train row"),
+            });
             warnings.push(format!(
                 "labels `{one}` ({}) and `{other}` ({}) differ by case or blanks alone, and count as two",
                 rows[0], rows[1]
             ));
+        }
+        match self.set.look_alikes.len().saturating_sub(MOST_LOOK_ALIKES) {
+            0 => {}
+            1 => warnings.push("1 more pair of labels differs by case or blanks alone".to_owned()),
+            more => warnings.push(format!("{more} more pairs of labels differ by case or blanks alone")),
         }
         warnings
     }
@@ -165,6 +180,7 @@ impl Told<'_> {
                 point.standard_error.map_or_else(String::new, |error| format!(" ± {error:.4} (standard error)"));
             lines.push(format!("on {}: {} {:.4}{spread}", choice.on, self.objective, point.mean));
         }
+        lines.extend(fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near == 0).filter_map(looked_for));
         if let Some(nested) = &fitting.nested {
             lines.push(format!(
                 "with the choice inside each fold: {} {:.4}, spread {:.4}",
@@ -206,6 +222,30 @@ impl Told<'_> {
         };
         [&["part", "rows"], figures, &["95 % interval"]].concat()
     }
+}
+
+/// Rows of a part that an earlier one has, each sort of those that were looked at.
+fn leaked(leak: &LeaksOfParts) -> String {
+    let LeaksOfParts { earlier, later, rows, exact, compared, near, .. } = leak;
+    let rows = counted(*rows as u64, "row");
+    match leak.drawn_from() {
+        None => {
+            format!("{} of {rows} of {later} are also in {earlier} ({exact} exactly, {near} nearly)", exact + near)
+        }
+        Some(rest) => format!(
+            "of {rows} of {later}, {exact} are also in {earlier} exactly, and nearly {near} of {} compared (drawn from {})",
+            HumanCount(*compared as u64),
+            HumanCount(rest as u64)
+        ),
+    }
+}
+
+/// That near twins were looked for among some rows alone, where none was found.
+fn looked_for(leak: &LeaksOfParts) -> Option<String> {
+    let rest = leak.drawn_from()?;
+    let compared = counted_that(leak.compared as u64, "row", ("was", "were"));
+    let (earlier, later, rest) = (&leak.earlier, &leak.later, HumanCount(rest as u64));
+    Some(format!("of {later} {compared} compared with {earlier} (drawn from {rest}), and none is nearly the same"))
 }
 
 /// Labels of a part that the head doesn't know.
@@ -254,4 +294,30 @@ fn summary(part: &PartFigures) -> Vec<String> {
     cells.extend(numbers(part).into_iter().map(figure));
     cells.push(interval(part));
     cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaks_of_drawn_rows_are_of_those_that_were_compared() {
+        let leak = |exact, compared, near| LeaksOfParts {
+            earlier: "train".to_owned(),
+            later: "test".to_owned(),
+            rows: 5000,
+            exact,
+            compared,
+            near,
+            twins: Vec::new(),
+        };
+        assert_eq!(leaked(&leak(2, 4998, 3)), "5 of 5,000 rows of test are also in train (2 exactly, 3 nearly)");
+        let drawn =
+            "of 5,000 rows of test, 2 are also in train exactly, and nearly 3 of 1,000 compared (drawn from 4,998)";
+        assert_eq!(leaked(&leak(2, 1000, 3)), drawn);
+        assert_eq!(looked_for(&leak(0, 5000, 0)), None);
+        let said = looked_for(&leak(0, 1000, 0)).unwrap();
+        let none = "of test 1,000 rows were compared with train (drawn from 5,000), and none is nearly the same";
+        assert_eq!(said, none);
+    }
 }

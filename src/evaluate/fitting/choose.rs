@@ -4,14 +4,15 @@
 use ndarray::Axis;
 
 use super::super::error::Error;
+use super::super::selection::choose_strength_for;
 use super::super::{
     ChosenStrength, Given, GroupGap, LearningCurve, LearningPoint, NestedEstimate, Rule, Scale, Scorer, Search,
     choose_strength, group_gap, learning_curve, nested_estimate,
 };
 use super::{FitPlan, SHARES, draws};
 use crate::heads::{
-    ClassWeights, DEV, Fitted, Fold, FoldPlan, LabelledRows, Matrix, MissingClass, Rows, Selection, TRAIN, Targets,
-    TrainingSet, class_weights, missing_classes,
+    self, ClassWeights, DEV, Fitted, Fold, FoldPlan, LabelledRows, Matrix, MissingClass, Rows, Selection, TRAIN,
+    Targets, TrainingSet, class_weights, missing_classes,
 };
 
 /// Folds where nobody says how many.
@@ -23,7 +24,10 @@ pub(super) struct Bench {
     pub numbers: Vec<usize>,
     /// What is right for them.
     pub targets: Targets,
+    /// Of a fit: the rows' own times those of their classes.
     weights: Option<Vec<f64>>,
+    /// The rows' own alone.
+    own: Option<Vec<f64>>,
     folds: Vec<Fold>,
     /// What decides, in words.
     pub on: String,
@@ -38,6 +42,7 @@ impl Bench {
     pub fn new(set: &TrainingSet, plan: &FitPlan<'_>) -> Result<Self, Error> {
         let train = set.rows_of(TRAIN);
         let wanted = plan.strengths.len() > 1 || plan.answers.needs_rows() || plan.learning_curve || plan.nested;
+        let wanted = wanted || plan.folds.is_some() || set.folds.is_some() || set.groups_in(&train) >= FOLDS;
         let by_dev = plan.folds.is_none() && set.folds.is_none();
         let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| by_dev && set.is_known(row)).collect();
         let some = |names: &Option<Vec<Option<String>>>| {
@@ -46,6 +51,7 @@ impl Bench {
         let mut bench = Self {
             targets: set.learnt(&train),
             weights: weights_of(set, &train, plan.balanced)?,
+            own: own_weights(set, &train),
             folds: Vec::new(),
             on: DEV.to_owned(),
             groups: some(&set.groups),
@@ -63,6 +69,7 @@ impl Bench {
             let count = bench.numbers.len();
             bench.numbers.extend(&dev);
             bench.targets = set.learnt(&bench.numbers);
+            bench.own = own_weights(set, &bench.numbers);
             // Rows that are only scored weigh nothing in a fit.
             bench.weights.iter_mut().for_each(|weights| weights.resize(count + dev.len(), 1.0));
             for names in [&mut bench.groups, &mut bench.names].into_iter().flatten() {
@@ -101,6 +108,30 @@ impl Bench {
         self.weights.as_deref()
     }
 
+    /// What rows count where no class is to count more than it occurs: in what is settled on those that were left out.
+    pub fn own_weights(&self) -> Option<&[f64]> {
+        self.own.as_deref()
+    }
+
+    /// Refuses folds whose training rows cannot be divided again, where a nested estimate is asked for.
+    pub fn check_nested(&self, plan: &FitPlan<'_>) -> Result<(), Error> {
+        if !plan.nested {
+            return Ok(());
+        }
+        let inner = self.plan(plan.seed);
+        for (index, fold) in self.folds.iter().enumerate() {
+            let divided = inner.split_within(&self.targets, &fold.train).and_then(|folds| {
+                folds.iter().enumerate().try_for_each(|(index, fold)| fold.check(index, self.targets.rows()))
+            });
+            divided.map_err(|source| Error::InnerFolds {
+                fold: index + 1,
+                folds: self.folds.len(),
+                source: Box::new(source),
+            })?;
+        }
+        Ok(())
+    }
+
     pub fn missing(&self) -> Vec<MissingClass> {
         missing_classes(&self.targets, &self.folds)
     }
@@ -109,7 +140,9 @@ impl Bench {
     pub fn choose(&self, data: &LabelledRows<'_>, plan: &FitPlan<'_>) -> Result<Option<ChosenStrength>, Error> {
         let search =
             Search { folds: &self.folds, strengths: plan.strengths, objective: plan.objective, rule: plan.rule };
-        self.wanted.then(|| choose_strength(plan.trainer, data, &search)).transpose()
+        // A group gap compares them, too.
+        let needs_rows = plan.answers.needs_rows() || self.groups.is_some();
+        self.wanted.then(|| choose_strength_for(needs_rows, plan.trainer, data, &search)).transpose()
     }
 
     /// The head's own fit, on the `train` rows alone.
@@ -125,13 +158,23 @@ impl Bench {
         Ok(plan.trainer.fit(&LabelledRows { rows: &selected, targets: &targets, weights }, strength)?)
     }
 
+    /// Shares with fewer rows than neighbours are asked for have no point.
     pub fn learning_curve(
         &self,
         data: &LabelledRows<'_>,
         (plan, strength): (&FitPlan<'_>, f64),
     ) -> Result<Vec<LearningPoint>, Error> {
         let (folds, objective, seed) = (&self.folds, plan.objective, plan.seed);
-        learning_curve(plan.trainer, data, &LearningCurve { folds, strength, shares: &SHARES, objective, seed })
+        let mut points = Vec::with_capacity(SHARES.len());
+        for share in SHARES {
+            let shares = &[share];
+            match learning_curve(plan.trainer, data, &LearningCurve { folds, strength, shares, objective, seed }) {
+                Ok(point) => points.extend(point),
+                Err(error) if is_of_too_few_rows(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(points)
     }
 
     pub fn nested(&self, data: &LabelledRows<'_>, plan: &FitPlan<'_>) -> Result<NestedEstimate, Error> {
@@ -165,9 +208,23 @@ impl Bench {
     }
 }
 
+/// Whether a fit had fewer rows than neighbours.
+fn is_of_too_few_rows(error: &Error) -> bool {
+    match error {
+        Error::Head(heads::Error::FoldFit { source, .. }) => matches!(**source, heads::Error::NeighbourCount { .. }),
+        Error::Head(error) => matches!(error, heads::Error::NeighbourCount { .. }),
+        _ => false,
+    }
+}
+
+/// Weights of the rows, as a field says them.
+fn own_weights(set: &TrainingSet, rows: &[usize]) -> Option<Vec<f64>> {
+    set.weights.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect())
+}
+
 /// Weights of the rows, times those of their classes.
 fn weights_of(set: &TrainingSet, rows: &[usize], balanced: bool) -> Result<Option<Vec<f64>>, Error> {
-    let own: Option<Vec<f64>> = set.weights.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect());
+    let own = own_weights(set, rows);
     if !balanced {
         return Ok(own);
     }

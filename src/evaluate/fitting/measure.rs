@@ -121,19 +121,6 @@ pub struct MeasuredPart {
     pub numbers: Vec<(f64, f64)>,
 }
 
-/// Refuses unknown labels where they are to be refused.
-pub(super) fn check_unknown(set: &TrainingSet, rule: UnknownRule) -> Result<(), Error> {
-    let rows = set.splits.len();
-    let unknown = |row: &usize| set.splits[*row].is_some() && !set.is_known(*row);
-    match (rule, (0..rows).find(unknown)) {
-        (UnknownRule::Refuse, Some(row)) => {
-            let part = set.splits[row].clone().unwrap_or_default();
-            Err(Error::UnknownLabel { id: set.ids[row].clone(), part, label: set.truth_of(row) })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Measures every part; `train` only where it says something, which it doesn't of a head that looks its own rows up.
 pub(super) fn parts(set: &TrainingSet, head: &Head, plan: &FitPlan<'_>) -> Result<Vec<MeasuredPart>, Error> {
     let names = set.parts();
@@ -200,9 +187,7 @@ impl<'a> Part<'a> {
         match self.head.task {
             Task::Classification => vec![given_label(thresholds, &row.to_vec())],
             Task::Multilabel => {
-                let default = self.head.meaning().default_threshold();
-                let least = |label: usize| thresholds.map_or(default, |own| own[label]) as f32;
-                (0..row.len()).filter(|&label| row[label] >= least(label)).collect()
+                (0..row.len()).filter(|&label| row[label] >= self.head.threshold(label) as f32).collect()
             }
             Task::Regression => Vec::new(),
         }
@@ -253,8 +238,9 @@ impl<'a> Part<'a> {
             let figure = self.scorer(objective).and_then(|scorer| bootstrap_interval(&scorer, &draws(plan.seed)));
             match figure {
                 Ok(interval) => figures.push(Figure { objective: objective.name(), interval }),
-                // A part without rows of both sorts has no area under a curve, one with a single row no spread.
-                Err(Error::Undefined { .. }) => {}
+                // A part without rows of both sorts has no area under a curve, one with a single row no spread, and one
+                // without a known label nothing that goes by decision values.
+                Err(Error::Undefined { .. } | Error::Empty) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -278,12 +264,21 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Of decision values, which the head has for what it knows.
+    /// Of decision values, which the head has for what it knows. Probabilities are those that it gives, so a loss of them
+    /// goes by its calibration.
     fn decided(&self, objective: Objective) -> Result<Scorer, Error> {
         let known: Vec<usize> = self.rows.iter().copied().filter(|&row| self.set.is_known(row)).collect();
-        let decisions = self.head.decisions(self.set.copied(&known).view())?;
-        let given = Given::Decisions(decisions.view(), Scale::of(self.head.kind));
-        Scorer::new(objective, &self.set.learnt(&known), given)
+        if known.is_empty() {
+            return Err(Error::Empty);
+        }
+        let truth = self.set.learnt(&known);
+        let mut decisions = self.head.decisions(self.set.copied(&known).view())?;
+        let mut scale = Scale::of(self.head.kind);
+        if objective == Objective::LogLoss && self.head.calibration.is_some() {
+            decisions = logits(&truth, self.head.reading().answers(decisions.view())?);
+            scale = Scale::Logits;
+        }
+        Scorer::new(objective, &truth, Given::Decisions(decisions.view(), scale))
     }
 
     /// Of rows whose labels the head knows; none where there are no such.
@@ -325,5 +320,17 @@ impl<'a> Part<'a> {
         let Targets::Numbers(numbers) = &self.truth else { return Vec::new() };
         let answers: ArrayView2<'_, f32> = self.answers.view();
         (0..self.rows.len()).map(|row| (numbers[[row, 0]], f64::from(answers[[row, 0]]))).collect()
+    }
+}
+
+/// What softmax or sigmoid makes these probabilities of.
+fn logits(truth: &Targets, probabilities: Array2<f64>) -> Array2<f64> {
+    match truth {
+        Targets::Classes { classes: 2, .. } => {
+            let odds = |row: ArrayView1<'_, f64>| row[1].ln() - row[0].ln();
+            probabilities.map_axis(Axis(1), odds).insert_axis(Axis(1))
+        }
+        Targets::Classes { .. } => probabilities.mapv_into(f64::ln),
+        Targets::Labels { .. } | Targets::Numbers(_) => probabilities.mapv_into(|p| p.ln() - (1.0 - p).ln()),
     }
 }

@@ -4,6 +4,7 @@
 //! Knows sets, trainers and figures, no flags and no files. Invariant: whatever is chosen (strength, calibration,
 //! thresholds, sets) is chosen on the `train` and `dev` rows alone.
 
+mod check;
 mod choose;
 mod curves;
 mod map;
@@ -90,16 +91,18 @@ pub struct Choice {
 /// Shares of the rows that a learning curve has.
 const SHARES: [f64; 6] = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0];
 
-/// Fits a head on the `train` rows and measures it everywhere. The labels of `description` are the set's own.
+/// Fits a head on the `train` rows and measures it everywhere. The labels of `description` are the set's own. What cannot
+/// be done with a head is refused before it is fitted.
 ///
 /// # Errors
 /// Rows, targets and weights that make no problem of the trainer's kind, folds that cannot be made, an objective that is
 /// not of the task, a fit that is not near its optimum, answers that cannot be settled so, and unknown labels where they
 /// are refused.
 pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadDescription) -> Result<Fitting, Error> {
-    measure::check_unknown(set, plan.unknown)?;
+    check::check(set, plan)?;
     let rows = set.rows();
     let bench = Bench::new(set, plan)?;
+    bench.check_nested(plan)?;
     let selected = Selection::new(&rows, &bench.numbers);
     let data = bench.data(&selected);
     let on = bench.on.clone();
@@ -113,7 +116,7 @@ pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadD
     let mut head = Head::new((set.task(), kind), fitted, HeadDescription { labels, ..description })?;
     let answers = match &chosen {
         Some(chosen) => {
-            settle::settle(&mut head, (&chosen.out_of_fold, &bench.targets), (&plan.answers, bench.weights()))?
+            settle::settle(&mut head, (&chosen.out_of_fold, &bench.targets), (&plan.answers, bench.own_weights()))?
         }
         None => settle::settle_without_rows(&mut head, &plan.answers)?,
     };
@@ -144,3 +147,6 @@ pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadD
 fn draws(seed: u64) -> Bootstrap {
     Bootstrap { seed, ..Bootstrap::default() }
 }
+
+#[cfg(test)]
+mod tests;

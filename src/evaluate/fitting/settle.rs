@@ -1,15 +1,20 @@
 //! What becomes of a head's decision values, settled on rows that were left out: calibration, thresholds, sets of labels.
 //! Knows heads, no rows of floats. Invariant: what is asked for is in the head afterwards, or an error says why not.
 
-use ndarray::Axis;
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, Axis};
 
 use super::super::error::Error;
 use super::super::selection::OutOfFold;
 use crate::heads::{
-    Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Head, Targets, ThresholdRule,
+    Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Head, Reading, Targets, ThresholdRule,
     choose_abstention, choose_thresholds,
 };
 use crate::model::{Conformal, Task};
+
+/// Parts of the rows where all of them were left out at once.
+const PARTS: usize = 5;
 
 /// What is asked of a head's answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -40,7 +45,7 @@ pub struct SettledAnswers {
 }
 
 /// Settles all of it on decision values of rows that were left out; `targets` are those of all rows of the bench, and so
-/// are `weights`.
+/// are `weights`: the rows' own, as weights of classes would count answers that new rows do not give so often.
 pub(super) fn settle(
     head: &mut Head,
     (out_of_fold, targets): (&OutOfFold, &Targets),
@@ -50,19 +55,25 @@ pub(super) fn settle(
     let weights: Option<Vec<f64>> = weights.map(|all| out_of_fold.rows.iter().map(|&row| all[row]).collect());
     let weights = weights.as_deref();
     let decisions = out_of_fold.decisions.view();
+    let decided = Decided { decisions, targets: &targets, weights };
     if let Some(method) = plan.calibrate {
-        head.calibration = Some(Calibration::fit(method, &Decided { decisions, targets: &targets, weights })?);
+        head.calibration = Some(Calibration::fit(method, &decided)?);
     }
     let mut settled = settle_without_rows(head, plan)?;
     if plan.thresholds.is_none() && plan.conformal.is_none() {
         return Ok(settled);
     }
     let answers = head.reading().answers(decisions)?;
+    debug_assert_eq!(answers.len_of(Axis(0)), targets.rows());
     if let Some(rule) = plan.thresholds {
         let answered = Answered { answers: answers.view(), meaning: head.meaning(), targets: &targets, weights };
         match (rule, &targets) {
             (ThresholdRule::Precision(share), Targets::Classes { classes: 3.., .. }) => {
                 settled.thresholds = choose_abstention(&answered, share)?;
+                if let Some(least) = plan.abstain {
+                    let all = settled.thresholds.iter_mut().enumerate();
+                    all.for_each(|(class, threshold)| raise(threshold, (class, least), (&answered, share)));
+                }
                 head.abstain = Some(settled.thresholds.iter().map(|threshold| threshold.value).collect());
             }
             _ => {
@@ -75,13 +86,74 @@ pub(super) fn settle(
         let Targets::Classes { of, .. } = &targets else {
             return Err(Error::SetsOfTask { task: targets.task() });
         };
-        head.conformal = Some(Conformal::fit(answers.view(), of, alpha)?);
+        let unseen = match plan.calibrate {
+            Some(method) => calibrated_apart(head, &decided, (method, &out_of_fold.folds))?,
+            None => answers,
+        };
+        head.conformal = Some(Conformal::fit(unseen.view(), of, alpha)?);
     }
-    debug_assert_eq!(answers.len_of(Axis(0)), targets.rows());
     Ok(settled)
 }
 
-/// What needs no rows.
+/// Raises the least answer of a class to `least`, and counts again what it reaches; a greater one stays.
+fn raise(threshold: &mut ChosenThreshold, (class, least): (usize, f64), (answered, share): (&Answered<'_>, f64)) {
+    let Targets::Classes { of, .. } = answered.targets else { return };
+    if threshold.value >= least {
+        return;
+    }
+    let (mut positives, mut right, mut given) = (0.0, 0.0, 0.0);
+    for (row, answers) in answered.answers.rows().into_iter().enumerate() {
+        let largest = (1..answers.len()).fold(0, |best, at| if answers[at] > answers[best] { at } else { best });
+        if largest != class {
+            continue;
+        }
+        let weight = answered.weights.map_or(1.0, |weights| weights[row]);
+        let of_class = if of[row] == class { weight } else { 0.0 };
+        positives += of_class;
+        if answers[class] >= least {
+            right += of_class;
+            given += weight;
+        }
+    }
+    let part = |of: f64, all: f64| if all > 0.0 { of / all } else { 0.0 };
+    *threshold = ChosenThreshold {
+        value: least,
+        precision: part(right, given),
+        recall: part(right, positives),
+        f1: part(2.0 * right, given + positives),
+        reached: right > 0.0 && right / given >= share,
+    };
+}
+
+/// Answers that are each calibrated without their own fold, since sets hold what they promise only on rows that the
+/// calibration had not seen. Rows that were all left out at once are divided by their place.
+fn calibrated_apart(
+    head: &Head,
+    decided: &Decided<'_>,
+    (method, folds): (CalibrationMethod, &[usize]),
+) -> Result<Array2<f64>, Error> {
+    let at_once = folds.iter().all(|&fold| fold == folds[0]);
+    let part = |row: usize| if at_once { row % PARTS } else { folds[row] };
+    let parts: BTreeSet<usize> = (0..folds.len()).map(part).collect();
+    let mut answers = head.reading().answers(decided.decisions)?;
+    for apart in parts {
+        let (inside, others): (Vec<usize>, Vec<usize>) = (0..folds.len()).partition(|&row| part(row) == apart);
+        let decisions = decided.decisions.select(Axis(0), &others);
+        let targets = decided.targets.select(&others);
+        let weights: Option<Vec<f64>> = decided.weights.map(|all| others.iter().map(|&row| all[row]).collect());
+        let others = Decided { decisions: decisions.view(), targets: &targets, weights: weights.as_deref() };
+        // Where the other rows are too few to be calibrated on, the calibration of all rows stands.
+        let Ok(calibration) = Calibration::fit(method, &others) else { continue };
+        let reading = Reading { calibration: Some(&calibration), ..head.reading() };
+        let own = reading.answers(decided.decisions.select(Axis(0), &inside).view())?;
+        for (&row, own) in inside.iter().zip(own.rows()) {
+            answers.row_mut(row).assign(&own);
+        }
+    }
+    Ok(answers)
+}
+
+/// What needs no rows; whether it is for a head of this kind was checked before the fit.
 pub(super) fn settle_without_rows(head: &mut Head, plan: &AnswerPlan) -> Result<SettledAnswers, Error> {
     if let Some(least) = plan.abstain {
         if head.task != Task::Classification {
@@ -91,3 +163,7 @@ pub(super) fn settle_without_rows(head: &mut Head, plan: &AnswerPlan) -> Result<
     }
     Ok(SettledAnswers::default())
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

@@ -68,6 +68,12 @@ impl Counted {
         Self { truth, given, hits, exact, labels }
     }
 
+    /// Numbers that a figure looks at.
+    pub(super) fn work(&self) -> usize {
+        let lists = [&self.truth, &self.given, &self.hits].map(|lists| lists.items.len());
+        self.exact.len() + lists.iter().sum::<usize>() + self.labels
+    }
+
     /// The figure if row i is there `times[i]` times; none of no rows, or where no label is right or given.
     pub(super) fn score(&self, objective: Objective, times: &[u32]) -> Option<f64> {
         let rows: u64 = times.iter().map(|&times| u64::from(times)).sum();

@@ -20,6 +20,11 @@ impl Ranked {
         Self { columns: (0..columns).map(rank).collect() }
     }
 
+    /// Columns that are ranked.
+    pub(super) fn columns(&self) -> usize {
+        self.columns.len()
+    }
+
     /// The mean area of the columns that have one.
     pub(super) fn score(&self, objective: Objective, times: &[u32]) -> Option<f64> {
         let area = |column: &RankedRows| match objective {

@@ -91,6 +91,16 @@ impl Scorer {
         self.rows
     }
 
+    /// Numbers that a figure looks at, about.
+    pub(in crate::evaluate) fn work(&self) -> usize {
+        match &self.form {
+            Form::Counted(counted) => counted.work(),
+            Form::Ranked(ranked) => self.rows.saturating_mul(ranked.columns()),
+            Form::Losses(losses) => losses.len(),
+            Form::Numbers(columns) => self.rows.saturating_mul(columns.len()),
+        }
+    }
+
     /// The figure of all rows.
     ///
     /// # Errors

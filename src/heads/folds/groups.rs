@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::error::Error;
 use super::super::random::Random;
 use super::super::trainer::Targets;
-use super::{Fold, by_number};
+use super::{Fold, MOST_FOLDS, by_number};
 
 /// The group of each row as a number, in the order of the groups' names; a row without one is a group by itself.
 fn group_numbers(groups: &[Option<String>]) -> (Vec<usize>, usize) {
@@ -29,7 +29,7 @@ fn group_numbers(groups: &[Option<String>]) -> (Vec<usize>, usize) {
 /// A row without a group is a group by itself.
 ///
 /// # Errors
-/// A group for each row is not given, fewer than two folds, more folds than groups.
+/// A group for each row is not given, fewer than two folds, more folds than groups, or more than 1,000.
 pub fn group_folds(
     targets: &Targets,
     groups: &[Option<String>],
@@ -41,6 +41,9 @@ pub fn group_folds(
     let (of, count) = group_numbers(groups);
     if folds < 2 || folds > count {
         return Err(Error::GroupCount { folds, groups: count });
+    }
+    if folds > MOST_FOLDS {
+        return Err(Error::TooManyFolds { folds, rows: of.len(), most: MOST_FOLDS });
     }
     let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); count];
     of.iter().enumerate().for_each(|(row, &group)| rows_of[group].push(row));
@@ -127,7 +130,7 @@ impl Shares {
 /// every fold and never scored, as in scikit-learn's `PredefinedSplit`.
 ///
 /// # Errors
-/// A name or none for each of `rows` rows is not given, fewer than two names.
+/// A name or none for each of `rows` rows is not given, fewer than two names, or more than 1,000.
 pub fn named_folds(names: &[Option<String>], rows: usize) -> Result<(Vec<String>, Vec<Fold>), Error> {
     if names.len() != rows {
         return Err(Error::GroupNames { names: names.len(), rows });
@@ -137,6 +140,9 @@ pub fn named_folds(names: &[Option<String>], rows: usize) -> Result<(Vec<String>
     all.dedup();
     if all.len() < 2 {
         return Err(Error::NamedFolds { name: all.pop(), rows });
+    }
+    if all.len() > MOST_FOLDS {
+        return Err(Error::TooManyNamedFolds { folds: all.len(), rows, most: MOST_FOLDS });
     }
     let number = |name: &Option<String>| name.as_ref().and_then(|name| all.binary_search(name).ok());
     let fold_of: Vec<Option<usize>> = names.iter().map(number).collect();
@@ -218,5 +224,18 @@ mod tests {
         assert_eq!(error.to_string(), "all of 3 rows that name a fold name `b`, expected at least two folds");
         let error = named_folds(&names(&["", ""]), 2).unwrap_err();
         assert_eq!(error.to_string(), "none of 2 rows names a fold, expected at least two folds");
+    }
+
+    #[test]
+    fn a_column_with_a_name_for_each_row_is_refused() {
+        let column: Vec<Option<String>> = (0..2002).map(|row| Some(format!("doc {}", row / 2))).collect();
+        assert_eq!(named_folds(&column[..2000], 2000).unwrap().1.len(), 1000);
+        let error = named_folds(&column, 2002).unwrap_err();
+        let want = "the field that names folds has 1001 values in 2002 rows, expected at most 1000";
+        assert_eq!(error.to_string(), want);
+        assert!(error.hint().unwrap().starts_with("name a field with a few values"));
+        let targets = Targets::Numbers(ndarray::Array2::zeros((2002, 1)));
+        let error = group_folds(&targets, &column, (1001, 0)).unwrap_err();
+        assert_eq!(error.to_string(), "got 1001 folds of 2002 rows, expected at most 1000");
     }
 }

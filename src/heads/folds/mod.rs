@@ -15,6 +15,9 @@ pub use stratified::{folds, stratified_folds};
 use super::error::Error;
 use super::trainer::Targets;
 
+/// Folds at most: each is a fit of its own and lists all rows.
+const MOST_FOLDS: usize = 1000;
+
 /// Row numbers to fit on and to score on; no row is in both, both ascend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {

@@ -4,13 +4,13 @@
 use super::super::error::Error;
 use super::super::random::Random;
 use super::super::trainer::Targets;
-use super::{Fold, by_number};
+use super::{Fold, MOST_FOLDS, by_number};
 
 /// Divides rows into `count` folds: classes as [`stratified_folds`], label sets by iterative stratification, numbers at
 /// random.
 ///
 /// # Errors
-/// Fewer than two folds, or more folds than rows.
+/// Fewer than two folds, more folds than rows, or more than 1,000.
 pub fn folds(targets: &Targets, count: usize, seed: u64) -> Result<Vec<Fold>, Error> {
     match targets {
         Targets::Classes { of, .. } => stratified_folds(of, count, seed),
@@ -29,7 +29,7 @@ pub fn folds(targets: &Targets, count: usize, seed: u64) -> Result<Vec<Fold>, Er
 /// The share of each class per fold is that of scikit-learn's `StratifiedKFold` (its order of classes aside).
 ///
 /// # Errors
-/// Fewer than two folds, or more folds than rows.
+/// Fewer than two folds, more folds than rows, or more than 1,000.
 pub fn stratified_folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>, Error> {
     check(labels.len(), k)?;
     // Rows sorted by class (shuffled within): dealing them out in turn is even within classes and over all.
@@ -45,6 +45,9 @@ pub fn stratified_folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fol
 fn check(rows: usize, folds: usize) -> Result<(), Error> {
     if folds < 2 || folds > rows {
         return Err(Error::FoldCount { folds, rows });
+    }
+    if folds > MOST_FOLDS {
+        return Err(Error::TooManyFolds { folds, rows, most: MOST_FOLDS });
     }
     Ok(())
 }
@@ -132,6 +135,19 @@ mod tests {
         let numbers = Targets::Numbers(ndarray::Array2::zeros((4, 1)));
         assert!(folds(&numbers, 4, 0).unwrap().iter().all(|fold| fold.validation.len() == 1));
         assert!(folds(&numbers, 5, 0).is_err());
+    }
+
+    #[test]
+    fn more_folds_than_anybody_fits_are_refused() {
+        let classes = Targets::Classes { of: (0..1001).map(|row| row % 2).collect(), classes: 2 };
+        let sets = Targets::Labels { of: vec![vec![0]; 1001], labels: 1 };
+        let numbers = Targets::Numbers(ndarray::Array2::zeros((1001, 1)));
+        for targets in [classes, sets, numbers] {
+            assert_eq!(folds(&targets, 1000, 0).unwrap().len(), 1000);
+            let error = folds(&targets, 1001, 0).unwrap_err();
+            assert_eq!(error.to_string(), "got 1001 folds of 1001 rows, expected at most 1000");
+            assert_eq!(error.hint().unwrap(), "ask for 2 to 1000 folds, 5 or 10 are usual");
+        }
     }
 
     proptest! {

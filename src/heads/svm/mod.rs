@@ -29,9 +29,9 @@ use self::state::{Setting, State};
 use super::HeadKind;
 use super::error::Error;
 use super::folds::Fold;
-use super::sample::{check, check_learnable, check_positive};
+use super::sample::{Sample, check, check_learnable, check_positive};
 use super::trainer::{
-    Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Trainer,
+    Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };
 use crate::model::Task;
 
@@ -113,6 +113,20 @@ impl SvmTrainer {
         Limits { tolerance: self.tolerance, passes: self.max_iterations, seed: self.seed }
     }
 
+    /// Refuses numbers that a model of zeros fits at no cost, which is then the optimum and answers with a constant.
+    fn check_moves(&self, data: &LabelledRows<'_>) -> Result<(), Error> {
+        let Targets::Numbers(numbers) = data.targets else { return Ok(()) };
+        let sample = Sample::all(*data);
+        for (target, column) in numbers.columns().into_iter().enumerate() {
+            let counted = column.iter().enumerate().filter(|(row, _)| sample.weight(*row) > 0.0);
+            let largest = counted.fold(0.0_f64, |most, (_, value)| most.max(value.abs()));
+            if largest <= self.epsilon {
+                return Err(Error::WithinEpsilon { epsilon: self.epsilon, target, largest });
+            }
+        }
+        Ok(())
+    }
+
     /// Options and data that can be fitted, the strength aside.
     fn check_data(&self, data: &LabelledRows<'_>) -> Result<(), Error> {
         self.check_options()?;
@@ -134,6 +148,7 @@ impl Trainer for SvmTrainer {
         check_positive(STRENGTH, &[strength])?;
         self.check_data(data)?;
         check_learnable(data)?;
+        self.check_moves(data)?;
         let problem = Problem::new(data);
         let setting = self.setting(&problem, strength)?;
         let mut groups = start(&problem);

@@ -303,3 +303,29 @@ fn linfas_traits_give_the_same_fit() {
     assert!(matches!(LinearSvm::params().c(-1.0).check(), Err(Error::NotPositive { name: "C", .. })));
     assert!(LinearSvr::params().tolerance(f64::NAN).check_ref().is_err());
 }
+
+/// A model of zeros costs nothing where every number is within ε of 0, and would answer with a constant.
+#[test]
+fn numbers_within_epsilon_of_zero_are_refused() {
+    let (rows, _, _) = drawn((6, 2), 1);
+    let numbers = Targets::Numbers(Array2::from_shape_fn((6, 1), |(row, _)| row as f64));
+    for loss in [SvmLoss::EpsilonInsensitive, SvmLoss::SquaredEpsilonInsensitive] {
+        for epsilon in [5.0, 10.0] {
+            let trainer = SvmTrainer { loss: Some(loss), epsilon, ..SvmTrainer::default() };
+            let (text, hint) = refused(&trainer, &numbers, 1.0);
+            let want = format!(
+                "svm fit with epsilon = {epsilon} has no coefficient but 0 for target 0: no number is further from 0 than 5"
+            );
+            assert_eq!(text, want);
+            assert_eq!(hint.unwrap(), "use an epsilon well below 5");
+        }
+    }
+    let narrow = SvmTrainer { epsilon: 4.9, ..SvmTrainer::default() };
+    let model = linear(fitted(&narrow, &rows, &numbers, 1.0).unwrap());
+    assert!(model.coefficients.iter().any(|&weight| weight != 0.0));
+    // A row that weighs nothing is no reason to move.
+    let matrix = Matrix::of(rows.view()).unwrap();
+    let data = LabelledRows { rows: &matrix, targets: &numbers, weights: Some(&[1.0, 1.0, 1.0, 1.0, 1.0, 0.0]) };
+    let error = narrow.fit(&data, 1.0).unwrap_err();
+    assert!(matches!(error, Error::WithinEpsilon { target: 0, largest: 4.0, .. }), "{error}");
+}

@@ -14,9 +14,6 @@ use crate::heads::trainer::Targets;
 use crate::model::Task;
 use crate::paper::{Label, labels_in};
 
-/// Pairs of labels that look alike that are kept for a warning.
-const MOST_LOOK_ALIKES: usize = 20;
-
 /// What decided about the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskReason {
@@ -44,7 +41,7 @@ impl fmt::Display for TaskReason {
 /// Two labels that differ by case or blanks alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookAlike {
-    /// Both, each with the number of its `train` rows.
+    /// Both, each with the number of its `train` rows; the second may have none.
     pub labels: [(String, usize); 2],
 }
 
@@ -185,14 +182,15 @@ fn number_names<T>(
     }
     let others: BTreeSet<&String> =
         rows.iter().flat_map(&names_of).filter(|name| !trained.contains_key(name)).collect();
-    let look_alikes = look_alikes(&trained);
+    let look_alikes = look_alikes(&trained, &others);
     let names: Vec<String> = trained.keys().copied().chain(others).cloned().collect();
     let numbers = names.iter().enumerate().map(|(number, name)| (name.clone(), number)).collect();
     (Classes { trained: trained.len(), names }, numbers, look_alikes)
 }
 
-/// Labels that are the same without case and blanks.
-fn look_alikes(rows_of: &BTreeMap<&String, usize>) -> Vec<LookAlike> {
+/// Labels that are the same without case and blanks: of `train` rows, then of others and such. Of two that no `train` row
+/// has nothing is lost, as neither can be given.
+fn look_alikes(rows_of: &BTreeMap<&String, usize>, others: &BTreeSet<&String>) -> Vec<LookAlike> {
     let plain = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let mut first_of: BTreeMap<String, (&String, usize)> = BTreeMap::new();
     let mut found = Vec::new();
@@ -205,6 +203,10 @@ fn look_alikes(rows_of: &BTreeMap<&String, usize>) -> Vec<LookAlike> {
             }
         }
     }
-    found.truncate(MOST_LOOK_ALIKES);
+    for &name in others {
+        if let Some(&(first, of_first)) = first_of.get(&plain(name)) {
+            found.push(LookAlike { labels: [(first.clone(), of_first), (name.clone(), 0)] });
+        }
+    }
     found
 }

@@ -7,6 +7,8 @@ mod labels;
 mod parts;
 mod sink;
 
+use std::collections::HashSet;
+
 use ndarray::{Array2, Axis};
 
 use super::rows::Matrix;
@@ -48,7 +50,7 @@ pub struct TrainingSet {
     pub weights: Option<Vec<f64>>,
     /// What decided about the task.
     pub reason: TaskReason,
-    /// Labels of `train` rows that differ by case or blanks alone.
+    /// Labels that differ from one of a `train` row by case or blanks alone.
     pub look_alikes: Vec<LookAlike>,
     /// Rows that had no label and are not in the set.
     pub unlabelled: u64,
@@ -101,6 +103,13 @@ impl TrainingSet {
             Targets::Labels { of, .. } => of[row].iter().all(|&label| label < self.classes.trained),
             Targets::Numbers(_) => true,
         }
+    }
+
+    /// Groups of these rows, each without a name one by itself; 0 where no field names groups.
+    pub fn groups_in(&self, rows: &[usize]) -> usize {
+        let Some(groups) = &self.groups else { return 0 };
+        let named: Vec<&str> = rows.iter().filter_map(|&row| groups[row].as_deref()).collect();
+        rows.len() - named.len() + named.iter().collect::<HashSet<_>>().len()
     }
 
     /// What a head learns of these rows: classes and labels that no `train` row has are left away, so rows of classes

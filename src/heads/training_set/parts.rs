@@ -28,14 +28,15 @@ pub enum SplitBy {
 /// What is held out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SplitPlan {
-    /// How; where nobody says it, the corpus' own split rules, and a stratified one where it has none.
+    /// How; where nobody says it, the corpus' own split rules, and where it has none, one by group if rows name groups,
+    /// else a stratified one.
     pub by: Option<SplitBy>,
     /// How much, above 0 and below 1.
     pub share: f64,
 }
 
 impl Default for SplitPlan {
-    /// The corpus' own split, else a stratified fifth.
+    /// The corpus' own split, else a fifth, of whole groups or stratified.
     fn default() -> Self {
         Self { by: None, share: SHARE }
     }
@@ -44,7 +45,8 @@ impl Default for SplitPlan {
 /// The part of each row.
 ///
 /// # Errors
-/// A share out of range, or a split by groups or years of which there are fewer than two.
+/// A share out of range, a split by groups or years of which there are fewer than two, or one that was asked for and holds
+/// nothing out.
 pub(super) fn assign(
     options: &TrainingOptions,
     rows: &Collected,
@@ -58,7 +60,9 @@ pub(super) fn assign(
         return Err(Error::SplitShare { share });
     }
     let one = || vec![0; rows.ids.len()];
-    let held = match (by.unwrap_or(SplitBy::Stratified), truths) {
+    // Groups are named because their rows are alike: to measure on rows of groups that were fitted on would flatter.
+    let default = if options.fields.group.is_some() { SplitBy::Group } else { SplitBy::Stratified };
+    let held = match (by.unwrap_or(default), truths) {
         (SplitBy::Stratified, Truths::Texts(labels)) => hold_out(&rows.ids, &strata(labels), share),
         (SplitBy::Random | SplitBy::Stratified, _) => hold_out(&rows.ids, &one(), share),
         (SplitBy::Group, _) => {
@@ -72,6 +76,9 @@ pub(super) fn assign(
         }
         (SplitBy::Year, _) => return by_year(&rows.years, share),
     };
+    if by.is_some() && !held.contains(&true) {
+        return Err(Error::NothingHeldOut { share, rows: rows.ids.len() });
+    }
     let part = |out: bool| Some(if out { HELD_OUT } else { TRAIN }.to_owned());
     Ok(held.into_iter().map(part).collect())
 }

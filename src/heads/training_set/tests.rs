@@ -168,6 +168,49 @@ fn labels_that_look_alike_are_found() {
 }
 
 #[test]
+fn labels_of_other_rows_may_look_like_those_of_train_rows() {
+    let rows =
+        [("math", "train"), ("math", "train"), ("art", "train"), ("Math", "test"), ("Law", "test"), ("law", "test")];
+    let papers = rows.iter().enumerate().map(|(n, (label, part))| paper(n, one(label), Some(*part), &[])).collect();
+    let found = set(options(), papers).unwrap().look_alikes;
+    assert_eq!(found, [LookAlike { labels: [("math".to_owned(), 2), ("Math".to_owned(), 0)] }]);
+    let names: Vec<String> = (0..25).flat_map(|n| [format!("label {n}"), format!("Label {n}")]).collect();
+    let papers = names.iter().enumerate().map(|(n, label)| paper(n, one(label), Some("train"), &[])).collect();
+    assert_eq!(set(options(), papers).unwrap().look_alikes.len(), 25, "all are kept");
+}
+
+#[test]
+fn named_groups_are_held_out_whole_without_a_word() {
+    let fields = TrainingFields { group: Some(0), ..TrainingFields::default() };
+    let row = |n: usize, part| paper(n, one(if n % 2 == 0 { "a" } else { "b" }), part, &[json!(n / 10)]);
+    let grouped = set(TrainingOptions { fields, ..options() }, (0..100).map(|n| row(n, None)).collect()).unwrap();
+    let (held, train) = (grouped.rows_of(HELD_OUT), grouped.rows_of(TRAIN));
+    assert_eq!((held.len(), grouped.groups_in(&held), grouped.groups_in(&train)), (20, 2, 8));
+    // The corpus' own split goes before.
+    let part = |n: usize| Some(if n % 2 == 0 || n < 10 { TRAIN } else { "test" });
+    let own = (0..100).map(|n| row(n, part(n))).collect();
+    assert_eq!(set(TrainingOptions { fields, ..options() }, own).unwrap().parts(), [TRAIN, "test"]);
+    let without = set(options(), (0..4).map(|n| row(n, Some(TRAIN))).collect()).unwrap();
+    assert_eq!(without.groups_in(&[0, 1]), 0);
+}
+
+#[test]
+fn a_split_that_was_asked_for_holds_something_out() {
+    let papers = || (0..4).map(|n| paper(n, one(if n % 2 == 0 { "a" } else { "b" }), None, &[json!(n % 2)])).collect();
+    let of = |by| {
+        let fields = TrainingFields { year: Some(0), group: Some(0), ..TrainingFields::default() };
+        set(TrainingOptions { fields, split: SplitPlan { by: Some(by), share: 0.2 }, ..options() }, papers())
+    };
+    let error = of(SplitBy::Stratified).unwrap_err();
+    assert_eq!(error, "a share of 0.2 of 4 rows holds none out, expected a split with at least one");
+    // A group or a year is a class here: one of them is held out all the same, so one is left to fit on.
+    for by in [SplitBy::Group, SplitBy::Year] {
+        assert!(of(by).unwrap_err().contains("all 2 train rows have the label"), "{by:?}");
+    }
+    assert_eq!(set(options(), papers()).unwrap().parts(), [TRAIN], "nobody asked for a split");
+}
+
+#[test]
 fn a_split_without_train_rows_names_what_it_has() {
     let papers = vec![paper(0, one("a"), Some("test"), &[]), paper(1, one("b"), Some("dev"), &[])];
     let error = set(options(), papers).unwrap_err();
