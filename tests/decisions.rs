@@ -26,7 +26,7 @@ fn corpus(place: &Workplace) {
         (0..length).map(|at| words[(n * 31 + at * (n % 5 + 3)) % words.len()]).collect::<Vec<_>>().join(" ")
     };
     let line = |n: usize| format!("{{\"id\": \"{n}\", \"text\": \"{}\"}}\n", text(n));
-    place.write("papers.jsonl", &(0..60).map(line).collect::<String>());
+    place.write("papers.jsonl", (0..60).map(line).collect::<String>());
 }
 
 fn lines(place: &Workplace, name: &str) -> Vec<Value> {
@@ -267,6 +267,6 @@ fn no_probability_is_asked_of_scores() {
     let said = classify(&place, &["--model", &bundle(), "--head", "margins.head", "--min-probability", "0.5"], 2);
     said.expect(&[
         "error: `--min-probability` is about probabilities, and head `margins` gives scores",
-        "hint: train with `--calibrate platt`, or leave it out",
+        "hint: train with `--calibration platt`, or leave it out",
     ]);
 }

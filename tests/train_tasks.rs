@@ -212,7 +212,7 @@ fn answers_are_settled_on_rows_that_were_left_out() {
     let place = place();
     for method in ["temperature", "platt", "isotonic"] {
         for kind in ["logistic", "svm"] {
-            train(&place, "field", &["--kind", kind, "--calibrate", method], 0);
+            train(&place, "field", &["--kind", kind, "--calibration", method], 0);
             let head = Head::load(&place.path("x.head")).unwrap();
             assert_eq!(head.calibration.unwrap().method().to_string(), method);
             let rows = predictions(&place);
@@ -235,8 +235,8 @@ fn answers_are_settled_on_rows_that_were_left_out() {
     assert!(predictions(&place).iter().any(|row| row["label"] == "unknown"));
     train(&place, "field", &["--abstain", "1.5"], 2).expect(&["error: `--abstain` is 1.5"]);
     let said = train(&place, "field", &["--kind", "svm", "--abstain", "0.5"], 2);
-    said.expect(&["error: 0.5 is a probability, and a head of the kind svm gives scores", "`--calibrate platt`"]);
-    train(&place, "field", &["--kind", "svm", "--abstain", "0.5", "--calibrate", "platt"], 0);
+    said.expect(&["error: 0.5 is a probability, and a head of the kind svm gives scores", "`--calibration platt`"]);
+    train(&place, "field", &["--kind", "svm", "--abstain", "0.5", "--calibration", "platt"], 0);
     train(&place, "labels", &["--abstain", "0.9"], 2)
         .expect(&["error: a head gives no label where it is unsure only if"]);
 }
@@ -281,7 +281,7 @@ fn flags_of_another_kind_or_task_are_refused() {
         &["--kind", "knn", "--neighbours", "0"],
         &["error: `--neighbours` is 0, expected a positive number"],
     );
-    refused("value", &["--task", "regression", "--calibrate", "platt"], &["error: `--calibrate` is about labels"]);
+    refused("value", &["--task", "regression", "--calibration", "platt"], &["error: `--calibration` is about labels"]);
     refused("field", &["--folds", "1"], &["error: "]);
 }
 

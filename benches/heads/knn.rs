@@ -2,6 +2,8 @@
 //!
 //! Reads one JSON object from standard input (see [`Request`]) and prints seconds, and seconds of all threads together.
 
+#![expect(clippy::print_stdout, reason = "a program that is read by a script")]
+
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Instant;

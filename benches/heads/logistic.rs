@@ -3,6 +3,8 @@
 //! Arguments: rows (f32), labels and folds (u32 each), dim, classes, threads. Each line of the standard input asks for one
 //! timing (`fit C`, or `path C,C,...` for all folds of the file) and is answered by one line of JSON.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that is read by a script")]
+
 use std::fs::File;
 use std::io::{BufRead, Read};
 use std::sync::Mutex;

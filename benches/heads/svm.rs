@@ -4,6 +4,8 @@
 //! `classes` (0 for numbers), `loss`, `c`, `tolerance`, `fit_intercept`, `out` (a file to write coefficients and
 //! intercepts to, f64) and `threads`. Prints seconds and what the fit says about itself.
 
+#![expect(clippy::print_stdout, reason = "a program that is read by a script")]
+
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Instant;

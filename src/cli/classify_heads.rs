@@ -125,7 +125,7 @@ pub(super) fn check_rules(args: &ClassifyArgs, readers: &[HeadReader]) -> Result
         }
         return Err(user_error(
             format!("`--min-probability` is about probabilities, and {heads} {} {give} scores", named()),
-            "train with `--calibrate platt`, or leave it out",
+            "train with `--calibration platt`, or leave it out",
         ));
     }
     let flags = [("--min-probability", args.min_probability.is_some()), ("--top-k", args.top_k > 0)];

@@ -342,7 +342,7 @@ impl Error {
             Self::OneFold => Some("use two folds or more, or choose the best strength".to_owned()),
             Self::Fold { source, .. } => source.hint(),
             Self::NeedsLogits { .. } => Some("choose by another objective, or fit `--kind logistic`".to_owned()),
-            Self::AbstainOfScores { .. } => Some("`--calibrate platt` makes probabilities of them".to_owned()),
+            Self::AbstainOfScores { .. } => Some("`--calibration platt` makes probabilities of them".to_owned()),
             Self::InnerFolds { .. } => {
                 Some("leave `--nested` out, or give more groups or at least three named folds".to_owned())
             }

@@ -197,7 +197,7 @@ pub(crate) struct SelectionArgs {
 pub(crate) struct AnswerArgs {
     /// Make probabilities true on rows that were left out: one temperature, a Platt sigmoid a label, or isotonic steps
     #[arg(long, value_name = "HOW")]
-    pub calibrate: Option<CalibrateName>,
+    pub calibration: Option<CalibrationName>,
 
     /// Choose the threshold of each label on rows that were left out: f1, precision=0.9, recall=0.9, or cost=FN:FP
     #[arg(long, value_name = "RULE")]
@@ -288,7 +288,7 @@ pub(crate) enum ClassWeight {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CalibrateName {
+pub(crate) enum CalibrationName {
     Temperature,
     Platt,
     Isotonic,

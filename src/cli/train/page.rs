@@ -42,7 +42,7 @@ impl Told<'_> {
             let figures = &part.figures;
             let mut cells: Vec<Cell> = vec![figures.part.as_str().into(), figures.rows.into()];
             cells.extend(numbers(figures).into_iter().map(Cell::from));
-            cells.push(interval(figures).into());
+            cells.push(interval(figures, self.objective).into());
             cells
         };
         Section::table("Quality", &self.columns(), self.fitting.parts.iter().map(row).collect())

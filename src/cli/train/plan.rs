@@ -9,7 +9,7 @@ use offprint::paper::{LABEL_SEPARATOR, LabelKind};
 
 use super::super::environment::is_typed;
 use super::super::user_error;
-use super::args::{CalibrateName, SplitName, TrainArgs, UnknownLabels};
+use super::args::{CalibrationName, SplitName, TrainArgs, UnknownLabels};
 use super::kinds;
 
 /// Field with the year where nobody names one.
@@ -163,7 +163,7 @@ pub(super) fn of_task(task: Task) -> String {
 fn answers(args: &TrainArgs, task: Option<Task>) -> Result<AnswerPlan> {
     let flags = &args.answers;
     let given = [
-        ("--calibrate", flags.calibrate.is_some()),
+        ("--calibration", flags.calibration.is_some()),
         ("--thresholds", flags.thresholds.is_some()),
         ("--conformal", flags.conformal.is_some()),
         ("--abstain", flags.abstain.is_some()),
@@ -181,10 +181,10 @@ fn answers(args: &TrainArgs, task: Option<Task>) -> Result<AnswerPlan> {
     }
     let thresholds: Option<ThresholdRule> = flags.thresholds.as_deref().map(str::parse).transpose()?;
     Ok(AnswerPlan {
-        calibrate: flags.calibrate.map(|name| match name {
-            CalibrateName::Temperature => CalibrationMethod::Temperature,
-            CalibrateName::Platt => CalibrationMethod::Platt,
-            CalibrateName::Isotonic => CalibrationMethod::Isotonic,
+        calibrate: flags.calibration.map(|name| match name {
+            CalibrationName::Temperature => CalibrationMethod::Temperature,
+            CalibrationName::Platt => CalibrationMethod::Platt,
+            CalibrationName::Isotonic => CalibrationMethod::Isotonic,
         }),
         thresholds,
         conformal: flags.conformal,

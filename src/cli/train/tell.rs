@@ -14,8 +14,6 @@ use super::args::{KindName, TrainArgs};
 
 /// Pairs of labels that look alike that are named.
 const MOST_LOOK_ALIKES: usize = 5;
-/// Labels whose threshold is named.
-const MOST_NAMED: usize = 10;
 
 /// A finished run.
 pub(super) struct Told<'a> {
@@ -31,7 +29,8 @@ impl Told<'_> {
         self.warnings().iter().for_each(|warning| remark(&format!("warning: {warning}")));
         remark(&self.fitted());
         self.remarks().iter().for_each(|line| remark(line));
-        let rows: Vec<Vec<String>> = self.fitting.parts.iter().map(|part| summary(&part.figures)).collect();
+        let rows: Vec<Vec<String>> =
+            self.fitting.parts.iter().map(|part| summary(&part.figures, self.objective)).collect();
         remark(table::layout(&self.columns(), &rows, 40).trim_end());
         remark(&format!("head: {}", self.args.output.display()));
     }
@@ -198,10 +197,39 @@ impl Told<'_> {
             let points: Vec<String> = curve.iter().map(point).collect();
             lines.push(format!("{} by rows: {}", self.objective, points.join(", ")));
         }
-        if !fitting.answers.thresholds.is_empty() {
-            let first: Vec<String> =
-                fitting.answers.thresholds.iter().take(MOST_NAMED).map(|one| format!("{:.4}", one.value)).collect();
-            lines.push(format!("thresholds: {}", first.join(", ")));
+        lines.extend(self.settled());
+        lines
+    }
+
+    /// How answers are read, and what that came to on the parts that the head was not fitted on.
+    fn settled(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(calibration) = &self.fitting.head.calibration {
+            lines.push(format!("calibration: {}, on rows that were left out of the fits", calibration.method()));
+        }
+        let thresholds = self.fitting.answers.thresholds.iter().map(|one| one.value);
+        match thresholds.clone().count() {
+            0 => {}
+            1 => lines.push(format!("threshold: {:.4}", thresholds.sum::<f64>())),
+            count => {
+                let (least, most) = thresholds.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
+                    (f64::min(least, value), f64::max(most, value))
+                });
+                lines.push(format!("thresholds: {count}, from {least:.4} to {most:.4}"));
+            }
+        }
+        for part in self.fitting.parts.iter().map(|part| &part.figures).filter(|part| part.part != TRAIN) {
+            let name = &part.part;
+            lines.extend(part.answered.map(|(answered, right)| {
+                format!(
+                    "{name}: {:.1} % of the rows get a label, {:.1} % of these the right one",
+                    100.0 * answered,
+                    100.0 * right
+                )
+            }));
+            lines.extend(part.sets.map(|(held, size)| {
+                format!("{name}: {:.1} % of the sets hold the right label, {size:.2} labels in the mean", 100.0 * held)
+            }));
         }
         lines
     }
@@ -281,18 +309,19 @@ pub(super) fn numbers(part: &PartFigures) -> Vec<Option<f64>> {
     }
 }
 
-/// The interval of the first of the main figures.
-pub(super) fn interval(part: &PartFigures) -> String {
-    part.figures.first().map_or_else(String::new, |figure| {
+/// The interval of what the choice goes by, else of the first of the main figures.
+pub(super) fn interval(part: &PartFigures, objective: Objective) -> String {
+    let chosen_by = part.figures.iter().find(|figure| figure.objective == objective.name());
+    chosen_by.or(part.figures.first()).map_or_else(String::new, |figure| {
         format!("{} {:.4} to {:.4}", figure.objective, figure.interval.low, figure.interval.high)
     })
 }
 
-fn summary(part: &PartFigures) -> Vec<String> {
+fn summary(part: &PartFigures, objective: Objective) -> Vec<String> {
     let figure = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
     let mut cells = vec![part.part.clone(), part.rows.to_string()];
     cells.extend(numbers(part).into_iter().map(figure));
-    cells.push(interval(part));
+    cells.push(interval(part, objective));
     cells
 }
 

@@ -99,7 +99,7 @@ fn what_no_head_can_answer_is_refused_before_a_fit() {
     let abstain = AnswerPlan { abstain: Some(0.5), ..AnswerPlan::default() };
     let error = fit(&three, &FitPlan { answers: abstain, ..plan(&svm) }).unwrap_err();
     assert_eq!(error.to_string(), "0.5 is a probability, and a head of the kind svm gives scores of any size");
-    assert!(error.hint().unwrap().contains("--calibrate platt"));
+    assert!(error.hint().unwrap().contains("--calibration platt"));
     let unknown = train_and_test(3, 3);
     let error = fit(&unknown, &FitPlan { unknown: UnknownRule::LeaveOut, ..plain }).unwrap_err();
     assert!(matches!(&error, Error::NothingKnown { part, rows: 4 } if part == "test"), "{error}");
@@ -163,7 +163,7 @@ fn class_weights_are_for_fits_and_own_weights_for_what_is_settled() {
     let weight = |place: usize| own[chosen.rows[place]];
     let all: f64 = (0..second.len()).map(weight).sum();
     let said = (0..second.len()).map(|place| weight(place) * second[place]).sum::<f64>() / all;
-    let right = (0..second.len()).filter(|&place| chosen.rows[place] % 8 == 0).map(weight).sum::<f64>() / all;
+    let right = (0..second.len()).filter(|&place| chosen.rows[place].is_multiple_of(8)).map(weight).sum::<f64>() / all;
     assert!((said - right).abs() < 0.03, "{said} for {right}");
 }
 

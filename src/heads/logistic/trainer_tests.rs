@@ -153,7 +153,7 @@ fn a_path_gives_what_single_fits_give() {
                 let fitted = train.fit(c, 1e-6).unwrap();
                 let (coefficients, intercepts) = parts(&fitted);
                 let rows = set.rows.select(Axis(0), &fold.validation).mapv(f64::from);
-                let want = rows.dot(&coefficients.t()) + &ndarray::ArrayView1::from(intercepts);
+                let want = rows.dot(&coefficients.t()) + ndarray::ArrayView1::from(intercepts);
                 assert_eq!(found.dim(), want.dim());
                 for (got, want) in found.iter().zip(&want).filter(|(got, _)| got.is_finite()) {
                     assert!((got - want).abs() < 0.1 + 0.02 * want.abs(), "{name}, C = {c}: {got} for {want}");

@@ -96,7 +96,7 @@ fn lists_make_several_labels_and_fractions_a_regression() {
 
 #[test]
 fn without_a_split_a_fifth_is_held_out() {
-    let papers = || (0..50).map(|n| paper(n, one(if n % 2 == 0 { "a" } else { "b" }), None, &[])).collect();
+    let papers = || (0..50).map(|n| paper(n, one(if n.is_multiple_of(2) { "a" } else { "b" }), None, &[])).collect();
     let fifth = set(options(), papers()).unwrap();
     assert_eq!((fifth.rows_of(HELD_OUT).len(), fifth.rows_of(TRAIN).len(), fifth.without_split), (10, 40, 0));
     let split = SplitPlan { by: Some(SplitBy::Random), share: 0.5 };
@@ -111,7 +111,7 @@ fn groups_are_held_out_whole_and_years_from_the_last() {
     let fields = TrainingFields { group: Some(0), year: Some(1), ..TrainingFields::default() };
     let row = |n: usize| {
         let year = if n == 7 { Value::Null } else { json!(2000 + n / 10) };
-        paper(n, one(if n % 2 == 0 { "a" } else { "b" }), Some("train"), &[json!(n % 8), year])
+        paper(n, one(if n.is_multiple_of(2) { "a" } else { "b" }), Some("train"), &[json!(n % 8), year])
     };
     let by = |by, share| {
         let split = SplitPlan { by: Some(by), share };
@@ -182,12 +182,12 @@ fn labels_of_other_rows_may_look_like_those_of_train_rows() {
 #[test]
 fn named_groups_are_held_out_whole_without_a_word() {
     let fields = TrainingFields { group: Some(0), ..TrainingFields::default() };
-    let row = |n: usize, part| paper(n, one(if n % 2 == 0 { "a" } else { "b" }), part, &[json!(n / 10)]);
+    let row = |n: usize, part| paper(n, one(if n.is_multiple_of(2) { "a" } else { "b" }), part, &[json!(n / 10)]);
     let grouped = set(TrainingOptions { fields, ..options() }, (0..100).map(|n| row(n, None)).collect()).unwrap();
     let (held, train) = (grouped.rows_of(HELD_OUT), grouped.rows_of(TRAIN));
     assert_eq!((held.len(), grouped.groups_in(&held), grouped.groups_in(&train)), (20, 2, 8));
     // The corpus' own split goes before.
-    let part = |n: usize| Some(if n % 2 == 0 || n < 10 { TRAIN } else { "test" });
+    let part = |n: usize| Some(if n.is_multiple_of(2) || n < 10 { TRAIN } else { "test" });
     let own = (0..100).map(|n| row(n, part(n))).collect();
     assert_eq!(set(TrainingOptions { fields, ..options() }, own).unwrap().parts(), [TRAIN, "test"]);
     let without = set(options(), (0..4).map(|n| row(n, Some(TRAIN))).collect()).unwrap();
@@ -196,7 +196,8 @@ fn named_groups_are_held_out_whole_without_a_word() {
 
 #[test]
 fn a_split_that_was_asked_for_holds_something_out() {
-    let papers = || (0..4).map(|n| paper(n, one(if n % 2 == 0 { "a" } else { "b" }), None, &[json!(n % 2)])).collect();
+    let papers =
+        || (0..4).map(|n| paper(n, one(if n.is_multiple_of(2) { "a" } else { "b" }), None, &[json!(n % 2)])).collect();
     let of = |by| {
         let fields = TrainingFields { year: Some(0), group: Some(0), ..TrainingFields::default() };
         set(TrainingOptions { fields, split: SplitPlan { by: Some(by), share: 0.2 }, ..options() }, papers())
