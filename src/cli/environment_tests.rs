@@ -14,7 +14,8 @@ use crate::cli::command_line;
 /// Names the variable that the child shall look at.
 const ASKED: &str = "TEST_OFFPRINT_TWIN";
 /// Values tried one after the other until a flag takes one.
-const VALUES: [&str; 20] = [
+const VALUES: [&str; 21] = [
+    "platt",
     "scirepeval",
     "none",
     "1",

@@ -79,7 +79,7 @@ impl Told<'_> {
         if let Some(curve) = &fitting.learning_curve {
             let point = |point: &offprint::evaluate::LearningPoint| {
                 let interval = Some((point.mean - point.spread, point.mean + point.spread));
-                Point { x: point.rows, y: point.mean, interval }
+                Point { x: point.rows.round(), y: point.mean, interval }
             };
             let series = Series {
                 name: format!("{name}, with its spread over the folds"),

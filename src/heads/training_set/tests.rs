@@ -136,7 +136,7 @@ fn groups_are_held_out_whole_and_years_from_the_last() {
 #[test]
 fn what_a_row_has_to_say_is_asked_of_every_row() {
     let with = |fields, value: Value| {
-        let papers = vec![paper(0, one("a"), None, &[json!(2)]), paper(1, one("b"), None, &[value])];
+        let papers = vec![paper(0, one("a"), Some(TRAIN), &[json!(2)]), paper(1, one("b"), Some(TRAIN), &[value])];
         set(TrainingOptions { fields, ..options() }, papers)
     };
     let weight = TrainingFields { weight: Some(0), ..TrainingFields::default() };
