@@ -212,22 +212,23 @@ fn answers_are_settled_on_rows_that_were_left_out() {
     let place = place();
     for method in ["temperature", "platt", "isotonic"] {
         for kind in ["logistic", "svm"] {
-            train(&place, "field", &["--kind", kind, "--calibration", method], 0);
+            let said = train(&place, "field", &["--kind", kind, "--calibration", method], 0);
+            said.expect(&[&format!("calibration: {method}, on rows that were left out of the fits")]);
             let head = Head::load(&place.path("x.head")).unwrap();
             assert_eq!(head.calibration.unwrap().method().to_string(), method);
             let rows = predictions(&place);
             assert!((0.0..=1.0).contains(&rows[0]["probability"].as_f64().unwrap()), "{kind} {method}: {}", rows[0]);
         }
     }
-    train(&place, "two", &["--thresholds", "recall=0.9"], 0).expect(&["thresholds: "]);
+    train(&place, "two", &["--thresholds", "recall=0.9"], 0).expect(&["threshold: "]);
     assert_eq!(Head::load(&place.path("x.head")).unwrap().thresholds.unwrap().len(), 1);
-    train(&place, "labels", &["--thresholds", "f1"], 0);
+    train(&place, "labels", &["--thresholds", "f1"], 0).expect(&["thresholds: 4, from "]);
     assert_eq!(Head::load(&place.path("x.head")).unwrap().thresholds.unwrap().len(), 4);
     train(&place, "field", &["--thresholds", "precision=0.9"], 0);
     assert_eq!(Head::load(&place.path("x.head")).unwrap().abstain.unwrap().len(), 3);
     train(&place, "field", &["--thresholds", "f1"], 2).expect(&["error: `f1` chooses a threshold for each label"]);
     train(&place, "field", &["--thresholds", "f2"], 2).expect(&["error: `f2` is no rule for thresholds"]);
-    train(&place, "field", &["--conformal", "0.1"], 0);
+    train(&place, "field", &["--conformal", "0.1"], 0).expect(&["held_out: ", "of the sets hold the right label"]);
     assert_eq!(Head::load(&place.path("x.head")).unwrap().conformal.unwrap().alpha, 0.1);
     assert!(predictions(&place)[0]["label_set"].is_array());
     train(&place, "labels", &["--conformal", "0.1"], 2).expect(&["error: sets of labels are for one label of several"]);

@@ -14,8 +14,17 @@ use crate::cli::command_line;
 /// Names the variable that the child shall look at.
 const ASKED: &str = "TEST_OFFPRINT_TWIN";
 /// Values tried one after the other until a flag takes one.
-const VALUES: [&str; 21] = [
+const VALUES: [&str; 30] = [
     "platt",
+    "balanced",
+    "logistic",
+    "hinge",
+    "cosine",
+    "linfa",
+    "group",
+    "regression",
+    "missed",
+    "uniform",
     "scirepeval",
     "none",
     "1",
