@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use offprint::encode::Tokenizer;
+use rayon::prelude::*;
 
 /// Words of a made-up abstract; each text takes a stretch of them from another place.
 const WORDS: &str = "we present a graph based method for the semi-supervised classification of astronomical spectra \
@@ -48,6 +49,17 @@ fn tokenize(criterion: &mut Criterion) {
         bencher.iter(|| with_titles.iter().for_each(|(text, end)| drop(black_box(whole.encode(text, *end)))));
     });
     group.bench_function("all_threads", |bencher| bencher.iter(|| black_box(whole.encode_all(&with_titles))));
+    // What a tokenizer of its own would bring each thread: nothing, as long as this is level with the one above.
+    let threads = rayon::current_num_threads();
+    let own: Vec<Tokenizer> = (0..threads).map(|_| open(512)).collect();
+    let share = with_titles.len().div_ceil(threads);
+    group.bench_function("all_threads_own_tokenizers", |bencher| {
+        bencher.iter(|| {
+            let shares = own.par_iter().zip(with_titles.par_chunks(share));
+            shares
+                .for_each(|(own, texts)| texts.iter().for_each(|(text, end)| drop(black_box(own.encode(text, *end)))));
+        });
+    });
     group.bench_function("all_threads_cut_at_64", |bencher| bencher.iter(|| black_box(cut.encode_all(&with_titles))));
     let long = texts.concat();
     group.throughput(Throughput::Bytes(long.len() as u64));

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, array};
-use offprint::evaluate::f1_macro;
+use offprint::evaluate::{self, ChosenStrength, Objective, Rule, Search, choose_strength, f1_macro};
 use offprint::heads::{
-    Error, Fold, Head, HeadDescription, HeadKind, LogisticFit, LogisticOptions, choose_c, fit_logistic, most_probable,
-    stratified_folds,
+    Fold, Head, HeadDescription, HeadKind, LabelledRows, LogisticFit, LogisticOptions, LogisticTrainer, Matrix,
+    Targets, fit_logistic, most_probable, stratified_folds,
 };
 use offprint::model::Task;
 use safetensors::{Dtype, SafeTensors};
@@ -187,11 +187,11 @@ fn a_fit_that_is_not_there_yet_is_refused() {
     let error = fit_logistic(case.rows.view(), &case.labels, 3, &options).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with("logistic fit with C = 100 did not converge: after 1 steps its coefficients may be off by")
+        text.starts_with("logistic fit with C = 100 did not converge: after 1 steps its relative coefficient error is")
             && text.ends_with("allowed 1.0e-3"),
         "{text}"
     );
-    assert_eq!(error.hint().unwrap(), "allow more than 1 iterations, or use a smaller C");
+    assert_eq!(error.hint().unwrap(), "use a smaller C or a larger tolerance");
 }
 
 #[test]
@@ -227,23 +227,34 @@ fn options_at_the_border() {
     assert_eq!(with(1.0, f64::NAN).unwrap_err().to_string(), "tolerance is NaN, expected a finite number above 0");
 }
 
+/// The strengths of `grid` on all folds, by an objective.
+fn chosen(case: &Case, folds: &[Fold], grid: &[f64], objective: Objective) -> Result<ChosenStrength, evaluate::Error> {
+    let rows = Matrix::of(case.rows.view()).unwrap();
+    let targets = Targets::Classes { of: case.labels.clone(), classes: case.classes };
+    let data = LabelledRows { rows: &rows, targets: &targets, weights: None };
+    let search = Search { folds, strengths: grid, objective, rule: Rule::Best };
+    choose_strength(&LogisticTrainer::default(), &data, &search)
+}
+
 #[test]
 fn c_is_chosen_by_the_score_the_smallest_of_equals() {
     let case = case("three, C = 1");
     let folds = stratified_folds(&case.labels, 5, 3).unwrap();
     let grid = [10.0, 0.001, 1.0];
-    let path = choose_c(case.rows.view(), &case.labels, &folds, &grid, f1_macro).unwrap();
-    assert_eq!(path.points.iter().map(|point| point.c).collect::<Vec<_>>(), [0.001, 1.0, 10.0]);
+    let path = chosen(&case, &folds, &grid, Objective::F1Macro).unwrap();
+    assert_eq!(path.points.iter().map(|point| point.strength).collect::<Vec<_>>(), [0.001, 1.0, 10.0]);
     let best = path.points.iter().map(|point| point.mean).fold(0.0, f64::max);
-    assert_eq!(path.chosen, path.points.iter().find(|point| point.mean == best).unwrap().c);
-    assert!(path.chosen > 0.001 && path.points[0].mean < best);
+    assert_eq!(path.strength(), path.points.iter().find(|point| point.mean == best).unwrap().strength);
+    assert!(path.strength() > 0.001 && path.points[0].mean < best);
     for point in &path.points {
         assert_eq!(point.scores.len(), 5);
         assert!((point.scores.iter().sum::<f64>() / 5.0 - point.mean).abs() < 1e-12 && point.spread > 0.0);
     }
-    let equal = choose_c(case.rows.view(), &case.labels, &folds, &grid, |_, _| 0.5).unwrap();
-    assert_eq!(equal.chosen, 0.001);
-    let again = choose_c(case.rows.view(), &case.labels, &folds, &grid, f1_macro).unwrap();
+    // Too weak to move a class.
+    let equal = chosen(&case, &folds, &[1e-7, 1e-9, 1e-8], Objective::Accuracy).unwrap();
+    assert!(equal.points.iter().all(|point| point.scores == equal.points[0].scores), "{:?}", equal.points);
+    assert_eq!(equal.strength(), 1e-9);
+    let again = chosen(&case, &folds, &grid, Objective::F1Macro).unwrap();
     assert_eq!(path, again);
 }
 
@@ -252,33 +263,35 @@ fn a_fold_without_a_rare_class_never_predicts_it() {
     let case = case("uneven");
     let train: Vec<usize> = (0..case.labels.len()).filter(|&row| case.labels[row] != 2).collect();
     let validation: Vec<usize> = (0..case.labels.len()).filter(|&row| case.labels[row] == 2).collect();
-    let seen = |truth: &[usize], predicted: &[usize]| {
-        assert!(truth.iter().all(|&label| label == 2));
-        assert!(predicted.iter().all(|&label| label != 2) && predicted.contains(&0));
-        1.0
-    };
-    let path = choose_c(case.rows.view(), &case.labels, &[Fold { train, validation }], &[1.0], seen).unwrap();
-    assert_eq!((path.points[0].mean, path.points[0].spread), (1.0, 0.0));
+    let fold = Fold { train, validation: validation.clone() };
+    let path = chosen(&case, &[fold], &[1.0], Objective::Accuracy).unwrap();
+    assert_eq!(path.out_of_fold.rows, validation);
+    let decisions = path.out_of_fold.decisions.mapv(|value| value as f32);
+    let predicted = most_probable(decisions.view());
+    assert!(predicted.iter().all(|&label| label != 2) && predicted.contains(&0));
+    assert_eq!((path.points[0].mean, path.points[0].spread), (0.0, 0.0));
 }
 
 #[test]
 fn choices_that_cannot_be_made() {
     let case = case("two, C = 1");
-    let (x, y) = (case.rows.view(), &case.labels);
-    let error = |folds: &[Fold], grid: &[f64], score: f64| choose_c(x, y, folds, grid, |_, _| score).unwrap_err();
+    let y = &case.labels;
+    let error = |folds: &[Fold], grid: &[f64]| chosen(&case, folds, grid, Objective::RocAuc).unwrap_err();
     let good = stratified_folds(y, 3, 0).unwrap();
-    assert_eq!(error(&good, &[], 1.0).to_string(), "nothing to choose from: 0 values of C on 3 folds");
-    assert_eq!(error(&[], &[1.0], 1.0).to_string(), "nothing to choose from: 1 values of C on 0 folds");
-    assert_eq!(error(&good, &[1.0, -1.0], 1.0).to_string(), "C is -1, expected a finite number above 0");
+    assert_eq!(error(&good, &[]).to_string(), "nothing to choose from: 0 strengths on 3 folds");
+    assert_eq!(error(&[], &[1.0]).to_string(), "nothing to choose from: 1 strengths on 0 folds");
+    assert_eq!(error(&good, &[1.0, -1.0]).to_string(), "C is -1, expected a finite number above 0");
     let fold = |train, validation| [Fold { train, validation }];
-    let empty = error(&fold(vec![0], vec![]), &[1.0], 1.0).to_string();
+    let empty = error(&fold(vec![0], vec![]), &[1.0]).to_string();
     assert_eq!(empty, "fold 1 has 1 rows to fit on and 0 to score on, expected at least 1 of each");
-    let outside = error(&fold(vec![0, 180], vec![1]), &[1.0], 1.0).to_string();
+    let outside = error(&fold(vec![0, 180], vec![1]), &[1.0]).to_string();
     assert_eq!(outside, "fold 1 names row 180, expected a row below 180");
-    let ones: Vec<usize> = (0..y.len()).filter(|&row| y[row] == 1).collect();
-    let one_class = error(&fold(ones, vec![0]), &[2.0], 1.0);
-    assert_eq!(one_class.to_string(), "fold 1 of 1 could not be scored with C = 2");
-    assert_eq!(one_class.hint().unwrap(), "label at least two rows of each class, or give C instead of a grid");
-    let Error::Fold { source, .. } = error(&good, &[1.0], f64::NAN) else { panic!("not about a fold") };
-    assert_eq!(source.to_string(), "the score is NaN, expected a finite number");
+    let (ones, others): (Vec<usize>, Vec<usize>) = (0..y.len()).partition(|&row| y[row] == 1);
+    // A fold of one class to fit on says that class of all rows.
+    let one_class = chosen(&case, &fold(ones.clone(), others), &[2.0], Objective::Accuracy).unwrap();
+    assert_eq!(one_class.points[0].scores, [0.0]);
+    let undefined = error(&fold((0..20).collect(), ones.into_iter().filter(|&row| row >= 20).collect()), &[2.0]);
+    assert_eq!(undefined.to_string(), "fold 1 of 1 could not be scored with C = 2");
+    let evaluate::Error::Fold { source, .. } = undefined else { panic!("not about a fold") };
+    assert!(matches!(*source, evaluate::Error::Undefined { .. }), "{source}");
 }

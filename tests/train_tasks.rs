@@ -53,11 +53,12 @@ fn predictions(place: &Workplace) -> Vec<Value> {
 #[test]
 fn every_kind_classifies() {
     let place = place();
-    let kinds: [(&[&str], HeadKind); 6] = [
+    let kinds: [(&[&str], HeadKind); 7] = [
         (&["--kind", "logistic"], HeadKind::Logistic),
         (&["--kind", "logistic", "--solver", "linfa"], HeadKind::Logistic),
         (&["--kind", "svm"], HeadKind::Svm),
         (&["--kind", "svm", "--loss", "hinge", "--no-intercept"], HeadKind::Svm),
+        (&["--kind", "logistic", "--no-intercept"], HeadKind::Logistic),
         (&["--kind", "ridge"], HeadKind::Ridge),
         (&["--kind", "knn", "--weights", "distance"], HeadKind::Neighbours),
     ];
@@ -70,6 +71,34 @@ fn every_kind_classifies() {
         let number = if matches!(kind, HeadKind::Svm | HeadKind::Ridge) { "score" } else { "probability" };
         assert!(rows[0][number].is_number(), "{flags:?}: {}", rows[0]);
     }
+}
+
+#[test]
+fn a_tolerance_is_kept_by_every_kind_that_has_one() {
+    let place = place();
+    let kinds: [(&str, &[&str]); 5] = [
+        ("field", &["--kind", "logistic"]),
+        ("field", &["--kind", "logistic", "--solver", "linfa"]),
+        ("field", &["--kind", "svm"]),
+        ("value", &["--kind", "ridge"]),
+        ("value", &["--kind", "elastic-net"]),
+    ];
+    for (label, flags) in kinds {
+        train(&place, label, &[flags, &["--tolerance", "1e-8"]].concat(), 0);
+        let optimality = Head::load(&place.path("x.head")).unwrap().optimality.unwrap();
+        assert_eq!(optimality.allowed, 1e-8, "{flags:?}");
+        assert!(optimality.reached <= 1e-8, "{flags:?}: {}", optimality.reached);
+    }
+    for tolerance in ["0", "-1", "1", "NaN"] {
+        train(&place, "field", &["--tolerance", tolerance], 2).expect(&[
+            &format!("error: `--tolerance` is {tolerance}, expected a number above 0 and below 1"),
+            "hint: ",
+        ]);
+    }
+    train(&place, "field", &["--kind", "knn", "--tolerance", "0.1"], 2)
+        .expect(&["error: `--tolerance` is about logistic, svm, ridge and elastic-net, and the head is to be knn"]);
+    train(&place, "value", &["--kind", "ridge", "--tolerance", "1e-40"], 2)
+        .expect(&["error: ridge fit with alpha = 1 did not converge", "hint: use a larger alpha or tolerance"]);
 }
 
 #[test]
@@ -143,8 +172,20 @@ fn the_strength_is_chosen_on_folds_by_an_objective() {
     {
         train(&place, "field", &["--kind", kind, flag], 0).expect(&[&format!("{name} = "), "(chosen on 5-fold"]);
     }
-    let said = train(&place, "field", &["--c-grid=1,2,3,1e-6"], 0);
+    train(&place, "field", &["--c-grid", "1,10"], 2)
+        .expect(&["error: corpus `1,10` does not exist", "hint: a grid follows `=`, as in `--c-grid=1,10`"]);
+    train(&place, "field", &["--kind", "ridge", "--alpha-grid", "1"], 2).expect(&["as in `--alpha-grid=1`"]);
+    assert!(!train(&place, "field", &["2024"], 2).stderr.contains("grid"));
+    let said = train(&place, "field", &["--c-grid=1,2,3,1e-6", "--json"], 0);
     let head = Head::load(&place.path("x.head")).unwrap();
+    let fit = &said.json()["fit"];
+    assert_eq!(fit["strength"].as_f64(), head.strength);
+    assert_eq!(fit["selection"]["chosen"].as_f64(), head.strength);
+    let points = fit["selection"]["points"].as_array().unwrap();
+    assert_eq!(points.iter().map(|point| point["scores"].as_array().unwrap().len()).collect::<Vec<_>>(), [5; 4]);
+    assert_eq!(fit["parts"], head.metrics);
+    assert_eq!(fit["labels"].as_array().unwrap().len(), 3);
+    assert!(fit["optimality"]["reached"].as_f64() <= fit["optimality"]["allowed"].as_f64(), "{fit}");
     assert!(head.strength.unwrap() >= 1.0, "{}", said.stderr);
 }
 
@@ -337,6 +378,11 @@ fn targets_and_rows_that_cannot_be_fitted_are_errors() {
     train(&place, "field", &["--c-grid", "--folds", "50"], 2).expect(&["error: ", "50 folds"]);
     train(&place, "field", &["--c-grid", "--group-field", "year"], 2).expect(&["error: ", "groups"]);
     train(&place, "field", &["--kind", "knn", "--neighbours", "500"], 2).expect(&["error: n_neighbors is 500"]);
+    train(&place, "field", &["--c", "-1"], 2).expect(&["error: `--c` is -1, expected a positive number"]);
+    train(&place, "field", &["--task", "regression"], 2).expect(&[
+        "error: no row has a label",
+        "hint: 12 rows were rejected; each stands with its reason in x.head.rejects",
+    ]);
 }
 
 #[test]
@@ -361,4 +407,49 @@ fn twins_across_parts_are_found() {
         .collect();
     place.write("papers.jsonl", text.join("\n"));
     train(&place, "field", &[], 0).expect(&["warning: 12 of 12 rows of test are also in train (12 exactly, 0 nearly)"]);
+    let off = train(&place, "field", &["--near-duplicates", "off"], 0);
+    off.expect(&["warning: 12 of 12 rows of test are also in train exactly; near ones were not looked for"]);
+    for wrong in ["0", "1.01", "nan", "on"] {
+        train(&place, "field", &["--near-duplicates", wrong], 2).expect(&[
+            &format!("`--near-duplicates` is `{wrong}`, expected a cosine above 0 and at most 1, or `off`"),
+            "hint: 0.98 finds texts that differ by a few words",
+        ]);
+    }
+}
+
+#[test]
+fn rows_of_seen_and_unseen_groups_are_told_apart() {
+    let place = Workplace::new();
+    let mut text = String::new();
+    for (n, line) in corpus(120).lines().enumerate() {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        let (split, source) = match n {
+            0..60 => ("train", format!("s{}", n % 6)),
+            60..90 => ("test", format!("s{}", n % 12)),
+            _ => ("test_group", format!("other {}", n % 4)),
+        };
+        (row["split"], row["source"]) = (split.into(), source.into());
+        text.push_str(&format!("{row}\n"));
+    }
+    place.write("papers.jsonl", text);
+    let said = train(&place, "field", &["--group-field", "source", "--report", "report", "--json"], 0);
+    let groups = &said.json()["fit"]["seen_groups"];
+    assert_eq!((groups["seen_rows"].as_u64(), groups["unseen_rows"].as_u64()), (Some(18), Some(42)));
+    said.expect(&[
+        "test: f1_macro ",
+        " on 18 rows of groups that train has, ",
+        " on 12 rows of others; lost ",
+        "test_group: 30 rows, all of groups that train lacks",
+        "test and test_group: f1_macro ",
+        " on 42 rows of others; lost ",
+    ]);
+    let report: Value = serde_json::from_str(&place.read("report/report.json")).unwrap();
+    let facts = |title: &str| {
+        let sections = report["sections"].as_array().unwrap();
+        sections.iter().find(|section| section["title"] == title).unwrap()["facts"].clone()
+    };
+    assert_eq!(facts("Figures of test")["rows of groups that train has"], 18);
+    assert_eq!(facts("Figures of test_group")["rows of other groups"], 30);
+    assert!(facts("Figures of test")["f1_macro lost on other groups"].is_string());
+    assert_eq!(facts("Beyond these rows")["test and test_group: rows of other groups"], 42);
 }

@@ -24,6 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from side_by_side import common  # noqa: E402
+
 DIM = 384
 GRID = [10.0**exponent for exponent in range(-4, 6)]
 # What, rows, classes (0: numbers), rows to answer for, metric, strengths.
@@ -34,7 +37,9 @@ PROBLEMS = [
     ("ridge", 2000, 19, 0, None, [1.0]),
     ("ridge", 20000, 19, 0, None, [1.0]),
     ("ridge_f64", 20000, 19, 0, None, [1.0]),
+    ("ridge", 2000, 0, 0, None, [1.0]),
     ("ridge", 20000, 0, 0, None, [1.0]),
+    ("ridge", 100000, 0, 0, None, [1.0]),
     ("ridge", 100000, 19, 0, None, [1.0]),
     ("ridge_grid", 20000, 19, 0, None, GRID),
 ]
@@ -191,7 +196,8 @@ def main():
     load.append(os.getloadavg()[0])
     about = {
         "load_before_and_after": load,
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": common.machine(),
+        "command": common.shown_command(),
         "versions": {"scikit-learn": sklearn.__version__, "numpy": numpy.__version__, "python": platform.python_version()},
         "rounds": options.rounds,
     }

@@ -4,11 +4,11 @@
 
 #![expect(clippy::print_stdout, reason = "a program that is read by a script")]
 
-use std::io::{Read, Write};
+mod request;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
-use ndarray::Array2;
 use offprint::heads::{
     Fitted, LabelledRows, Matrix, Metric, Model, NeighbourTrainer, RidgeTrainer, Targets, Trainer, stratified_folds,
 };
@@ -38,33 +38,20 @@ struct Request {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    if text.is_empty() {
-        // `cargo bench` without `knn.py` has nothing to say.
-        return Ok(());
-    }
-    let request: Request = serde_json::from_str(&text)?;
-    let rows: Vec<f32> = numbers(&request.rows, f32::from_le_bytes)?;
-    let given: Vec<f64> = numbers(&request.targets, f64::from_le_bytes)?;
-    let targets = match request.classes {
-        0 => Targets::Numbers(Array2::from_shape_vec((given.len(), 1), given)?),
-        classes => Targets::Classes { of: given.iter().map(|&class| class as usize).collect(), classes },
-    };
-    let asked: Vec<f32> = match &request.asked {
-        Some((path, _)) => numbers(path, f32::from_le_bytes)?,
+    let Some(request) = request::read::<Request>()? else { return Ok(()) };
+    let rows = request::rows(&request.rows)?;
+    let targets = request::targets(&request.targets, request.classes)?;
+    let asked = match &request.asked {
+        Some((path, _)) => request::rows(path)?,
         None => Vec::new(),
     };
     let matrix = Matrix::new(&rows, request.shape)?;
     let data = LabelledRows { rows: &matrix, targets: &targets, weights: None };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(request.threads).build()?;
-    let (start, busy) = (Instant::now(), processor_seconds()?);
+    let (start, busy) = (Instant::now(), request::processor_seconds()?);
     let out = pool.install(|| run(&request, &data, &asked)).map_err(|error| error.to_string())?;
-    let (seconds, processor) = (start.elapsed().as_secs_f64(), processor_seconds()? - busy);
-    let mut file = std::fs::File::create(&request.out)?;
-    for value in out {
-        file.write_all(&value.to_le_bytes())?;
-    }
+    let (seconds, processor) = (start.elapsed().as_secs_f64(), request::processor_seconds()? - busy);
+    request::write(&request.out, out)?;
     println!("{}", serde_json::json!({ "seconds": seconds, "processor_seconds": processor }));
     Ok(())
 }
@@ -113,18 +100,4 @@ fn flat(fitted: Fitted) -> Vec<f64> {
         Model::Linear(model) => model.coefficients.into_iter().chain(model.intercepts).collect(),
         Model::Neighbours(_) => Vec::new(),
     }
-}
-
-fn numbers<T, const N: usize>(path: &PathBuf, read: fn([u8; N]) -> T) -> std::io::Result<Vec<T>> {
-    Ok(std::fs::read(path)?.as_chunks::<N>().0.iter().map(|&bytes| read(bytes)).collect())
-}
-
-/// Processor time of all threads of this process so far, as Linux counts it.
-fn processor_seconds() -> Result<f64, Box<dyn std::error::Error>> {
-    let mut sum = 0.0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        sum += text.split(' ').next().unwrap_or("0").parse::<f64>()?;
-    }
-    Ok(sum * 1e-9)
 }

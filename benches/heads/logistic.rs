@@ -1,17 +1,21 @@
 //! Times logistic fits for `logistic.py`, which runs scikit-learn in turn with it on the same rows and folds.
 //!
 //! Arguments: rows (f32), labels and folds (u32 each), dim, classes, threads. Each line of the standard input asks for one
-//! timing (`fit C`, or `path C,C,...` for all folds of the file) and is answered by one line of JSON.
+//! timing (`fit C`, or `path C,C,...` for all folds of the file) and is answered by one line of JSON. `decisions C,C,...`
+//! writes decision values (f32) of the validation rows by fold, C, row and class: those of the path to the file `path`
+//! beside the rows, those of certified fits of each fold and C to `certified`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that is read by a script")]
 
 use std::fs::File;
 use std::io::{BufRead, Read};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use offprint::heads::{Fold, LabelledRows, LogisticTrainer, Matrix, Model, Targets, Trainer};
+use ndarray::{Array2, ArrayView2};
+use offprint::heads::{Fold, LabelledRows, LogisticTrainer, Matrix, Model, Rows, Selection, Targets, Trainer};
 use serde_json::json;
 
 struct Set {
@@ -37,9 +41,18 @@ fn main() -> Result<()> {
         folds: split(&words(folds)?),
     };
     for line in std::io::stdin().lock().lines() {
-        println!("{}", answer(&set, &line?)?);
+        let line = line?;
+        let answer = match line.strip_prefix("decisions ") {
+            Some(grid) => write_decisions(&set, &strengths(grid)?, Path::new(rows).parent().unwrap_or(Path::new("")))?,
+            None => answer(&set, &line)?,
+        };
+        println!("{answer}");
     }
     Ok(())
+}
+
+fn strengths(grid: &str) -> Result<Vec<f64>> {
+    Ok(grid.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn words(path: &str) -> Result<Vec<u32>> {
@@ -79,7 +92,6 @@ fn answer(set: &Set, line: &str) -> Result<serde_json::Value> {
     let mut answer = match line.split_once(' ') {
         Some(("fit", c)) => {
             let fitted = trainer.fit(&data, c.parse()?)?;
-            #[allow(irrefutable_let_patterns, reason = "other kinds of heads have other models")]
             let Model::Linear(model) = &fitted.model else { bail!("a logistic model is linear") };
             json!({
                 "optimality": fitted.optimality,
@@ -87,8 +99,7 @@ fn answer(set: &Set, line: &str) -> Result<serde_json::Value> {
             })
         }
         Some(("path", grid)) => {
-            let grid: Vec<f64> = grid.split(',').map(str::parse).collect::<Result<_, _>>()?;
-            json!({ "scores": accuracies(set, (&trainer, &data), &grid)? })
+            json!({ "scores": accuracies(set, (&trainer, &data), &strengths(grid)?)? })
         }
         _ => bail!("`{line}` is neither `fit C` nor `path C,C,...`"),
     };
@@ -116,6 +127,42 @@ fn accuracies(
         Ok(())
     })?;
     Ok(scores.into_inner().expect("no holder panics"))
+}
+
+/// Nothing of it is timed.
+fn write_decisions(set: &Set, grid: &[f64], folder: &Path) -> Result<serde_json::Value> {
+    let rows = Matrix::new(&set.values, (set.targets.rows(), set.dim))?;
+    let data = LabelledRows { rows: &rows, targets: &set.targets, weights: None };
+    let trainer = LogisticTrainer::default();
+    let places: usize = set.folds.len() * grid.len();
+    let on_path = Mutex::new(vec![Array2::zeros((0, 0)); places]);
+    trainer.path(&data, &set.folds, grid, &|(fold, number), decisions| {
+        on_path.lock().expect("no holder panics")[fold * grid.len() + number] = decisions.to_owned();
+        Ok(())
+    })?;
+    let mut certified = Vec::with_capacity(places);
+    for fold in &set.folds {
+        let (train, targets) = (Selection::new(&rows, &fold.train), set.targets.select(&fold.train));
+        let mut buffer = Vec::new();
+        let validation = Selection::new(&rows, &fold.validation);
+        let block = validation.block(0..validation.count(), &mut buffer);
+        for &c in grid {
+            let fitted = trainer.fit(&LabelledRows { rows: &train, targets: &targets, weights: None }, c)?;
+            let Model::Linear(model) = fitted.model else { bail!("a logistic model is linear") };
+            let wide = block.mapv(f64::from);
+            certified.push(wide.dot(&model.coefficients.t()) + ndarray::aview1(&model.intercepts));
+        }
+    }
+    let on_path = on_path.into_inner().expect("no holder panics");
+    std::fs::write(folder.join("path"), bytes(on_path.iter().map(Array2::view)))?;
+    std::fs::write(folder.join("certified"), bytes(certified.iter().map(Array2::view)))?;
+    Ok(json!({}))
+}
+
+fn bytes<'a>(matrices: impl Iterator<Item = ArrayView2<'a, f64>>) -> Vec<u8> {
+    matrices
+        .flat_map(|matrix| matrix.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect::<Vec<u8>>())
+        .collect()
 }
 
 /// Processor time of all threads, in steps of 10 ms.

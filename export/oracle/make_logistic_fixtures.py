@@ -3,8 +3,8 @@
     python export/oracle/make_logistic_fixtures.py
 
 Needs numpy, scikit-learn and safetensors; the versions used are written into the file. Coefficients come from
-`LogisticRegression(solver="newton-cholesky", tol=1e-12)`, for a thousand classes from lbfgs at tol=1e-10. Everything is
-seeded: the same versions write the same bytes.
+`LogisticRegression(solver="newton-cholesky", tol=1e-12)`, for a thousand classes from lbfgs at tol=1e-10; those of
+`without_intercept` with `fit_intercept=False`. Everything is seeded: the same versions write the same bytes.
 """
 
 import json
@@ -51,10 +51,10 @@ def classes(name, random):
     return rows_of(random, labels, 2.0, 8), labels, None, 1.0
 
 
-def optimum(rows, labels, weights, c):
+def optimum(rows, labels, weights, c, intercept=True):
     many = labels.max() > 100
     solver = {"solver": "lbfgs", "tol": 1e-10} if many else {"solver": "newton-cholesky", "tol": 1e-12}
-    model = LogisticRegression(C=c, max_iter=20000, **solver)
+    model = LogisticRegression(C=c, max_iter=20000, fit_intercept=intercept, **solver)
     with warnings.catch_warnings():
         # At this tolerance the last line search may find nothing left to gain.
         warnings.simplefilter("ignore")
@@ -72,6 +72,8 @@ def main():
             tensors[f"{name}.weights"] = weights.astype("<f8")
         tensors |= {f"{name}.coefficients": model.coef_, f"{name}.intercepts": model.intercept_}
         fits.append({"set": name, "c": c, "classes": int(labels.max()) + 1})
+        if name != "thousand":
+            tensors[f"{name}.without_intercept"] = optimum(rows, labels, weights, c, intercept=False).coef_
 
     random = np.random.default_rng(99)
     rows = rows_of(random, random.integers(0, 6, 200), 0.8)
@@ -83,6 +85,8 @@ def main():
     models = [optimum(rows, given[:, label].astype(int), weights, 3.0) for label in range(4)]
     tensors["labels.coefficients"] = np.concatenate([model.coef_ for model in models])
     tensors["labels.intercepts"] = np.concatenate([model.intercept_ for model in models])
+    models = [optimum(rows, given[:, label].astype(int), weights, 3.0, intercept=False) for label in range(4)]
+    tensors["labels.without_intercept"] = np.concatenate([model.coef_ for model in models])
 
     # One metadata key only: the writer puts several in an order of chance.
     about = json.dumps({"versions": VERSIONS, "fits": fits, "labels": {"c": 3.0}})

@@ -118,6 +118,16 @@ pub enum Error {
         /// The fingerprint asked for.
         fingerprint: String,
     },
+    /// Rows that are wanted where they lie on disk, and are in no part.
+    #[error("{missing} of {rows} rows are in no part of cache folder `{}`", path.display())]
+    RowsNotOnDisk {
+        /// Rows that are not there.
+        missing: usize,
+        /// Rows asked for.
+        rows: usize,
+        /// The folder.
+        path: PathBuf,
+    },
     /// An embedding of another length than the space's.
     #[error("an embedding has {got} values, this cache holds embeddings of {expected}")]
     RowLength {
@@ -172,6 +182,11 @@ impl Error {
             Self::PrefixUnclear { .. } => Some("give more of its letters; `offprint cache stat` shows all".into()),
             Self::PrefixEmpty => Some("give the first letters of one that `offprint cache stat` shows".into()),
             Self::NoSpace { .. } => Some("`offprint cache stat` shows the encoders of a cache".into()),
+            Self::RowsNotOnDisk { .. } => Some(
+                "run the same command again: rows that are not in the cache any more are computed again; `--no-cache` \
+                 keeps all of them in memory"
+                    .into(),
+            ),
             Self::FolderRemoved { .. } => Some(
                 "what was computed since is kept in a new one; what was computed before and lay in the old one is computed \
                  again when next asked for"
@@ -327,6 +342,10 @@ mod tests {
                 "could not read cache part `/c/a.arrow`",
             ),
             (Error::PrefixEmpty, "an empty fingerprint says nothing about which encoder is meant"),
+            (
+                Error::RowsNotOnDisk { missing: 2, rows: 9, path: "/c/f".into() },
+                "2 of 9 rows are in no part of cache folder `/c/f`",
+            ),
             (Error::RowLength { got: 3, expected: 4 }, "an embedding has 3 values, this cache holds embeddings of 4"),
         ];
         for (error, text) in texts {
@@ -363,6 +382,8 @@ mod tests {
         assert!(Error::PartUnreadable { path: "/c/a".into(), source: stale.into() }.hint().unwrap().contains("left"));
         assert!(Error::PrefixEmpty.hint().unwrap().contains("offprint cache stat"));
         assert!(Error::NoSpace { root: "/c".into(), fingerprint: "a".into() }.hint().unwrap().contains("cache stat"));
+        let lost = Error::RowsNotOnDisk { missing: 1, rows: 2, path: "/c/f".into() };
+        assert!(lost.hint().unwrap().starts_with("run the same command again"));
         assert!(io_error(io::ErrorKind::Interrupted).hint().is_none());
         assert!(Error::Dim { dim: 0 }.hint().is_none());
         let format = |got| Error::Format { path: "/c/f/space.json".into(), got }.hint().unwrap();

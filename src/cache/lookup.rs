@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::key::{Key, RowMeta};
 use super::merge::Ascending;
-use super::part::{Part, RowRef};
+use super::part::{Part, Place, RowRef};
 use super::rows::Rows;
 use super::store::EmbeddingCache;
 
@@ -71,21 +71,21 @@ impl State {
     }
 }
 
-/// Looks for `wanted`, sorted by key, in mapped parts, on all threads if there are many; `take` gets each row that is
-/// found. Sorted keys walk through a part instead of jumping in it, and one part is done before the next, so that its
-/// pages and its filter stay near.
+/// Looks for `wanted`, sorted by key, in mapped parts, on all threads if there are many; `take` gets the place of each row
+/// that is found, with the number of its part. Sorted keys walk through a part instead of jumping in it, and one part is
+/// done before the next, so that its pages and its filter stay near.
 pub(super) fn find_sorted<T: Send>(
     parts: &[Arc<Part>],
     wanted: &mut [Wanted<T>],
-    take: impl Fn(&mut T, RowRef<'_>) + Sync,
+    take: impl Fn(&mut T, (usize, Place)) + Sync,
 ) {
     let alone = parts.len() < 2;
     let find = |chunk: &mut [Wanted<T>]| {
-        for part in parts {
+        for (number, part) in parts.iter().enumerate() {
             for wanted in chunk.iter_mut().filter(|wanted| !wanted.found) {
                 if let Some(place) = part.look_up(&wanted.key, alone) {
                     wanted.found = true;
-                    take(&mut wanted.into, part.row(place));
+                    take(&mut wanted.into, (number, place));
                 }
             }
         }
@@ -137,11 +137,18 @@ impl EmbeddingCache {
         metas
     }
 
+    /// What is known of the row of each key, in their order, `None` without a row. Copies no row; works on all threads.
+    pub fn row_metas(&self, keys: &[Key]) -> Vec<Option<RowMeta>> {
+        let mut metas = vec![None; keys.len()];
+        self.find_all(keys.iter().copied().zip(&mut metas), |meta, row| **meta = Some(row.meta));
+        metas
+    }
+
     fn find_all<T: Send>(&self, keys: impl Iterator<Item = (Key, T)>, take: impl Fn(&mut T, RowRef<'_>) + Sync) {
         let mut wanted: Vec<Wanted<T>> = keys.map(|(key, into)| Wanted::new(key, into)).collect();
         wanted.par_sort_unstable_by_key(|wanted| wanted.key);
         let parts = self.read().parts.clone();
-        find_sorted(&parts, &mut wanted, &take);
+        find_sorted(&parts, &mut wanted, |into, (part, place)| take(into, parts[part].row(place)));
         let state = self.read();
         // Rows may have gone from memory to a part since the parts were taken.
         let same = Arc::ptr_eq(&parts, &state.parts);

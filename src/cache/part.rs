@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow_buffer::Buffer;
+use arrow_buffer::{Buffer, ScalarBuffer};
 use memmap2::Mmap;
 
 use super::error::{Damage, Error};
@@ -133,6 +133,11 @@ impl Part {
                 title_cut: batch.title_cut.value(row),
             },
         }
+    }
+
+    /// The embeddings of each batch, row after row; what is cloned keeps the part mapped.
+    pub fn embeddings(&self) -> impl Iterator<Item = &ScalarBuffer<f32>> {
+        self.batches.iter().map(|batch| &batch.embeddings)
     }
 
     /// The first row of the part.

@@ -17,6 +17,7 @@ use offprint::report::{HTML_FILE, Report};
 use offprint::runtime::tensorrt::EngineStore;
 use offprint::runtime::{Machine, ProviderChoice, default_threads, numa_nodes};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::adapter_args::Adapters;
 use super::encode_args::EncodeArgs;
@@ -154,6 +155,11 @@ impl<'a> Run<'a> {
         &self.encoder.bundle
     }
 
+    /// Where the vectors are kept, if they are.
+    pub(crate) fn caches(&self) -> &[EmbeddingCache] {
+        &self.caches
+    }
+
     /// Sends the corpus through, prints the account, and says how the run ended.
     pub(crate) fn encode(&self, corpus: &Corpus, limit: Option<u64>, sink: Option<&mut dyn Sink>) -> Result<Account> {
         self.run_through(&self.encoder, (corpus, limit, sink))
@@ -209,26 +215,35 @@ impl<'a> Run<'a> {
 
     /// Prints the account: JSON on stdout where asked for, else a few lines on stderr.
     pub(crate) fn print(&self, account: &Account) -> Result<()> {
+        self.print_with(account, Map::new())
+    }
+
+    /// The same with what else the JSON is to hold.
+    pub(crate) fn print_with(&self, account: &Account, more: Map<String, Value>) -> Result<()> {
         for warning in &account.warnings {
             remark(&format!("warning: {warning}"));
         }
-        if account.rejected > 0 {
-            remark(&format!(
-                "warning: {} rejected; each stands with its reason in {}",
-                counted_that(account.rejected, "row", ("was", "were")),
-                self.rejects.display()
-            ));
+        if let Some(rejected) = self.rejected(account) {
+            remark(&format!("warning: {rejected}"));
         }
         if self.args.json {
             say(&serde_json::to_string(&Printed {
                 account,
                 settings: self.settled.of(account),
                 quality: self.measured(),
+                more,
             })?)?;
         } else {
             remark(&self.describe(account));
         }
         Ok(())
+    }
+
+    /// How many rows were rejected and where they stand, if any were.
+    pub(crate) fn rejected(&self, account: &Account) -> Option<String> {
+        let rows = || counted_that(account.rejected, "row", ("was", "were"));
+        let place = self.rejects.display();
+        (account.rejected > 0).then(|| format!("{} rejected; each stands with its reason in {place}", rows()))
     }
 
     fn describe(&self, account: &Account) -> String {
@@ -302,6 +317,9 @@ struct Printed<'a> {
     /// What was measured at export of a bundle that is not fp32.
     #[serde(skip_serializing_if = "Option::is_none")]
     quality: Option<&'a MeasuredQuality>,
+    /// What the command adds.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// The folder of embeddings in the cache.

@@ -47,8 +47,10 @@ impl RowAdapters {
 
 /// What the vector of a row is found by: the place of its adapter, and its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct RowKey {
+pub struct RowKey {
+    /// The place of its adapter in [`RowAdapters::names`], which is that of its cache; 0 where there is nothing to choose.
     pub adapter: u8,
+    /// What its vector has in that cache.
     pub key: Key,
 }
 
@@ -56,6 +58,11 @@ pub(super) struct RowKey {
 /// looked up or kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caches<'a>(pub &'a [EmbeddingCache]);
+
+/// The keys of the rows at these positions.
+fn keys_of(rows: &[RowKey], positions: &[usize]) -> Vec<Key> {
+    positions.iter().map(|&at| rows[at].key).collect()
+}
 
 impl<'a> Caches<'a> {
     pub fn is_none(self) -> bool {
@@ -93,32 +100,35 @@ impl<'a> Caches<'a> {
 
     /// Which rows are held, in their order.
     pub fn contains_all(self, rows: &[RowKey]) -> Vec<bool> {
-        let mut held = vec![false; rows.len()];
-        for (cache, own) in self.split(rows) {
-            let keys: Vec<Key> = own.iter().map(|&at| rows[at].key).collect();
-            for (at, found) in own.into_iter().zip(cache.contains_all(&keys)) {
-                held[at] = found;
-            }
-        }
-        held
+        self.gathered(rows, |cache, own| cache.contains_all(&keys_of(rows, own)))
     }
 
     /// Copies each row to where it is wanted; what is known of each, in their order.
     pub fn copy_rows(self, rows: &[RowKey], into: Vec<&mut [f32]>) -> Vec<Option<RowMeta>> {
         let mut places: Vec<Option<&mut [f32]>> = into.into_iter().map(Some).collect();
-        let mut metas = vec![None; rows.len()];
-        for (cache, own) in self.split(rows) {
-            let wanted = own.iter().filter_map(|&at| Some((rows[at].key, places[at].take()?)));
-            let found = cache.copy_rows(wanted);
-            for (at, meta) in own.into_iter().zip(found) {
-                metas[at] = meta;
-            }
-        }
-        metas
+        self.gathered(rows, |cache, own| {
+            cache.copy_rows(own.iter().filter_map(|&at| Some((rows[at].key, places[at].take()?))))
+        })
     }
 
-    pub fn copy_row(self, row: RowKey, into: &mut [f32]) -> Option<RowMeta> {
-        self.of(row.adapter)?.copy_row(&row.key, into)
+    /// What is known of each row, in their order; none is copied.
+    pub fn row_metas(self, rows: &[RowKey]) -> Vec<Option<RowMeta>> {
+        self.gathered(rows, |cache, own| cache.row_metas(&keys_of(rows, own)))
+    }
+
+    /// What `ask` says of each row, in their order; it is asked of the positions of each cache's rows at once.
+    fn gathered<T: Clone + Default>(
+        self,
+        rows: &[RowKey],
+        mut ask: impl FnMut(&'a EmbeddingCache, &[usize]) -> Vec<T>,
+    ) -> Vec<T> {
+        let mut all = vec![T::default(); rows.len()];
+        for (cache, own) in self.split(rows) {
+            for (&at, said) in own.iter().zip(ask(cache, &own)) {
+                all[at] = said;
+            }
+        }
+        all
     }
 
     /// Each cache with the positions of its rows, where it has any.

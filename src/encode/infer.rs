@@ -41,7 +41,7 @@ pub(super) struct InferContext<'a> {
     pub budget: &'a RunBudget,
     pub health: &'a Health,
     pub dim: usize,
-    /// Whether the vectors are wanted in memory.
+    /// Whether the vectors are wanted in memory, and not in the caches alone.
     pub keep: bool,
 }
 

@@ -12,6 +12,7 @@ mod encoder;
 mod engines;
 mod error;
 mod fill;
+mod finish;
 mod infer;
 mod invariance;
 mod nearest;
@@ -31,7 +32,7 @@ mod tune;
 mod turns;
 
 pub use account::{Account, Progress, Stages, Truncated};
-pub use adapters::RowAdapters;
+pub use adapters::{RowAdapters, RowKey};
 pub(crate) use batch::padding_share;
 pub use batch::{BatchPlan, TokenBudget, assemble, assemble_within, plan};
 pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone_and_together};

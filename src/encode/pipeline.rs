@@ -13,14 +13,15 @@ use ndarray::Array2;
 use super::account::StageClock;
 use super::adapters::{Caches, RowAdapters, RowKey};
 use super::error::SinkError;
-use super::infer::{Computed, InferContext, row_meta, run_window};
-use super::prepare::{Machinery, PrepareClocks, PrepareContext, Prepared, Preparer, Source, Window, write_rejection};
-use super::rescue::{Health, Refusals, RunBudget};
+use super::finish::{Finisher, Inferred};
+use super::infer::{Computed, InferContext, run_window};
+use super::prepare::{Machinery, PrepareClocks, PrepareContext, Prepared, Preparer};
+use super::rescue::{Health, RunBudget};
 use super::turns::Turns;
 use super::{Account, Error, OpenEncoder, Progress, TokenBudget};
 use crate::cache::{EmbeddingCache, RowMeta};
-use crate::paper::{Corpus, Paper, Rejection, RejectsFile, Template};
-use crate::runtime::{Selection, memory_in_use};
+use crate::paper::{Corpus, Paper, RejectsFile, Template};
+use crate::runtime::memory_in_use;
 
 /// Papers of a window in ordinary runs: enough that padding stays under 3 %, few enough to stay small.
 pub const WINDOW: usize = 4_096;
@@ -70,8 +71,10 @@ impl EncodeJob<'_> {
 pub struct EmbeddedWindow {
     /// The papers.
     pub papers: Vec<Paper>,
-    /// Their embeddings, `papers.len()` × dim.
+    /// Their embeddings, `papers.len()` × dim; 0 × dim for a sink that needs none.
     pub embeddings: Array2<f32>,
+    /// What their embeddings are found by in the caches of the job, if there are any, once the run has ended well.
+    pub keys: Vec<RowKey>,
     /// Tokens and truncation of each.
     pub metas: Vec<RowMeta>,
 }
@@ -80,6 +83,11 @@ pub struct EmbeddedWindow {
 pub trait Sink {
     /// Takes one window; an error ends the run.
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError>;
+
+    /// Whether windows have to bring the embeddings, which are then copied for it. Asked once, before the first window.
+    fn needs_embeddings(&self) -> bool {
+        true
+    }
 }
 
 /// Encodes a corpus: fills the cache, and hands every row to `sink` in the order of the corpus if there is one.
@@ -100,6 +108,7 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
     let rejects = Mutex::new(RejectsFile::new(&job.rejects));
     let shared = PrepareContext { clocks: &clocks, turns: &turns, budget: &budget, rejects: &rejects };
     let stopped = || job.stopped();
+    let keeps = sink.as_ref().is_some_and(|sink| sink.needs_embeddings());
     let context = InferContext {
         caches: Caches(job.caches),
         adapters: &job.options.adapters,
@@ -110,9 +119,9 @@ pub fn encode_corpus(job: &EncodeJob<'_>, sink: Option<&mut dyn Sink>) -> Result
         budget: &budget,
         health: &health,
         dim: job.encoder.dim(),
-        keep: sink.is_some(),
+        keep: keeps,
     };
-    let mut finisher = Finisher::new(job, sink, &rejects);
+    let mut finisher = Finisher::new(job, (sink, keeps), &rejects);
     let result = run_stages(job, shared, &context, &mut finisher);
     let Finisher { mut account, write, cut_short: unfinished, .. } = finisher;
     // Rows that were rejected before an error are worth knowing, too.
@@ -166,15 +175,6 @@ fn run_stages(
 /// How often the age of the open part is looked at while no window comes.
 const LOOK_AFTER_PARTS: Duration = Duration::from_secs(1);
 
-/// A window with what was computed for it.
-struct Inferred {
-    window: Window,
-    computed: Computed,
-    provider: Option<String>,
-    /// How it was chosen, with the first window that it runs.
-    selection: Option<Selection>,
-}
-
 fn prepare_all(mut preparer: Preparer<'_>, to_infer: SyncSender<Prepared>) -> Result<bool, Error> {
     let sent = send_windows(&mut preparer, &to_infer);
     // Hanging up is what ends the next stage.
@@ -224,154 +224,6 @@ fn infer_all(
     // Hanging up is what ends the stages on both sides.
     drop((prepared, to_finish));
     Ok(())
-}
-
-/// The last stage, in the caller's thread.
-struct Finisher<'a, 'b> {
-    job: &'a EncodeJob<'a>,
-    sink: Option<&'b mut dyn Sink>,
-    rejects: &'a Mutex<RejectsFile>,
-    refusals: Refusals,
-    account: Account,
-    write: StageClock,
-    /// Whether a window was left unfinished.
-    cut_short: bool,
-}
-
-/// How a row ends.
-enum RowEnd {
-    /// Its vector is where it was wanted.
-    Done(RowMeta),
-    /// The encoder failed on its text.
-    Refused(String),
-    /// The run was stopped before.
-    Unfinished,
-}
-
-impl<'a, 'b> Finisher<'a, 'b> {
-    fn new(job: &'a EncodeJob<'a>, sink: Option<&'b mut dyn Sink>, rejects: &'a Mutex<RejectsFile>) -> Self {
-        let (refusals, account, write) = (Refusals::default(), Account::default(), StageClock::default());
-        Self { job, sink, rejects, refusals, account, write, cut_short: false }
-    }
-
-    fn finish(&mut self, inferred: Inferred) -> Result<(), Error> {
-        let started = Instant::now();
-        let Inferred { mut window, computed, provider, selection } = inferred;
-        let dim = self.job.encoder.dim();
-        let mut embeddings = vec![0.0; if self.sink.is_some() { window.papers.len() * dim } else { dim }];
-        let mut metas = Vec::with_capacity(window.papers.len());
-        let mut refused = Vec::new();
-        let found = self.copy_cached(&window, &mut embeddings);
-        let names = &self.job.options.adapters.names;
-        let mut of_adapters = vec![0; names.len()];
-        for row in 0..window.papers.len() {
-            let start = if self.sink.is_some() { row * dim } else { 0 };
-            let into = &mut embeddings[start..start + dim];
-            let end = match found.get(row).copied().flatten() {
-                Some(meta) => RowEnd::Done(meta),
-                None => self.resolve(&window, &computed, row, into)?,
-            };
-            match end {
-                RowEnd::Done(meta) => {
-                    let is_computed = matches!(window.sources[row], Source::Compute(_));
-                    self.account.add_row(is_computed, window.kinds[row], meta);
-                    self.job.progress.add_found(u64::from(!is_computed));
-                    metas.push(meta);
-                    if let Some(rows) = of_adapters.get_mut(usize::from(window.keys[row].adapter)) {
-                        *rows += 1;
-                    }
-                }
-                RowEnd::Refused(reason) => {
-                    self.reject(&window.papers[row], reason)?;
-                    refused.push(row);
-                }
-                RowEnd::Unfinished => {}
-            }
-        }
-        for (name, rows) in names.iter().zip(of_adapters) {
-            self.account.add_adapter(name, rows);
-        }
-        self.account.provider = provider.or(self.account.provider.take());
-        if let Some(selection) = selection {
-            self.account.selection = selection;
-        }
-        self.account.add_rejected(window.rejected + refused.len() as u64);
-        self.account.add_tokens(computed.useful_tokens, computed.padded_tokens);
-        self.refusals.push(&window, computed.refused);
-        let whole = metas.len() + refused.len() == window.papers.len();
-        self.cut_short |= !whole;
-        if let (Some(sink), true) = (&mut self.sink, whole) {
-            let mut papers = std::mem::take(&mut window.papers);
-            if !refused.is_empty() {
-                papers = without(papers, &refused);
-                embeddings = without(embeddings.chunks_exact(dim).collect(), &refused).concat();
-            }
-            let embeddings = Array2::from_shape_vec((papers.len(), dim), embeddings)
-                .expect("one vector of dim values was made for each paper");
-            sink.window(EmbeddedWindow { papers, embeddings, metas }).map_err(Error::Sink)?;
-        }
-        self.job.progress.set_bytes(window.end_bytes);
-        self.write.add(started.elapsed());
-        Ok(())
-    }
-
-    fn reject(&self, paper: &Paper, reason: String) -> Result<(), Error> {
-        let rejection = Rejection { origin: paper.origin.clone(), id: Some(paper.id.clone()), reason };
-        write_rejection(self.rejects, &rejection)
-    }
-
-    /// Copies the vectors of all rows that come from the cache to their places, if anybody wants vectors; what is known
-    /// of each row that was found, by row.
-    fn copy_cached(&self, window: &Window, embeddings: &mut [f32]) -> Vec<Option<RowMeta>> {
-        if self.job.caches.is_empty() || self.sink.is_none() {
-            return Vec::new();
-        }
-        let mut found = vec![None; window.papers.len()];
-        let cached: Vec<usize> =
-            (0..found.len()).filter(|row| matches!(window.sources[*row], Source::Cached)).collect();
-        let places = embeddings.chunks_exact_mut(self.job.encoder.dim()).enumerate();
-        let wanted = places.filter(|(row, _)| matches!(window.sources[*row], Source::Cached));
-        let wanted = wanted.map(|(_, into)| into).collect();
-        let keys: Vec<RowKey> = cached.iter().map(|&row| window.keys[row]).collect();
-        let metas = Caches(self.job.caches).copy_rows(&keys, wanted);
-        for (row, meta) in cached.into_iter().zip(metas) {
-            found[row] = meta;
-        }
-        found
-    }
-
-    /// Copies the vector of a row that was not found in the cache at once.
-    fn resolve(&self, window: &Window, computed: &Computed, row: usize, into: &mut [f32]) -> Result<RowEnd, Error> {
-        match window.sources[row] {
-            Source::Compute(text) | Source::Same(text) => {
-                if let Some(reason) = computed.refused.get(&text) {
-                    return Ok(RowEnd::Refused(reason.clone()));
-                }
-                if !computed.done.get(text).copied().unwrap_or(false) {
-                    return Ok(RowEnd::Unfinished);
-                }
-                if self.sink.is_some() {
-                    into.copy_from_slice(&computed.vectors[text * into.len()..(text + 1) * into.len()]);
-                }
-                Ok(RowEnd::Done(row_meta(&window.encodings[text])))
-            }
-            Source::Cached => match Caches(self.job.caches).copy_row(window.keys[row], into) {
-                Some(meta) => Ok(RowEnd::Done(meta)),
-                None => match self.refusals.reason(window.keys[row]) {
-                    Some(reason) => Ok(RowEnd::Refused(reason.to_owned())),
-                    // A stopped run may have left out the text that this row shares with an earlier window.
-                    None if self.job.stopped() => Ok(RowEnd::Unfinished),
-                    None => Err(Error::RowLost { row: window.papers[row].origin.to_string() }),
-                },
-            },
-        }
-    }
-}
-
-/// All but the rows at these rising places.
-fn without<T>(rows: Vec<T>, places: &[usize]) -> Vec<T> {
-    let kept = |(place, _): &(usize, T)| places.binary_search(place).is_err();
-    rows.into_iter().enumerate().filter(kept).map(|(_, row)| row).collect()
 }
 
 /// A panic in a stage is a panic of the run.

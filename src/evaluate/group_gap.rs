@@ -28,12 +28,20 @@ pub fn group_gap(seen: &Scorer, unseen: &Scorer, paired: bool, options: &Bootstr
     if objective != unseen.objective() {
         return Err(Error::DifferentObjectives { first: objective, second: unseen.objective() });
     }
-    let sides = if objective.larger_is_better() { (seen, unseen) } else { (unseen, seen) };
     Ok(GroupGap {
         seen: bootstrap_interval(seen, options)?,
         unseen: bootstrap_interval(unseen, options)?,
-        gap: difference_interval(sides, paired, options)?,
+        gap: lost(seen, unseen, paired, options)?,
     })
+}
+
+/// What is lost from the first to the second, which are of one objective: above 0 where the second is worse.
+///
+/// # Errors
+/// As for [`difference_interval`].
+pub(super) fn lost(seen: &Scorer, unseen: &Scorer, paired: bool, options: &Bootstrap) -> Result<Interval, Error> {
+    let sides = if seen.objective().larger_is_better() { (seen, unseen) } else { (unseen, seen) };
+    difference_interval(sides, paired, options)
 }
 
 #[cfg(test)]

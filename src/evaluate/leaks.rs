@@ -35,8 +35,8 @@ pub struct LeakRows<'a> {
 /// What counts as a leak, and how far it is looked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LeakOptions {
-    /// Cosine from which two rows are nearly the same.
-    pub threshold: f64,
+    /// Cosine from which two rows are nearly the same; none to look for the same text or vector alone.
+    pub threshold: Option<f64>,
     /// Twins that are listed for a pair of parts; all are counted.
     pub most_listed: usize,
     /// Products of two rows, the same number for every pair of parts; of a pair with more, so many rows of the later part
@@ -47,15 +47,15 @@ pub struct LeakOptions {
 impl Default for LeakOptions {
     /// Cosine 0.98, 100 listed, 10⁹ products in all (of 384 numbers each: 768 GFLOP).
     fn default() -> Self {
-        Self { threshold: 0.98, most_listed: 100, most_products: 1_000_000_000 }
+        Self { threshold: Some(0.98), most_listed: 100, most_products: 1_000_000_000 }
     }
 }
 
 /// Leaks by pair of parts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Leaks {
-    /// Cosine from which two rows are nearly the same.
-    pub threshold: f64,
+    /// Cosine from which two rows are nearly the same; none where near twins were not looked for.
+    pub threshold: Option<f64>,
     /// Every pair of parts: `train` comes first, then by name.
     pub pairs: Vec<LeaksOfParts>,
 }
@@ -71,7 +71,8 @@ pub struct LeaksOfParts {
     pub rows: usize,
     /// Rows with a text or vector that the earlier part has.
     pub exact: usize,
-    /// Rows without such, of which near twins were looked for: all of them, or as many as were drawn.
+    /// Rows without such, of which near twins were looked for: all of them, as many as were drawn, or none where nobody
+    /// asked.
     pub compared: usize,
     /// Those of them whose nearest row of the earlier part is nearly the same.
     pub near: usize,
@@ -80,9 +81,9 @@ pub struct LeaksOfParts {
 }
 
 impl LeaksOfParts {
-    /// Of how many rows those were drawn of which near twins were looked for; none where all were looked at.
+    /// Of how many rows those were drawn of which near twins were looked for; none where all were looked at, or no row.
     pub fn drawn_from(&self) -> Option<usize> {
-        Some(self.rows - self.exact).filter(|&rest| rest > self.compared)
+        Some(self.rows - self.exact).filter(|&rest| self.compared > 0 && rest > self.compared)
     }
 }
 
@@ -108,8 +109,8 @@ pub fn find_leaks(data: &LeakRows<'_>, options: &LeakOptions) -> Result<Leaks, E
     if let Some(&(what, got)) = given.iter().find(|(_, got)| *got != rows) {
         return Err(Error::RowFacts { what, got, rows });
     }
-    if !(options.threshold > 0.0 && options.threshold <= 1.0) {
-        return Err(Error::NearThreshold { threshold: options.threshold });
+    if let Some(threshold) = options.threshold.filter(|&threshold| !(threshold > 0.0 && threshold <= 1.0)) {
+        return Err(Error::NearThreshold { threshold });
     }
     let mut names: Vec<&str> = data.parts.iter().flatten().map(String::as_str).collect();
     names.sort_unstable_by_key(|&name| (name != TRAIN, name));
@@ -148,8 +149,8 @@ impl Look<'_> {
     fn compare(&self, earlier: &(&str, Vec<usize>), later: &(&str, Vec<usize>)) -> LeaksOfParts {
         let (mut twins, rest) = self.exact(&earlier.1, &later.1);
         let exact = twins.len();
-        let compared = self.drawn(rest, earlier.1.len());
-        let mut near = self.near(&earlier.1, &compared);
+        let compared = if self.options.threshold.is_some() { self.drawn(rest, earlier.1.len()) } else { Vec::new() };
+        let mut near = self.options.threshold.map_or_else(Vec::new, |least| self.near((&earlier.1, &compared), least));
         let (count, looked) = (near.len(), compared.len());
         near.sort_by(|a, b| b.2.unwrap_or(1.0).total_cmp(&a.2.unwrap_or(1.0)));
         twins.extend(near);
@@ -213,13 +214,14 @@ impl Look<'_> {
     }
 
     /// The rows whose nearest of the earlier part is near enough.
-    fn near(&self, earlier: &[usize], later: &[usize]) -> Vec<Found> {
+    fn near(&self, (earlier, later): (&[usize], &[usize]), least: f64) -> Vec<Found> {
         let blocks: Vec<&[usize]> = later.chunks(BLOCKS.0).collect();
-        let found: Vec<Vec<Found>> = blocks.into_par_iter().map(|block| self.near_block(earlier, block)).collect();
+        let near = |block| self.near_block((earlier, block), least);
+        let found: Vec<Vec<Found>> = blocks.into_par_iter().map(near).collect();
         found.into_iter().flatten().collect()
     }
 
-    fn near_block(&self, earlier: &[usize], block: &[usize]) -> Vec<Found> {
+    fn near_block(&self, (earlier, block): (&[usize], &[usize]), least: f64) -> Vec<Found> {
         let mut best: Vec<(f32, usize)> = vec![(f32::NEG_INFINITY, 0); block.len()];
         let mut products = Array2::<f32>::zeros((block.len(), BLOCKS.1.min(earlier.len())));
         let (mut own, mut others) = (Vec::new(), Vec::new());
@@ -233,9 +235,9 @@ impl Look<'_> {
         }
         let decide = |(&row, &(cosine, twin)): (&usize, &(f32, usize))| {
             let cosine = cosine * self.norms[row];
-            (f64::from(cosine + ROUNDING) >= self.options.threshold).then(|| (row, twin, self.cosine(row, twin)))
+            (f64::from(cosine + ROUNDING) >= least).then(|| (row, twin, self.cosine(row, twin)))
         };
-        let near = |found: &Found| found.2.is_some_and(|cosine| cosine >= self.options.threshold);
+        let near = |found: &Found| found.2.is_some_and(|cosine| cosine >= least);
         block.iter().zip(&best).filter_map(decide).filter(near).collect()
     }
 

@@ -79,12 +79,17 @@ fn planted_twins_are_counted_and_listed() {
     assert!(test.twins[2].cosine.unwrap() > 0.999_999 && test.twins[3].cosine.unwrap() < 0.9999);
     assert_eq!((pair(&leaks, "train", "dev").near, pair(&leaks, "train", "dev").exact), (0, 0));
     assert_eq!(pair(&leaks, "dev", "test").near, 1);
+    let exact = set.find(&LeakOptions { threshold: None, ..LeakOptions::default() });
+    let test = pair(&exact, "train", "test");
+    assert_eq!((exact.threshold, test.exact, test.compared, test.near), (None, 2, 0, 0));
+    assert_eq!((test.twins.len(), test.drawn_from()), (2, None));
+    assert_eq!((test.twins[0].later.as_str(), test.twins[1].later.as_str()), ("paper 7", "paper 13"));
 }
 
 #[test]
 fn what_is_near_is_what_every_pair_says() {
     let set = Set::new();
-    let options = LeakOptions { threshold: 0.6, most_listed: 1000, ..LeakOptions::default() };
+    let options = LeakOptions { threshold: Some(0.6), most_listed: 1000, ..LeakOptions::default() };
     let leaks = set.find(&options);
     let row = |row: usize| &set.values[row * DIM..(row + 1) * DIM];
     let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
@@ -136,7 +141,9 @@ fn what_is_not_one_for_each_row_is_refused() {
     let set = Set::new();
     let rows = Matrix::new(&set.values, (2110, DIM)).unwrap();
     let refused = |data: LeakRows<'_>, threshold: f64| {
-        find_leaks(&data, &LeakOptions { threshold, ..LeakOptions::default() }).unwrap_err().to_string()
+        find_leaks(&data, &LeakOptions { threshold: Some(threshold), ..LeakOptions::default() })
+            .unwrap_err()
+            .to_string()
     };
     let (ids, parts) = (set.ids.as_slice(), set.parts.as_slice());
     let data = LeakRows { rows: &rows, ids, parts, texts: None };
@@ -145,5 +152,5 @@ fn what_is_not_one_for_each_row_is_refused() {
     assert_eq!(refused(LeakRows { texts: Some(&[1]), ..data }, 0.9), "got 1 texts for 2110 rows");
     let expected = "1.01 is no cosine of near duplicates, expected above 0 and at most 1";
     assert_eq!(refused(data, 1.01), expected);
-    assert!(find_leaks(&data, &LeakOptions { threshold: 1.0, ..LeakOptions::default() }).is_ok());
+    assert!(find_leaks(&data, &LeakOptions { threshold: Some(1.0), ..LeakOptions::default() }).is_ok());
 }

@@ -27,8 +27,8 @@ pub use bootstrap::{Bootstrap, Interval, bootstrap_interval, difference_interval
 pub use error::Error;
 pub use fitting::{
     AnswerPlan, Choice, Figure, FitPlan, Fitting, GivenAnswer, MeasuredPart, Mistake, PartFigures, PartReport,
-    PlaneMap, PrecisionRecall, Quality, SettledAnswers, UnknownRule, fit_and_measure, plane_map, precision_recall,
-    worst_mistakes,
+    PlaneMap, PrecisionRecall, Quality, SeenGroups, SettledAnswers, UnknownRule, fit_and_measure, plane_map,
+    precision_recall, worst_mistakes,
 };
 pub use fused::{FUSED_TOLERANCE, FusedAgreement, HeadAgreement, fused_agreement};
 pub use group_gap::{GroupGap, group_gap};

@@ -19,7 +19,7 @@ pub struct NestedFold {
 }
 
 /// The estimate, fold by fold.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NestedEstimate {
     /// Mean over the outer folds.
     pub mean: f64,
@@ -28,6 +28,7 @@ pub struct NestedEstimate {
     /// In the order of the outer folds.
     pub folds: Vec<NestedFold>,
     /// Decision values of the scored rows.
+    #[serde(skip)]
     pub out_of_fold: OutOfFold,
 }
 

@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use serde::Serialize;
 
 use super::Error;
-use crate::heads::Targets;
+use crate::heads::{Targets, argmax};
 
 /// Bins where nothing else is asked.
 pub const RELIABILITY_BINS: usize = 15;
@@ -69,7 +69,7 @@ pub fn reliability(
         total += weight;
         match targets {
             Targets::Classes { of, classes } => {
-                let best = (1..labels).fold(0, |best, label| if answers[label] > answers[best] { label } else { best });
+                let best = argmax(answers);
                 bins.add((weight, answers[best]), best == of[row]);
                 let square = |label: usize| (answers[label] - f64::from(u8::from(of[row] == label))).powi(2);
                 squares += weight * if *classes == 2 { square(1) } else { (0..labels).map(square).sum() };

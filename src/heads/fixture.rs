@@ -4,7 +4,8 @@ use ndarray::Array2;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use super::trainer::Targets;
+use super::rows::Rows;
+use super::trainer::{Fitted, LabelledRows, LinearModel, Model, Targets};
 
 /// One of the files of `tests/data/heads`.
 pub(super) struct Fixture {
@@ -79,6 +80,19 @@ pub(super) fn drawn((count, dim): (usize, usize), seed: u64) -> (Array2<f32>, Ar
     });
     let classes = numbers.iter().map(|&number| usize::from(number > 0.0)).collect();
     (rows, numbers, classes)
+}
+
+/// Rows that all count the same.
+pub(super) fn unweighted<'a>(rows: &'a dyn Rows, targets: &'a Targets) -> LabelledRows<'a> {
+    LabelledRows { rows, targets, weights: None }
+}
+
+/// The model of a fit that is linear.
+pub(super) fn linear(fitted: Fitted) -> LinearModel {
+    match fitted.model {
+        Model::Linear(model) => model,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// |got - want| / |want| over all elements (|got| where `want` is 0).

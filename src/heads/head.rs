@@ -10,13 +10,13 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::arithmetic::argmax;
 use super::calibration::Calibration;
-use super::error::{Error, IdentityChange};
-use super::file_problem::FileProblem;
+use super::error::{Error, FileProblem, IdentityChange};
 use super::head_file::shortened;
 use super::kind::HeadKind;
 use super::linear::decide;
-use super::reading::{Meaning, Reading, argmax};
+use super::reading::{Meaning, Reading};
 use super::rows::Matrix;
 use super::trainer::{Fitted, LinearModel, Model, Optimality};
 use crate::model::{Conformal, Task};
@@ -185,7 +185,7 @@ impl Head {
             return Err(Error::NotFinite { row, column, value });
         }
         match &self.model {
-            Model::Linear(linear) => Ok(decide(linear, rows)),
+            Model::Linear(linear) => Ok(decide((&linear.coefficients, &linear.intercepts), rows)),
             Model::Neighbours(neighbours) => {
                 let rows = rows.as_standard_layout();
                 neighbours.decisions(&Matrix::of(rows.view()).expect("the layout is standard"))

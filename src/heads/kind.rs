@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::file_problem::FileProblem;
+use super::error::FileProblem;
 use super::head_file::shortened;
 use crate::model::Task;
 

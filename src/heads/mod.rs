@@ -1,15 +1,17 @@
-//! Light heads on embeddings: trainers, the choice of C, the head file, and labels out of rows of floats.
+//! Light heads on embeddings: trainers, paths over strengths, the head file, and labels out of rows of floats.
 //!
 //! Owns everything that turns rows and labels into a head and back; the only room that names linfa. Knows no tokenizer,
-//! no graph, no cache and no metric: the score that the choice of C maximizes comes in as a closure.
+//! no graph and no metric: what a strength is worth is for who takes a path's decision values to say. Of the cache, only
+//! `training_set` knows that rows can be read there.
 //! Invariant: a fit that is handed out has been measured against scikit-learn's objective, whatever solver made it.
 
+mod arithmetic;
 mod calibration;
+mod cholesky;
 mod class_weights;
 mod decisions;
 mod elastic_net;
 mod error;
-mod file_problem;
 #[cfg(test)]
 mod fixture;
 mod fold_sums;
@@ -17,7 +19,9 @@ mod folded;
 mod folds;
 mod head;
 mod head_file;
+mod kernel;
 mod kind;
+mod lanes;
 mod linear;
 mod linfa_traits;
 mod logistic;
@@ -33,14 +37,14 @@ mod trainer;
 mod training_set;
 mod tridiagonal;
 
+pub(crate) use arithmetic::{argmax, decided, sigmoid};
 pub use calibration::{
     Answered, Calibration, CalibrationMethod, ChosenThreshold, Decided, Steps, ThresholdRule, choose_abstention,
     choose_thresholds,
 };
 pub use class_weights::{ClassWeights, class_weights};
 pub use elastic_net::ElasticNetTrainer;
-pub use error::{Error, IdentityChange};
-pub use file_problem::FileProblem;
+pub use error::{CalibrationError, Error, FileProblem, FitError, FoldError, IdentityChange, SetError};
 pub use folded::FoldedHead;
 pub use folds::{Fold, FoldPlan, MissingClass, folds, group_folds, missing_classes, named_folds, stratified_folds};
 pub use head::{Head, HeadDescription, TargetScaling, most_probable};
@@ -51,18 +55,18 @@ pub use linfa_traits::{
 };
 pub use logistic::{
     Convergence, LogisticFit, LogisticOptions, LogisticParams, LogisticSolver, LogisticTrainer, LogisticValidParams,
-    PathOverC, ScoreAtC, choose_c, fit_logistic,
+    fit_logistic,
 };
 pub use neighbours::{Metric, NeighbourTrainer, Neighbours, Weighting};
 pub(crate) use random::Random;
 pub use reading::{Meaning, Reading};
 pub use ridge::RidgeTrainer;
-pub use rows::{Matrix, Parts, Rows, Selection};
-pub use svm::{LinearSvm, LinearSvr, SvmLoss, SvmParams, SvmTrainer, SvmValidParams};
+pub use rows::{Matrix, RowMajor, Rows, Selection};
+pub use svm::{SvmLoss, SvmTrainer};
 pub use trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };
 pub use training_set::{
     Classes, DEV, HELD_OUT, LookAlike, SplitBy, SplitPlan, TRAIN, TaskReason, TrainingFields, TrainingOptions,
-    TrainingSet, TrainingSink,
+    TrainingRows, TrainingSet, TrainingSink,
 };

@@ -5,6 +5,7 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
+use super::arithmetic::{sigmoid, softmax};
 use super::calibration::Calibration;
 use super::error::Error;
 use super::head::TargetScaling;
@@ -106,7 +107,11 @@ impl Reading<'_> {
             }
             (task, Some(Calibration::Temperature { temperature })) => {
                 out /= *temperature;
-                if task == Task::Classification { softmax(out) } else { out.mapv_inplace(sigmoid) }
+                if task == Task::Classification {
+                    softmax(out);
+                } else {
+                    out.mapv_inplace(sigmoid);
+                }
             }
             (task, Some(Calibration::Platt { slopes, intercepts })) => {
                 for (column, value) in out.iter_mut().enumerate() {
@@ -120,7 +125,9 @@ impl Reading<'_> {
                     normalize(out);
                 }
             }
-            (Task::Classification, None) if self.kind == HeadKind::Logistic => softmax(out),
+            (Task::Classification, None) if self.kind == HeadKind::Logistic => {
+                softmax(out);
+            }
             (Task::Multilabel, None) if self.kind == HeadKind::Logistic => out.mapv_inplace(sigmoid),
             // A share of neighbours with and one without a label differ by their decision value.
             (Task::Multilabel, None) if self.kind == HeadKind::Neighbours => out.mapv_inplace(share),
@@ -180,24 +187,6 @@ fn affine(value: f64, slope: f64, intercept: f64) -> f64 {
     if value.is_finite() { slope * value + intercept } else { value }
 }
 
-/// e^x over their sum, without overflow. All of them are finite, or negative infinity and not all.
-fn softmax(mut row: ArrayViewMut1<'_, f64>) {
-    let max = row.fold(f64::NEG_INFINITY, |max, &logit| max.max(logit));
-    row.mapv_inplace(|logit| (logit - max).exp());
-    let sum = row.sum();
-    row /= sum;
-}
-
-/// 1 / (1 + e^-x) without overflow.
-pub(super) fn sigmoid(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
-    } else {
-        let e = x.exp();
-        e / (1.0 + e)
-    }
-}
-
 /// Sigmoids over their sum. As σ(x) = e^min(x, 0) · σ(|x|), the part that could vanish is that of a softmax.
 fn normalized_sigmoid(mut row: ArrayViewMut1<'_, f64>) {
     let beside = row.mapv(|x| sigmoid(x.abs()));
@@ -211,17 +200,6 @@ fn normalized_sigmoid(mut row: ArrayViewMut1<'_, f64>) {
 fn normalize(mut row: ArrayViewMut1<'_, f64>) {
     let sum = row.sum();
     if sum > 0.0 { row /= sum } else { row.fill(1.0 / row.len() as f64) }
-}
-
-/// Index of the largest value, the first of equals.
-pub(super) fn argmax<'a, T: PartialOrd + 'a>(values: impl IntoIterator<Item = &'a T>) -> usize {
-    let mut best: Option<(usize, &T)> = None;
-    for (index, value) in values.into_iter().enumerate() {
-        if best.is_none_or(|(_, largest)| value > largest) {
-            best = Some((index, value));
-        }
-    }
-    best.map_or(0, |(index, _)| index)
 }
 
 #[cfg(test)]

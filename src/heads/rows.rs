@@ -1,7 +1,7 @@
-//! Rows of floats that a head is fitted on, wherever they lie: a matrix, some rows of others, mapped parts one after
-//! another. Knows no labels. Invariant: every row is one slice of `dim` numbers, so nothing is copied to look at it.
+//! Rows of floats that a head is fitted on, wherever they lie: a matrix, some rows of others, and what else gives them.
+//! Knows no labels and no cache. Invariant: every row is one slice of `dim` numbers, so nothing is copied to look at it.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use ndarray::ArrayView2;
 
@@ -21,6 +21,11 @@ pub trait Rows: Sync {
     /// Beyond the last row.
     fn row(&self, row: usize) -> &[f32];
 
+    /// Whether all of them lie one after another in memory, so that a copy would bring nothing.
+    fn lie_together(&self) -> bool {
+        false
+    }
+
     /// The rows of `range`, one after another (rows × dim): where they lie if they lie so, else copied to `buffer`.
     ///
     /// # Panics
@@ -33,26 +38,34 @@ pub trait Rows: Sync {
     }
 }
 
-/// Rows that lie one after another.
+/// Rows that lie one after another, borrowed ([`Matrix`]) or held.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    values: &'a [f32],
+pub struct RowMajor<V> {
+    values: V,
     rows: usize,
     dim: usize,
 }
 
-impl<'a> Matrix<'a> {
+/// Rows that lie one after another somewhere else.
+pub type Matrix<'a> = RowMajor<&'a [f32]>;
+
+/// Rows that are held one after another.
+pub(super) type HeldRows = RowMajor<Vec<f32>>;
+
+impl<V: Deref<Target = [f32]>> RowMajor<V> {
     /// `rows` rows of `dim` numbers each.
     ///
     /// # Errors
     /// Another number of values than that.
-    pub fn new(values: &'a [f32], (rows, dim): (usize, usize)) -> Result<Self, Error> {
+    pub fn new(values: V, (rows, dim): (usize, usize)) -> Result<Self, Error> {
         if rows.checked_mul(dim) != Some(values.len()) {
             return Err(Error::MatrixSize { values: values.len(), rows, dim });
         }
         Ok(Self { values, rows, dim })
     }
+}
 
+impl<'a> Matrix<'a> {
     /// The rows of a view in standard layout; none of any other.
     pub fn of(view: ArrayView2<'a, f32>) -> Option<Self> {
         let (rows, dim) = view.dim();
@@ -60,7 +73,25 @@ impl<'a> Matrix<'a> {
     }
 }
 
-impl Rows for Matrix<'_> {
+impl HeldRows {
+    /// A copy of others.
+    pub(super) fn copy_of(rows: &dyn Rows) -> Self {
+        let (count, dim) = (rows.count(), rows.dim());
+        let mut values = Vec::with_capacity(count * dim);
+        (0..count).for_each(|row| values.extend_from_slice(rows.row(row)));
+        Self { values, rows: count, dim }
+    }
+
+    pub(super) fn values(self) -> Vec<f32> {
+        self.values
+    }
+}
+
+impl<V: Deref<Target = [f32]> + Sync> Rows for RowMajor<V> {
+    fn lie_together(&self) -> bool {
+        true
+    }
+
     fn count(&self) -> usize {
         self.rows
     }
@@ -107,57 +138,6 @@ impl Rows for Selection<'_> {
     }
 }
 
-/// Matrices of equal width, one after another, as the parts of a cache are mapped.
-#[derive(Debug, Clone)]
-pub struct Parts<'a> {
-    parts: Vec<Matrix<'a>>,
-    /// Number of the first row of each part.
-    starts: Vec<usize>,
-    count: usize,
-    dim: usize,
-}
-
-impl<'a> Parts<'a> {
-    /// All rows of `parts` in their order; parts without rows are left out.
-    ///
-    /// # Errors
-    /// Parts of different widths.
-    pub fn new(parts: impl IntoIterator<Item = Matrix<'a>>) -> Result<Self, Error> {
-        let parts: Vec<Matrix<'a>> = parts.into_iter().filter(|part| part.rows > 0).collect();
-        let dim = parts.first().map_or(0, |part| part.dim);
-        if let Some(other) = parts.iter().find(|part| part.dim != dim) {
-            return Err(Error::RowWidth { got: other.dim, expected: dim });
-        }
-        let mut count = 0;
-        let mut starts = Vec::with_capacity(parts.len());
-        for part in &parts {
-            starts.push(count);
-            count += part.rows;
-        }
-        Ok(Self { parts, starts, count, dim })
-    }
-
-    fn place(&self, row: usize) -> (&Matrix<'a>, usize) {
-        let part = self.starts.partition_point(|&start| start <= row) - 1;
-        (&self.parts[part], row - self.starts[part])
-    }
-}
-
-impl Rows for Parts<'_> {
-    fn count(&self) -> usize {
-        self.count
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn row(&self, row: usize) -> &[f32] {
-        let (part, row) = self.place(row);
-        part.row(row)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,23 +146,23 @@ mod tests {
     fn the_same_rows_wherever_they_lie() {
         let values: Vec<f32> = (0..12_u8).map(f32::from).collect();
         let whole = Matrix::new(&values, (6, 2)).unwrap();
-        let parts = [(0..2, 1), (2..2, 0), (2..8, 3), (8..12, 2)]
-            .map(|(range, rows)| Matrix::new(&values[range], (rows, 2)).unwrap());
-        let apart = Parts::new(parts).unwrap();
+        let held = HeldRows::new(values.clone(), (6, 2)).unwrap();
         let numbers = [5, 0, 0];
-        let some = Selection::new(&apart, &numbers);
-        assert_eq!((apart.count(), apart.dim(), some.count(), some.dim()), (6, 2, 3, 2));
-        (0..6).for_each(|row| assert_eq!(whole.row(row), apart.row(row)));
+        let some = Selection::new(&held, &numbers);
+        assert_eq!((held.count(), held.dim(), some.count(), some.dim()), (6, 2, 3, 2));
+        assert_eq!([whole.lie_together(), held.lie_together(), some.lie_together()], [true, true, false]);
+        (0..6).for_each(|row| assert_eq!(whole.row(row), held.row(row)));
         let (mut one, mut other) = (Vec::new(), Vec::new());
-        assert_eq!(whole.block(1..5, &mut one), apart.block(1..5, &mut other));
-        assert_eq!(some.block(0..3, &mut one), ndarray::arr2(&[[10.0, 11.0], [0.0, 1.0], [0.0, 1.0]]));
+        assert_eq!(whole.block(1..5, &mut one), held.block(1..5, &mut other));
+        let wanted = ndarray::arr2(&[[10.0, 11.0], [0.0, 1.0], [0.0, 1.0]]);
+        assert_eq!(some.block(0..3, &mut one), wanted);
+        let copy = HeldRows::copy_of(&some);
+        assert_eq!((copy.block(0..3, &mut other), copy.count()), (wanted.view(), 3));
     }
 
     #[test]
     fn what_is_no_matrix_is_refused() {
         let error = Matrix::new(&[0.0; 5], (3, 2)).unwrap_err();
         assert_eq!(error.to_string(), "5 numbers are not 3 rows of 2 dimensions");
-        let parts = [Matrix::new(&[0.0; 2], (1, 2)).unwrap(), Matrix::new(&[0.0; 3], (1, 3)).unwrap()];
-        assert!(matches!(Parts::new(parts), Err(Error::RowWidth { got: 3, expected: 2 })));
     }
 }

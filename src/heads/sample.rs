@@ -9,6 +9,7 @@ use ndarray::{Array2, ArrayView1};
 
 use super::error::Error;
 use super::folds::Fold;
+use super::rows::Rows;
 use super::trainer::{LabelledRows, Targets};
 
 /// Beyond it the squares of a million targets have no sum.
@@ -133,6 +134,12 @@ impl Origin {
         origin.row.iter_mut().chain(&mut origin.target).for_each(|sum| *sum /= taken);
         origin
     }
+
+    /// The nearest point whose row is of f32.
+    pub fn single(mut self) -> Self {
+        self.row.iter_mut().for_each(|value| *value = f64::from(*value as f32));
+        self
+    }
 }
 
 pub(super) fn add(sums: &mut [f64], values: impl Iterator<Item = f64>) {
@@ -150,8 +157,13 @@ pub(super) fn check(data: &LabelledRows<'_>) -> Result<(), Error> {
     }
     check_targets(data.targets)?;
     check_weights(data.weights, rows)?;
-    for row in 0..rows {
-        let values = data.rows.row(row);
+    check_values(data.rows)
+}
+
+/// Refuses NaN and infinities, naming the first.
+pub(super) fn check_values(rows: &dyn Rows) -> Result<(), Error> {
+    for row in 0..rows.count() {
+        let values = rows.row(row);
         if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
             let column = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
             return Err(Error::NotFinite { row, column, value: values[column] });
@@ -160,7 +172,8 @@ pub(super) fn check(data: &LabelledRows<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_targets(targets: &Targets) -> Result<(), Error> {
+/// Refuses classes and labels that are not there, and numbers that no sum can take.
+pub(super) fn check_targets(targets: &Targets) -> Result<(), Error> {
     match targets {
         Targets::Classes { of, classes } => {
             let classes = *classes;
@@ -187,7 +200,8 @@ fn check_targets(targets: &Targets) -> Result<(), Error> {
     }
 }
 
-fn check_weights(weights: Option<&[f64]>, rows: usize) -> Result<(), Error> {
+/// Refuses weights that are none, and those that leave no row.
+pub(super) fn check_weights(weights: Option<&[f64]>, rows: usize) -> Result<(), Error> {
     let Some(weights) = weights else { return Ok(()) };
     if weights.len() != rows {
         return Err(Error::WeightCount { rows, weights: weights.len() });
@@ -235,13 +249,7 @@ pub(super) fn check_learnable(data: &LabelledRows<'_>) -> Result<(), Error> {
 /// Refuses folds that name no rows, or rows that are not there.
 pub(super) fn check_folds(folds: &[Fold], rows: usize) -> Result<(), Error> {
     for (index, fold) in folds.iter().enumerate() {
-        if fold.train.is_empty() || fold.validation.is_empty() {
-            let (train, validation) = (fold.train.len(), fold.validation.len());
-            return Err(Error::EmptyFold { fold: index + 1, train, validation });
-        }
-        if let Some(&row) = fold.train.iter().chain(&fold.validation).find(|&&row| row >= rows) {
-            return Err(Error::FoldRow { fold: index + 1, row, rows });
-        }
+        fold.check(index, rows)?;
     }
     Ok(())
 }

@@ -291,6 +291,7 @@ fn window(rows: &[[f32; 2]]) -> EmbeddedWindow {
         kept: vec![],
     };
     EmbeddedWindow {
+        keys: Vec::new(),
         papers: (0..rows.len()).map(paper).collect(),
         embeddings: Array2::from_shape_vec((rows.len(), 2), rows.concat()).unwrap(),
         metas: vec![RowMeta { n_tokens: 2, n_dropped: 0, title_cut: false }; rows.len()],

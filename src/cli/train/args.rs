@@ -12,8 +12,8 @@ use super::super::encode_args::EncodeArgs;
 ///
 /// The head is a classifier with scikit-learn's objective: of one label, of several, or a number, as the field has them.
 /// Where the corpus has a split field, the head is fitted on its `train` rows alone and the others are only reported;
-/// else a fifth is held out by hash: of whole groups where `--group-field` names them, of each class otherwise. What can be chosen is chosen by cross-validation on the `train`
-/// rows, or on the corpus' `dev` rows.
+/// else a fifth is held out by hash: of whole groups where `--group-field` names them, of each class otherwise. What can
+/// be chosen is chosen by cross-validation on the `train` rows, or on the corpus' `dev` rows.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub(crate) struct TrainArgs {
 
 /// What is right, and what else rows say.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Corpus")]
+#[command(next_help_heading = "Labels and splits")]
 pub(crate) struct LabelArgs {
     /// Field with the label, the list of labels or the number; rows without one are embedded, left out and counted
     #[arg(long, value_name = "FIELD")]
@@ -81,6 +81,17 @@ pub(crate) struct LabelArgs {
     /// ends
     #[arg(long, value_name = "RULE", default_value = "missed")]
     pub unknown_labels: UnknownLabels,
+
+    /// Cosine from which a row of one part counts as nearly the same as a row of another; `off` looks for the same text or
+    /// vector alone
+    ///
+    /// A test row that `train` has, too, is remembered rather than measured, and makes figures too good. Each part is
+    /// compared with those before it, `train` first; what is found stays where it is, is told as a warning and listed in
+    /// the report. 0.98 finds versions of a text that differ by a few words. Vectors of an encoder that puts all texts
+    /// near each other ask for more, translations and summaries for less. The search is bounded: in large parts a
+    /// sample of the rows is compared, and the account says of how many.
+    #[arg(long, value_name = "COSINE|off", default_value = "0.98")]
+    pub near_duplicates: String,
 }
 
 /// What is fitted.
@@ -109,23 +120,23 @@ pub(crate) struct KindArgs {
     pub loss: Option<LossName>,
 
     /// Error that support vectors for numbers do not count
-    #[arg(long, value_name = "E", default_value_t = 0.0)]
+    #[arg(long, value_name = "E", default_value_t = 0.0, allow_negative_numbers = true)]
     pub epsilon: f64,
 
     /// Inverse strength of the penalty of logistic regression and support vectors, as scikit-learn's C [default: 1]
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
     pub c: Option<f64>,
 
-    /// Choose C among these
+    /// Choose C among these on folds or the dev part; alone: 0.01,0.1,1,10,100. A grid follows `=`
     #[arg(long, value_name = "C,C,...", value_delimiter = ',', num_args = 0..=1, require_equals = true,
           default_missing_value = "0.01,0.1,1,10,100", conflicts_with = "c")]
     pub c_grid: Option<Vec<f64>>,
 
     /// Strength of the penalty of ridge and elastic net, as scikit-learn's alpha [default: 1; elastic net 0.001]
-    #[arg(long, value_name = "ALPHA")]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
     pub alpha: Option<f64>,
 
-    /// Choose alpha among these
+    /// Choose alpha among these; alone: 0.0001,0.001,0.01,0.1,1,10,100
     #[arg(long, value_name = "ALPHA,...", value_delimiter = ',', num_args = 0..=1, require_equals = true,
           default_missing_value = "0.0001,0.001,0.01,0.1,1,10,100", conflicts_with = "alpha")]
     pub alpha_grid: Option<Vec<f64>>,
@@ -138,7 +149,7 @@ pub(crate) struct KindArgs {
     #[arg(long, value_name = "K")]
     pub neighbours: Option<u32>,
 
-    /// Choose the number of neighbours among these
+    /// Choose the number of neighbours among these; alone: 1,3,5,10,20,50
     #[arg(long, value_name = "K,K,...", value_delimiter = ',', num_args = 0..=1, require_equals = true,
           default_missing_value = "1,3,5,10,20,50", conflicts_with = "neighbours")]
     pub neighbours_grid: Option<Vec<u32>>,
@@ -151,7 +162,18 @@ pub(crate) struct KindArgs {
     #[arg(long, value_name = "HOW", default_value = "uniform")]
     pub weights: WeightsName,
 
-    /// Fit without intercepts
+    /// How far from the optimum the head may be; one that comes no nearer is an error
+    /// [default: 0.001; ridge 0.000001; elastic net 0.0000000001]
+    ///
+    /// Of logistic regression and ridge it bounds the distance of the coefficients, as a share of them; of support vectors
+    /// the duality gap, as a share of the objective; of elastic net that gap as a share of the numbers' sum of squares,
+    /// which is scikit-learn's `tol`. What was reached stands in the head file. The defaults leave labels as they are at
+    /// the optimum but for near ties; for coefficients that are to be compared with another program's, 0.00001 is enough
+    /// of logistic regression and 0.000000001 of support vectors.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub tolerance: Option<f64>,
+
+    /// Fit without intercepts: decision values are products with the vectors alone
     #[arg(long)]
     pub no_intercept: bool,
 
@@ -173,8 +195,9 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
 
-    /// What is to be large: f1_macro, f1_micro, accuracy, balanced_accuracy, roc_auc, average_precision, r2, spearman, kendalltau; or
-    /// small: log_loss, rmse, mae [default: f1_macro; r2 for numbers]
+    /// What is to be large: f1_macro, f1_micro, f1_weighted, accuracy, balanced_accuracy, matthews_corrcoef, roc_auc,
+    /// average_precision, of numbers r2, pearson, spearman, kendalltau; or small: log_loss, of numbers rmse, mae
+    /// [default: f1_macro; r2 for numbers]
     #[arg(long, value_name = "METRIC")]
     pub objective: Option<String>,
 

@@ -76,7 +76,7 @@ pub(super) fn possible(args: &TrainArgs) -> Vec<KindName> {
 /// Refuses flags that were typed for another kind.
 pub(super) fn check_flags(args: &TrainArgs) -> Result<()> {
     use KindName::{ElasticNet, Knn, Logistic, Ridge, Svm};
-    let flags: [(&str, &[KindName]); 13] = [
+    let flags: [(&str, &[KindName]); 14] = [
         ("--solver", &[Logistic]),
         ("--loss", &[Svm]),
         ("--epsilon", &[Svm]),
@@ -89,29 +89,39 @@ pub(super) fn check_flags(args: &TrainArgs) -> Result<()> {
         ("--neighbours-grid", &[Knn]),
         ("--metric", &[Knn]),
         ("--weights", &[Knn]),
-        ("--no-intercept", &[Svm, Ridge, ElasticNet]),
+        ("--tolerance", &[Logistic, Svm, Ridge, ElasticNet]),
+        ("--no-intercept", &[Logistic, Svm, Ridge, ElasticNet]),
     ];
     let kinds = possible(args);
     let strange = |(flag, of): &&(&str, &[KindName])| is_typed(flag) && !kinds.iter().any(|kind| of.contains(kind));
     let Some((flag, of)) = flags.iter().find(strange) else { return Ok(()) };
-    let names = |kinds: &[KindName]| kinds.iter().map(|kind| kind.kind().to_string()).collect::<Vec<_>>().join(" and ");
     Err(user_error(
-        format!("`{flag}` is about {}, and the head is to be {}", names(of), names(&kinds).replace(" and ", " or ")),
+        format!("`{flag}` is about {}, and the head is to be {}", listed(of, "and"), listed(&kinds, "or")),
         format!("leave it out, or choose `--kind {}`", of[0].kind()),
     ))
 }
 
+/// `a, b and c`.
+fn listed(kinds: &[KindName], conjunction: &str) -> String {
+    let names: Vec<String> = kinds.iter().map(|kind| kind.kind().to_string()).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {conjunction} {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// What fits a head of this kind.
 pub(super) fn trainer(args: &TrainArgs, (kind, task): (KindName, Task)) -> Result<Box<dyn Trainer>> {
-    let KindArgs { no_intercept, .. } = args.kind;
-    let fit_intercept = !no_intercept;
+    let fit_intercept = !args.kind.no_intercept;
+    let within = |default: f64| args.kind.tolerance.unwrap_or(default);
     Ok(match kind {
         KindName::Logistic => {
             let solver = match args.kind.solver {
                 SolverName::Fused => LogisticSolver::Fused,
                 SolverName::Linfa => LogisticSolver::Linfa,
             };
-            Box::new(LogisticTrainer { solver, ..LogisticTrainer::default() })
+            let default = LogisticTrainer::default();
+            Box::new(LogisticTrainer { solver, fit_intercept, tolerance: within(default.tolerance), ..default })
         }
         KindName::Svm => {
             let loss = args.kind.loss.map(|loss| match loss {
@@ -122,12 +132,16 @@ pub(super) fn trainer(args: &TrainArgs, (kind, task): (KindName, Task)) -> Resul
             });
             check_loss(args.kind.loss, task)?;
             let (epsilon, seed) = (args.kind.epsilon, args.selection.seed);
-            Box::new(SvmTrainer { loss, epsilon, fit_intercept, seed, ..SvmTrainer::default() })
+            let default = SvmTrainer::default();
+            let tolerance = within(default.tolerance);
+            Box::new(SvmTrainer { loss, epsilon, fit_intercept, seed, tolerance, ..default })
         }
-        KindName::Ridge => Box::new(RidgeTrainer { fit_intercept, ..RidgeTrainer::default() }),
+        KindName::Ridge => {
+            Box::new(RidgeTrainer { fit_intercept, tolerance: within(RidgeTrainer::default().tolerance) })
+        }
         KindName::ElasticNet => {
-            let l1_ratio = args.kind.l1_ratio;
-            Box::new(ElasticNetTrainer { l1_ratio, fit_intercept, ..ElasticNetTrainer::default() })
+            let (l1_ratio, default) = (args.kind.l1_ratio, ElasticNetTrainer::default());
+            Box::new(ElasticNetTrainer { l1_ratio, fit_intercept, tolerance: within(default.tolerance), ..default })
         }
         KindName::Knn => Box::new(NeighbourTrainer {
             metric: match args.kind.metric {
@@ -155,6 +169,17 @@ fn check_loss(loss: Option<LossName>, task: Task) -> Result<()> {
             Err(user_error(format!("`--loss {name}` is no loss for {task}"), format!("choose `{fit}`")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses a tolerance that nothing reaches, or that a head of zeros does.
+pub(super) fn check_tolerance(args: &KindArgs) -> Result<()> {
+    match args.tolerance.filter(|tolerance| !(*tolerance > 0.0 && *tolerance < 1.0)) {
+        Some(tolerance) => Err(user_error(
+            format!("`--tolerance` is {tolerance}, expected a number above 0 and below 1"),
+            "0.001 is the default of logistic regression and support vectors",
+        )),
+        None => Ok(()),
     }
 }
 

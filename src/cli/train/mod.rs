@@ -2,6 +2,7 @@
 //! came to is told by `tell` and shown by `page`.
 
 mod args;
+mod json;
 mod kinds;
 mod page;
 mod plan;
@@ -9,10 +10,11 @@ mod tell;
 
 use anyhow::Result;
 use offprint::evaluate::{FitPlan, Objective, Rule, fit_and_measure};
-use offprint::heads::{HeadDescription, TrainingSink};
+use offprint::heads::{self, HeadDescription, TrainingSink};
 use serde_json::Value;
 
 use super::corpus_args::CorpusArgs;
+use super::error::with_hint;
 use super::run::Run;
 use super::{Status, user_error};
 use args::KindName;
@@ -23,18 +25,23 @@ use tell::Told;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let plan = Plan::new(args)?;
-    let corpus = args.corpus.open(Some(args.labels.label.as_str()), &plan.keep)?;
+    let corpus = args.corpus.open(Some(args.labels.label.as_str()), &plan.keep).map_err(plan::grid_taken_for_corpus)?;
     let corpus = corpus.with_label_kinds(vec![plan.label_kind.clone()]);
     let run = Run::new(&args.encode, &corpus, Some(&args.output))?;
     let identity = run.identity()?;
     let run = run.with_cache()?;
-    let mut sink = TrainingSink::new(plan.set(args, run.bundle().manifest.dim));
+    let mut sink = TrainingSink::new(plan.set(args, run.bundle().manifest.dim), run.caches());
     let account = run.encode(&corpus, args.corpus.limit, Some(&mut sink))?;
     if account.interrupted {
         run.print(&account)?;
         return Ok(run.status(&account));
     }
-    let set = sink.finish()?;
+    let set = match (sink.finish(), run.rejected(&account)) {
+        (Err(error @ heads::Error::Set(heads::SetError::NoLabels { .. })), Some(rejected)) => {
+            return Err(with_hint(error, rejected));
+        }
+        (set, _) => set?,
+    };
     let task = set.task();
     let kind = args.kind.kind.unwrap_or_else(|| KindName::default_of(task));
     kinds::check_task(kind, task)?;
@@ -56,6 +63,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
         learning_curve: args.selection.learning_curve,
         nested: args.selection.nested,
         unknown: plan.unknown,
+        leaks: plan.leaks,
     };
     let description = HeadDescription {
         labels: Vec::new(),
@@ -65,8 +73,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     };
     let fitting = fit_and_measure(&set, &fit, description)?;
     fitting.head.save(&args.output)?;
-    run.print(&account)?;
     let told = Told { args, set: &set, fitting: &fitting, kind, objective };
+    run.print_with(&account, told.for_machines()?)?;
     told.print();
     run.write_report(told.report(), &account)?;
     Ok(run.status(&account))

@@ -1,7 +1,7 @@
 //! The report page of `train`. Knows a finished fitting and the building blocks of pages, no HTML. Invariant: what a
 //! section shows is in the fitting; nothing is computed here but the places of a map.
 
-use offprint::evaluate::{ClassFigures, MeasuredPart, PartReport, Quality, plane_map};
+use offprint::evaluate::{ClassFigures, Interval, MeasuredPart, PartReport, Quality, SeenGroups, plane_map};
 use offprint::heads::{TRAIN, Targets};
 use offprint::report::{Axis, Cell, Point, Report, Section, Series};
 
@@ -73,6 +73,11 @@ impl Told<'_> {
             facts.push(("lost on unseen groups".to_owned(), gap.gap.value.into()));
             facts.push(("its 95 % interval".to_owned(), format!("{:.4} to {:.4}", gap.gap.low, gap.gap.high).into()));
         }
+        if let Some(groups) = fitting.seen_groups.as_ref().filter(|groups| groups.seen_rows.min(groups.unseen_rows) > 0)
+        {
+            let parts = groups.parts.join(" and ");
+            facts.extend(facts_of_groups(groups).into_iter().map(|(name, cell)| (format!("{parts}: {name}"), cell)));
+        }
         if !facts.is_empty() {
             report.push(Section::facts("Beyond these rows", facts));
         }
@@ -129,25 +134,22 @@ impl Told<'_> {
             let axes = [Axis::linear("probability"), Axis::linear("share that is right")];
             report.push(Section::plot(&format!("Reliability in {name}"), axes, series));
         }
-        let mut facts: Vec<(&str, Cell)> = Vec::new();
+        let mut facts: Vec<(String, Cell)> = Vec::new();
+        let mut push = |name: &str, cell: Cell| facts.push((name.to_owned(), cell));
         if let Some(reliability) = &part.reliability {
-            facts.push(("expected calibration error", reliability.ece.into()));
-            facts.push(("Brier score", reliability.brier.into()));
+            push("expected calibration error", reliability.ece.into());
+            push("Brier score", reliability.brier.into());
         }
         if let Some((share, right)) = figures.answered {
-            facts.push(("share of rows that get a label", share.into()));
-            facts.push(("share of these that is right", right.into()));
+            push("share of rows that get a label", share.into());
+            push("share of these that is right", right.into());
         }
         if let Some((covered, size)) = figures.sets {
-            facts.push(("share of sets with the right label", covered.into()));
-            facts.push(("labels in a set", size.into()));
+            push("share of sets with the right label", covered.into());
+            push("labels in a set", size.into());
         }
-        for figure in &figures.figures {
-            facts.push((figure.objective, {
-                let interval = &figure.interval;
-                format!("{:.4}, {:.4} to {:.4}", interval.value, interval.low, interval.high).into()
-            }));
-        }
+        figures.figures.iter().for_each(|figure| push(figure.objective, with_ends(&figure.interval)));
+        facts.extend(figures.groups.iter().flat_map(facts_of_groups));
         if !facts.is_empty() {
             report.push(Section::facts(&format!("Figures of {name}"), facts));
         }
@@ -215,7 +217,7 @@ impl Told<'_> {
         let rows = self.set.splits.len();
         let step = rows.div_ceil(MOST_POINTS).max(1);
         let numbers: Vec<usize> = (0..rows).step_by(step).collect();
-        let Some(map) = plane_map(&self.set.rows(), &numbers) else { return };
+        let Some(map) = plane_map(self.set.rows(), &numbers) else { return };
         let groups = self.colours(&numbers);
         let points = |of: &[usize]| {
             let point = |&at: &usize| Point { x: map.points[at][0], y: map.points[at][1], interval: None };
@@ -278,11 +280,16 @@ impl Told<'_> {
         if pairs.is_empty() {
             return;
         }
+        let near = self.fitting.leaks.threshold;
         let row = |pair: &offprint::evaluate::LeaksOfParts| {
             let name = format!("{} in {}", pair.later, pair.earlier);
-            vec![Cell::from(name), pair.rows.into(), pair.exact.into(), pair.near.into(), pair.compared.into()]
+            let cells = vec![Cell::from(name), pair.rows.into(), pair.exact.into()];
+            let of_near = near.map(|_| [Cell::from(pair.near), pair.compared.into()]);
+            cells.into_iter().chain(of_near.into_iter().flatten()).collect()
         };
-        let columns = ["rows of a part in an earlier one", "rows", "exactly", "nearly", "compared"];
+        let nearly = near.map(|cosine| format!("nearly (cosine from {cosine})"));
+        let mut columns = vec!["rows of a part in an earlier one", "rows", "exactly"];
+        columns.extend(nearly.iter().flat_map(|nearly| [nearly.as_str(), "compared"]));
         report.push(Section::table("Leaks between parts", &columns, pairs.iter().map(row).collect()));
         let twins: Vec<Vec<Cell>> = pairs
             .iter()
@@ -303,6 +310,21 @@ impl Told<'_> {
             report.push(Section::table("Rows with a twin", &columns, twins));
         }
     }
+}
+
+fn with_ends(interval: &Interval) -> Cell {
+    format!("{:.4}, {:.4} to {:.4}", interval.value, interval.low, interval.high).into()
+}
+
+/// Rows of groups that `train` has and of others, with what they reach.
+fn facts_of_groups(groups: &SeenGroups) -> Vec<(String, Cell)> {
+    let name = groups.objective;
+    let mut facts: Vec<(String, Cell)> = vec![("rows of groups that train has".to_owned(), groups.seen_rows.into())];
+    facts.extend(groups.seen.as_ref().map(|seen| (format!("{name} on them"), with_ends(seen))));
+    facts.push(("rows of other groups".to_owned(), groups.unseen_rows.into()));
+    facts.extend(groups.unseen.as_ref().map(|unseen| (format!("{name} on these"), with_ends(unseen))));
+    facts.extend(groups.lost.as_ref().map(|lost| (format!("{name} lost on other groups"), with_ends(lost))));
+    facts
 }
 
 /// Per-class figures and the confusion matrix of one part, under titles that `title` completes.

@@ -2,12 +2,13 @@
 //! opened, as far as it does not hang on what the field holds.
 
 use anyhow::Result;
-use offprint::evaluate::{AnswerPlan, Objective, UnknownRule};
+use offprint::evaluate::{AnswerPlan, LeakOptions, Objective, UnknownRule};
 use offprint::heads::{CalibrationMethod, SplitBy, SplitPlan, ThresholdRule, TrainingFields, TrainingOptions};
 use offprint::model::Task;
-use offprint::paper::{LABEL_SEPARATOR, LabelKind};
+use offprint::paper::{self, LABEL_SEPARATOR, LabelKind};
 
 use super::super::environment::is_typed;
+use super::super::error::with_hint;
 use super::super::user_error;
 use super::args::{CalibrationName, SplitName, TrainArgs, UnknownLabels};
 use super::kinds;
@@ -25,6 +26,7 @@ pub(super) struct Plan {
     pub objective: Option<Objective>,
     pub answers: AnswerPlan,
     pub unknown: UnknownRule,
+    pub leaks: LeakOptions,
 }
 
 impl Plan {
@@ -37,6 +39,7 @@ impl Plan {
         for kind in kinds::possible(args) {
             kinds::strengths(&args.kind, kind)?;
         }
+        kinds::check_tolerance(&args.kind)?;
         check_choice(args)?;
         let objective = objective(args, task)?;
         let (keep, fields) = fields(args);
@@ -52,6 +55,7 @@ impl Plan {
                 UnknownLabels::LeaveOut => UnknownRule::LeaveOut,
                 UnknownLabels::Refuse => UnknownRule::Refuse,
             },
+            leaks: leaks(args)?,
         })
     }
 
@@ -64,6 +68,17 @@ impl Plan {
             split: self.split,
             ..TrainingOptions::new(dim, &args.labels.label)
         }
+    }
+}
+
+/// A grid that stands behind a blank is a corpus to the command line.
+pub(super) fn grid_taken_for_corpus(error: paper::Error) -> anyhow::Error {
+    let paper::Error::NotFound { input } = &error else { return error.into() };
+    let text = input.to_string_lossy().into_owned();
+    let is_grid = text.split(',').all(|number| number.parse::<f64>().is_ok_and(f64::is_finite));
+    match ["--c-grid", "--alpha-grid", "--neighbours-grid"].into_iter().find(|flag| is_typed(flag)) {
+        Some(flag) if is_grid => with_hint(error, format!("a grid follows `=`, as in `{flag}={text}`")),
+        _ => error.into(),
     }
 }
 
@@ -108,6 +123,22 @@ fn split(args: &TrainArgs) -> Result<SplitPlan> {
         ));
     }
     Ok(SplitPlan { by, share })
+}
+
+/// From which cosine on a row is in two parts.
+fn leaks(args: &TrainArgs) -> Result<LeakOptions> {
+    let text = args.labels.near_duplicates.as_str();
+    let cosine = || text.parse::<f64>().ok().filter(|cosine| *cosine > 0.0 && *cosine <= 1.0);
+    let threshold = match text {
+        "off" => None,
+        _ => Some(cosine().ok_or_else(|| {
+            user_error(
+                format!("`--near-duplicates` is `{text}`, expected a cosine above 0 and at most 1, or `off`"),
+                "0.98 finds texts that differ by a few words",
+            )
+        })?),
+    };
+    Ok(LeakOptions { threshold, ..LeakOptions::default() })
 }
 
 fn separator(args: &TrainArgs) -> String {

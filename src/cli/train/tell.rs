@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use indicatif::HumanCount;
-use offprint::evaluate::{Fitting, LeaksOfParts, Objective, PartFigures, Quality};
+use offprint::evaluate::{Fitting, Interval, LeaksOfParts, Objective, PartFigures, Quality, SeenGroups};
 use offprint::heads::{Model, TRAIN, TrainingSet};
 use offprint::model::Task;
 
@@ -36,12 +36,14 @@ impl Told<'_> {
     }
 
     /// What somebody who reads the figures should doubt.
-    fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.of_rows();
         warnings.extend(self.of_labels());
         warnings.extend(self.of_folds());
         warnings.extend(self.fitting.parts.iter().flat_map(|part| of_part(&part.figures)));
-        warnings.extend(self.fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0).map(leaked));
+        let near = self.fitting.leaks.threshold.is_some();
+        let found = self.fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0);
+        warnings.extend(found.map(|leak| leaked(leak, near)));
         warnings.extend(self.unreached());
         warnings.extend(self.edge());
         warnings
@@ -165,7 +167,7 @@ impl Told<'_> {
             "{} on {} × {}, {what}, {name} = {strength}{chosen}{end}",
             self.kind.words(task),
             counted(set.rows_of(TRAIN).len() as u64, "row"),
-            set.matrix.ncols(),
+            set.rows().dim(),
         )
     }
 
@@ -192,6 +194,8 @@ impl Told<'_> {
                 self.objective, gap.unseen.value, gap.seen.value, gap.gap.value, gap.gap.low, gap.gap.high
             ));
         }
+        let of_parts = fitting.parts.iter().filter_map(|part| part.figures.groups.as_ref());
+        lines.extend(of_parts.chain(&fitting.seen_groups).filter_map(of_groups));
         if let Some(curve) = &fitting.learning_curve {
             let point = |point: &offprint::evaluate::LearningPoint| format!("{:.4} on {:.0}", point.mean, point.rows);
             let points: Vec<String> = curve.iter().map(point).collect();
@@ -252,11 +256,14 @@ impl Told<'_> {
     }
 }
 
-/// Rows of a part that an earlier one has, each sort of those that were looked at.
-fn leaked(leak: &LeaksOfParts) -> String {
+/// Rows of a part that an earlier one has, each sort of those that were looked at; `near`: near twins were looked for.
+fn leaked(leak: &LeaksOfParts, near_too: bool) -> String {
     let LeaksOfParts { earlier, later, rows, exact, compared, near, .. } = leak;
     let rows = counted(*rows as u64, "row");
     match leak.drawn_from() {
+        None if !near_too => {
+            format!("{exact} of {rows} of {later} are also in {earlier} exactly; near ones were not looked for")
+        }
         None => {
             format!("{} of {rows} of {later} are also in {earlier} ({exact} exactly, {near} nearly)", exact + near)
         }
@@ -274,6 +281,30 @@ fn looked_for(leak: &LeaksOfParts) -> Option<String> {
     let compared = counted_that(leak.compared as u64, "row", ("was", "were"));
     let (earlier, later, rest) = (&leak.earlier, &leak.later, HumanCount(rest as u64));
     Some(format!("of {later} {compared} compared with {earlier} (drawn from {rest}), and none is nearly the same"))
+}
+
+/// What rows of seen and unseen groups reach, or that all are of one sort.
+fn of_groups(groups: &SeenGroups) -> Option<String> {
+    let SeenGroups { parts, objective, seen_rows, unseen_rows, .. } = groups;
+    let parts = parts.join(" and ");
+    if *seen_rows == 0 || *unseen_rows == 0 {
+        let which = if *seen_rows == 0 { "train lacks" } else { "train has" };
+        return Some(format!(
+            "{parts}: {}, all of groups that {which}",
+            counted((seen_rows + unseen_rows) as u64, "row")
+        ));
+    }
+    let figure = |interval: Option<Interval>| interval.map_or("no figure".to_owned(), |at| format!("{:.4}", at.value));
+    let lost = groups
+        .lost
+        .map_or_else(String::new, |lost| format!("; lost {:.4} ({:.4} to {:.4})", lost.value, lost.low, lost.high));
+    Some(format!(
+        "{parts}: {objective} {} on {} of groups that train has, {} on {} of others{lost}",
+        figure(groups.seen),
+        counted(*seen_rows as u64, "row"),
+        figure(groups.unseen),
+        counted(*unseen_rows as u64, "row"),
+    ))
 }
 
 /// Labels of a part that the head doesn't know.
@@ -340,10 +371,12 @@ mod tests {
             near,
             twins: Vec::new(),
         };
-        assert_eq!(leaked(&leak(2, 4998, 3)), "5 of 5,000 rows of test are also in train (2 exactly, 3 nearly)");
+        assert_eq!(leaked(&leak(2, 4998, 3), true), "5 of 5,000 rows of test are also in train (2 exactly, 3 nearly)");
         let drawn =
             "of 5,000 rows of test, 2 are also in train exactly, and nearly 3 of 1,000 compared (drawn from 4,998)";
-        assert_eq!(leaked(&leak(2, 1000, 3)), drawn);
+        assert_eq!(leaked(&leak(2, 1000, 3), true), drawn);
+        let exact = "2 of 5,000 rows of test are also in train exactly; near ones were not looked for";
+        assert_eq!((leaked(&leak(2, 0, 0), false).as_str(), looked_for(&leak(2, 0, 0))), (exact, None));
         assert_eq!(looked_for(&leak(0, 5000, 0)), None);
         let said = looked_for(&leak(0, 1000, 0)).unwrap();
         let none = "of test 1,000 rows were compared with train (drawn from 5,000), and none is nearly the same";

@@ -21,13 +21,13 @@ fn check_answers(set: &TrainingSet, plan: &FitPlan<'_>) -> Result<(), Error> {
     let (task, kind, answers) = (set.task(), plan.trainer.kind(), &plan.answers);
     let classes = set.classes.trained;
     if task == Task::Regression && (answers.calibrate.is_some() || answers.thresholds.is_some()) {
-        return Err(heads::Error::NothingToCalibrate.into());
+        return Err(heads::Error::from(heads::CalibrationError::NothingToCalibrate).into());
     }
     match answers.thresholds {
         // Of several classes a precision is reached by giving no label to some rows.
         None | Some(ThresholdRule::Precision(_)) => {}
         Some(rule) if task == Task::Classification && classes > 2 => {
-            return Err(heads::Error::ThresholdsOfClasses { classes, rule }.into());
+            return Err(heads::Error::from(heads::CalibrationError::ThresholdsOfClasses { classes, rule }).into());
         }
         Some(_) => {}
     }

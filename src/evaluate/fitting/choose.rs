@@ -11,8 +11,8 @@ use super::super::{
 };
 use super::{FitPlan, SHARES, draws};
 use crate::heads::{
-    self, ClassWeights, DEV, Fitted, Fold, FoldPlan, LabelledRows, Matrix, MissingClass, Rows, Selection, TRAIN,
-    Targets, TrainingSet, class_weights, missing_classes,
+    self, ClassWeights, DEV, FitError, Fitted, Fold, FoldError, FoldPlan, LabelledRows, MissingClass, Rows, Selection,
+    TRAIN, Targets, TrainingSet, class_weights, missing_classes,
 };
 
 /// Folds where nobody says how many.
@@ -149,7 +149,7 @@ impl Bench {
     pub fn fit(
         &self,
         set: &TrainingSet,
-        (train, rows): (&[usize], &Matrix<'_>),
+        (train, rows): (&[usize], &dyn Rows),
         (plan, strength): (&FitPlan<'_>, f64),
     ) -> Result<Fitted, Error> {
         let targets = set.learnt(train);
@@ -211,10 +211,14 @@ impl Bench {
 /// Whether a fit had fewer rows than neighbours.
 fn is_of_too_few_rows(error: &Error) -> bool {
     match error {
-        Error::Head(heads::Error::FoldFit { source, .. }) => matches!(**source, heads::Error::NeighbourCount { .. }),
-        Error::Head(error) => matches!(error, heads::Error::NeighbourCount { .. }),
+        Error::Head(heads::Error::Folds(FoldError::Fit { source, .. })) => is_neighbour_count(source),
+        Error::Head(error) => is_neighbour_count(error),
         _ => false,
     }
+}
+
+fn is_neighbour_count(error: &heads::Error) -> bool {
+    matches!(error, heads::Error::Fit(FitError::NeighbourCount { .. }))
 }
 
 /// Weights of the rows, as a field says them.

@@ -1,7 +1,7 @@
 //! What a head is worth on each part of a split: figures with their intervals, and what a page shows of them. Knows heads
 //! and sets, no trainers. Invariant: answers are read as `classify` reads them; figures of a part are of its rows alone.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 use serde::Serialize;
 
 use super::super::error::Error;
@@ -11,8 +11,9 @@ use super::super::{
     bootstrap_interval,
 };
 use super::super::{RELIABILITY_BINS, Reliability, reliability};
+use super::seen_groups::{SeenGroups, defined, seen_groups};
 use super::{FitPlan, Mistake, PrecisionRecall, draws, precision_recall, worst_mistakes};
-use crate::heads::{Head, HeadKind, Meaning, TRAIN, Targets, TrainingSet};
+use crate::heads::{self, Calibration, DEV, Head, HeadKind, Meaning, TRAIN, Targets, TrainingSet};
 use crate::model::{Task, given_label};
 
 /// Rows that are copied and answered at once.
@@ -102,6 +103,9 @@ pub struct PartFigures {
     /// Share of the sets that have the right label, and their mean size, where a head gives sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sets: Option<(f64, f64)>,
+    /// The objective on rows of groups that `train` has, and on others, where a field names groups; none for `train`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<SeenGroups>,
 }
 
 /// A part with what a page shows of it.
@@ -121,20 +125,38 @@ pub struct MeasuredPart {
     pub numbers: Vec<(f64, f64)>,
 }
 
-/// Measures every part; `train` only where it says something, which it doesn't of a head that looks its own rows up.
-pub(super) fn parts(set: &TrainingSet, head: &Head, plan: &FitPlan<'_>) -> Result<Vec<MeasuredPart>, Error> {
+/// Measures every part; `train` only where it says something, which it doesn't of a head that looks its own rows up. Also
+/// rows of seen and unseen groups over all parts but `train` and `dev`, if they are several.
+pub(super) fn parts(
+    set: &TrainingSet,
+    head: &Head,
+    plan: &FitPlan<'_>,
+) -> Result<(Vec<MeasuredPart>, Option<SeenGroups>), Error> {
     let names = set.parts();
     let lone = names.len() == 1;
     let wanted = |name: &&String| lone || head.kind != HeadKind::Neighbours || name.as_str() != TRAIN;
-    names.iter().filter(wanted).map(|name| Part::new(set, (head, name), plan)?.measure(plan)).collect()
+    let (mut measured, mut others) = (Vec::new(), Vec::new());
+    for name in names.iter().filter(wanted) {
+        let part = Part::new(set, (head, name), plan)?;
+        measured.push(part.measure(plan)?);
+        if set.groups.is_some() && ![TRAIN, DEV].contains(&name.as_str()) {
+            others.push(part);
+        }
+    }
+    let names: Vec<&str> = others.iter().map(|part| part.name).collect();
+    let together = match Part::joined(&others).filter(|_| others.len() > 1) {
+        Some(together) => seen_groups(&together, &names, plan)?,
+        None => None,
+    };
+    Ok((measured, together))
 }
 
 /// A part with the head's answers.
-struct Part<'a> {
-    set: &'a TrainingSet,
+pub(super) struct Part<'a> {
+    pub set: &'a TrainingSet,
     head: &'a Head,
     name: &'a str,
-    rows: Vec<usize>,
+    pub rows: Vec<usize>,
     left_out: usize,
     truth: Targets,
     answers: Array2<f32>,
@@ -148,15 +170,29 @@ impl<'a> Part<'a> {
         if rows.is_empty() {
             return Err(Error::NothingKnown { part: name.to_owned(), rows: all.len() });
         }
-        let mut answers = Array2::zeros((rows.len(), head.labels.len()));
-        for (block, mut out) in rows.chunks(BLOCK).zip(answers.axis_chunks_iter_mut(Axis(0), BLOCK)) {
-            out.assign(&head.predict(set.copied(block).view())?);
-        }
+        let answers = by_blocks((set, head), &rows, Head::predict)?;
         let (truth, left_out) = (set.targets.select(&rows), all.len() - rows.len());
         Ok(Self { set, head, name, rows, left_out, truth, answers })
     }
 
-    fn measure(self, plan: &FitPlan<'_>) -> Result<MeasuredPart, Error> {
+    /// Some of its rows, by place.
+    pub fn select(&self, places: &[usize]) -> Self {
+        let rows = places.iter().map(|&place| self.rows[place]).collect();
+        let (truth, answers) = (self.truth.select(places), self.answers.select(Axis(0), places));
+        Self { rows, left_out: 0, truth, answers, ..*self }
+    }
+
+    /// The rows of several parts by one head; none of no part.
+    fn joined(parts: &[Self]) -> Option<Self> {
+        let first = parts.first()?;
+        let rows: Vec<usize> = parts.iter().flat_map(|part| &part.rows).copied().collect();
+        let answers: Vec<ArrayView2<'_, f32>> = parts.iter().map(|part| part.answers.view()).collect();
+        let answers = concatenate(Axis(0), &answers).expect("one head's answers are as wide in all parts");
+        let truth = first.set.targets.select(&rows);
+        Some(Self { rows, left_out: 0, truth, answers, ..*first })
+    }
+
+    fn measure(&self, plan: &FitPlan<'_>) -> Result<MeasuredPart, Error> {
         let is_probability = self.head.meaning() == Meaning::Probability;
         let reliability = if is_probability { self.reliability()? } else { None };
         let given = |row: ArrayView1<'_, f32>| self.given(row);
@@ -170,6 +206,7 @@ impl<'a> Part<'a> {
             brier: reliability.as_ref().map(|reliability| reliability.brier),
             answered: self.answered(),
             sets: self.sets(),
+            groups: if self.name == TRAIN { None } else { seen_groups(self, &[self.name], plan)? },
         };
         Ok(MeasuredPart {
             figures,
@@ -177,7 +214,7 @@ impl<'a> Part<'a> {
             reliability,
             mistakes: worst_mistakes(&self.truth, self.answers.view(), &given, MOST_MISTAKES),
             numbers: self.numbers(),
-            rows: self.rows,
+            rows: self.rows.clone(),
         })
     }
 
@@ -236,18 +273,12 @@ impl<'a> Part<'a> {
         let mut figures = Vec::with_capacity(objectives.len());
         for objective in objectives {
             let figure = self.scorer(objective).and_then(|scorer| bootstrap_interval(&scorer, &draws(plan.seed)));
-            match figure {
-                Ok(interval) => figures.push(Figure { objective: objective.name(), interval }),
-                // A part without rows of both sorts has no area under a curve, one with a single row no spread, and one
-                // without a known label nothing that goes by decision values.
-                Err(Error::Undefined { .. } | Error::Empty) => {}
-                Err(error) => return Err(error),
-            }
+            figures.extend(defined(figure)?.map(|interval| Figure { objective: objective.name(), interval }));
         }
         Ok(figures)
     }
 
-    fn scorer(&self, objective: Objective) -> Result<Scorer, Error> {
+    pub fn scorer(&self, objective: Objective) -> Result<Scorer, Error> {
         if matches!(objective, Objective::LogLoss | Objective::RocAuc | Objective::AveragePrecision) {
             return self.decided(objective);
         }
@@ -265,20 +296,35 @@ impl<'a> Part<'a> {
     }
 
     /// Of decision values, which the head has for what it knows. Probabilities are those that it gives, so a loss of them
-    /// goes by its calibration.
+    /// goes by its calibration, and so does an order of rows that a calibration changes.
     fn decided(&self, objective: Objective) -> Result<Scorer, Error> {
         let known: Vec<usize> = self.rows.iter().copied().filter(|&row| self.set.is_known(row)).collect();
         if known.is_empty() {
             return Err(Error::Empty);
         }
         let truth = self.set.learnt(&known);
-        let mut decisions = self.head.decisions(self.set.copied(&known).view())?;
+        let mut decisions = by_blocks((self.set, self.head), &known, Head::decisions)?;
         let mut scale = Scale::of(self.head.kind);
         if objective == Objective::LogLoss && self.head.calibration.is_some() {
             decisions = logits(&truth, self.head.reading().answers(decisions.view())?);
             scale = Scale::Logits;
+        } else if self.reorders() {
+            let answers = self.head.reading().answers(decisions.view())?;
+            let columns = answers.ncols() - decisions.ncols();
+            (decisions, scale) = (answers.slice(s![.., columns..]).to_owned(), Scale::Plain);
         }
         Scorer::new(objective, &truth, Given::Decisions(decisions.view(), scale))
+    }
+
+    /// Whether the calibration changes which rows come first in a column: isotonic steps make equals of rows, and several
+    /// classes share the sum 1. A temperature or a sigmoid of one column keeps its order (a falling sigmoid turns it).
+    fn reorders(&self) -> bool {
+        match &self.head.calibration {
+            None => false,
+            Some(Calibration::Isotonic { .. }) => true,
+            Some(Calibration::Platt { slopes, .. }) if slopes.iter().any(|&slope| slope <= 0.0) => true,
+            Some(_) => self.head.task == Task::Classification && self.head.labels.len() > 2,
+        }
     }
 
     /// Of rows whose labels the head knows; none where there are no such.
@@ -321,6 +367,21 @@ impl<'a> Part<'a> {
         let answers: ArrayView2<'_, f32> = self.answers.view();
         (0..self.rows.len()).map(|row| (numbers[[row, 0]], f64::from(answers[[row, 0]]))).collect()
     }
+}
+
+/// What a head says of the rows with these numbers, a block of them copied at a time.
+fn by_blocks<T: Copy>(
+    (set, head): (&TrainingSet, &Head),
+    rows: &[usize],
+    say: impl Fn(&Head, ArrayView2<'_, f32>) -> Result<Array2<T>, heads::Error>,
+) -> Result<Array2<T>, Error> {
+    let (mut values, mut columns) = (Vec::new(), 0);
+    for block in rows.chunks(BLOCK) {
+        let said = say(head, set.copied(block).view())?;
+        columns = said.ncols();
+        values.extend(said.iter().copied());
+    }
+    Ok(Array2::from_shape_vec((rows.len(), columns), values).expect("each row has a value in every column"))
 }
 
 /// What softmax or sigmoid makes these probabilities of.

@@ -10,6 +10,7 @@ mod curves;
 mod map;
 mod measure;
 mod mistakes;
+mod seen_groups;
 mod settle;
 
 use serde::Serialize;
@@ -18,6 +19,7 @@ pub use curves::{PrecisionRecall, precision_recall};
 pub use map::{PlaneMap, plane_map};
 pub use measure::{Figure, MeasuredPart, PartFigures, PartReport, Quality, UnknownRule};
 pub use mistakes::{GivenAnswer, Mistake, worst_mistakes};
+pub use seen_groups::SeenGroups;
 pub use settle::{AnswerPlan, SettledAnswers};
 
 use super::error::Error;
@@ -53,6 +55,8 @@ pub struct FitPlan<'a> {
     pub nested: bool,
     /// What an unknown label means.
     pub unknown: UnknownRule,
+    /// What counts as a row of several parts.
+    pub leaks: LeakOptions,
 }
 
 /// A fitted head with all that was measured.
@@ -74,6 +78,8 @@ pub struct Fitting {
     pub answers: SettledAnswers,
     /// One entry for each part that was measured, train first.
     pub parts: Vec<MeasuredPart>,
+    /// Of all parts but `train` and `dev` together, where there are several: rows of groups that `train` has, and others.
+    pub seen_groups: Option<SeenGroups>,
     /// Rows that are in several parts.
     pub leaks: Leaks,
 }
@@ -103,13 +109,13 @@ pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadD
     let rows = set.rows();
     let bench = Bench::new(set, plan)?;
     bench.check_nested(plan)?;
-    let selected = Selection::new(&rows, &bench.numbers);
+    let selected = Selection::new(rows, &bench.numbers);
     let data = bench.data(&selected);
     let on = bench.on.clone();
     let chosen = bench.choose(&data, plan)?;
     let strength = chosen.as_ref().map_or(plan.strengths[0], ChosenStrength::strength);
     let train = set.rows_of(TRAIN);
-    let fitted = bench.fit(set, (&train, &rows), (plan, strength))?;
+    let fitted = bench.fit(set, (&train, rows), (plan, strength))?;
 
     let labels = set.classes.names[..set.classes.trained].to_vec();
     let kind = plan.trainer.kind();
@@ -126,10 +132,10 @@ pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadD
         Some(chosen) => bench.gap(&data, (plan, chosen))?,
         None => None,
     };
-    let parts = measure::parts(set, &head, plan)?;
+    let (parts, seen_groups) = measure::parts(set, &head, plan)?;
     let figures: Vec<&PartFigures> = parts.iter().map(|part| &part.figures).collect();
     head.metrics = serde_json::to_value(&figures).map_err(|source| Error::Figures { source })?;
-    let leaks = LeakRows { rows: &rows, ids: &set.ids, parts: &set.splits, texts: None };
+    let leaks = LeakRows { rows, ids: &set.ids, parts: &set.splits, texts: None };
     Ok(Fitting {
         head,
         missing: bench.missing(),
@@ -139,7 +145,8 @@ pub fn fit_and_measure(set: &TrainingSet, plan: &FitPlan<'_>, description: HeadD
         gap,
         answers,
         parts,
-        leaks: find_leaks(&leaks, &LeakOptions::default())?,
+        seen_groups,
+        leaks: find_leaks(&leaks, &plan.leaks)?,
     })
 }
 

@@ -69,11 +69,7 @@ pub(super) fn settle(
         let answered = Answered { answers: answers.view(), meaning: head.meaning(), targets: &targets, weights };
         match (rule, &targets) {
             (ThresholdRule::Precision(share), Targets::Classes { classes: 3.., .. }) => {
-                settled.thresholds = choose_abstention(&answered, share)?;
-                if let Some(least) = plan.abstain {
-                    let all = settled.thresholds.iter_mut().enumerate();
-                    all.for_each(|(class, threshold)| raise(threshold, (class, least), (&answered, share)));
-                }
+                settled.thresholds = choose_abstention(&answered, share, plan.abstain)?;
                 head.abstain = Some(settled.thresholds.iter().map(|threshold| threshold.value).collect());
             }
             _ => {
@@ -93,36 +89,6 @@ pub(super) fn settle(
         head.conformal = Some(Conformal::fit(unseen.view(), of, alpha)?);
     }
     Ok(settled)
-}
-
-/// Raises the least answer of a class to `least`, and counts again what it reaches; a greater one stays.
-fn raise(threshold: &mut ChosenThreshold, (class, least): (usize, f64), (answered, share): (&Answered<'_>, f64)) {
-    let Targets::Classes { of, .. } = answered.targets else { return };
-    if threshold.value >= least {
-        return;
-    }
-    let (mut positives, mut right, mut given) = (0.0, 0.0, 0.0);
-    for (row, answers) in answered.answers.rows().into_iter().enumerate() {
-        let largest = (1..answers.len()).fold(0, |best, at| if answers[at] > answers[best] { at } else { best });
-        if largest != class {
-            continue;
-        }
-        let weight = answered.weights.map_or(1.0, |weights| weights[row]);
-        let of_class = if of[row] == class { weight } else { 0.0 };
-        positives += of_class;
-        if answers[class] >= least {
-            right += of_class;
-            given += weight;
-        }
-    }
-    let part = |of: f64, all: f64| if all > 0.0 { of / all } else { 0.0 };
-    *threshold = ChosenThreshold {
-        value: least,
-        precision: part(right, given),
-        recall: part(right, positives),
-        f1: part(2.0 * right, given + positives),
-        reached: right > 0.0 && right / given >= share,
-    };
 }
 
 /// Answers that are each calibrated without their own fold, since sets hold what they promise only on rows that the

@@ -39,7 +39,7 @@ fn set(of: Vec<usize>, parts: &[&str], trained: usize) -> TrainingSet {
         if of[row] == column { 1.0 + noise } else { noise }
     };
     TrainingSet {
-        matrix: Array2::from_shape_fn((of.len(), 4), value),
+        vectors: Array2::from_shape_fn((of.len(), 4), value).into(),
         ids: (0..of.len()).map(|row| format!("p{row}")).collect(),
         titles: vec![String::new(); of.len()],
         splits: parts.iter().map(|part| Some((*part).to_owned())).collect(),
@@ -75,6 +75,7 @@ fn plan(trainer: &dyn Trainer) -> FitPlan<'_> {
         learning_curve: false,
         nested: false,
         unknown: UnknownRule::Missed,
+        leaks: LeakOptions::default(),
     }
 }
 
@@ -94,7 +95,13 @@ fn what_no_head_can_answer_is_refused_before_a_fit() {
     let rules = [ThresholdRule::F1, ThresholdRule::Recall(0.9), ThresholdRule::Cost { missed: 1.0, wrong: 2.0 }];
     for rule in rules {
         let error = fit(&three, &answers(AnswerPlan { thresholds: Some(rule), ..AnswerPlan::default() })).unwrap_err();
-        assert!(matches!(error, Error::Head(heads::Error::ThresholdsOfClasses { classes: 3, .. })), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::Head(heads::Error::Calibration(heads::CalibrationError::ThresholdsOfClasses { classes: 3, .. }))
+            ),
+            "{error}"
+        );
     }
     let abstain = AnswerPlan { abstain: Some(0.5), ..AnswerPlan::default() };
     let error = fit(&three, &FitPlan { answers: abstain, ..plan(&svm) }).unwrap_err();
@@ -168,6 +175,57 @@ fn class_weights_are_for_fits_and_own_weights_for_what_is_settled() {
 }
 
 #[test]
+fn areas_go_by_a_calibration_that_changes_the_order_of_rows() {
+    let (logistic, svm) = (LogisticTrainer::default(), heads::SvmTrainer::default());
+    let methods = [CalibrationMethod::Temperature, CalibrationMethod::Platt, CalibrationMethod::Isotonic];
+    let mut moved = 0;
+    for (classes, method, trainer) in methods.into_iter().flat_map(|method| {
+        [(2, method, &logistic as &dyn Trainer), (3, method, &logistic), (3, method, &svm), (2, method, &svm)]
+    }) {
+        // Neighbouring classes by noise, so that there are mistakes, and a test of all classes.
+        let of: Vec<usize> = (0..120).map(|row| if row % 5 == 0 { row / 5 % classes } else { row % classes }).collect();
+        let parts: Vec<&str> = (0..120).map(|row| if row / 7 % 3 == 0 { "test" } else { TRAIN }).collect();
+        let mut set = set(of, &parts, classes);
+        let all: Vec<usize> = (0..120).collect();
+        let mut matrix = set.copied(&all);
+        matrix.indexed_iter_mut().for_each(|((row, column), value)| {
+            *value += ((row * 13 + column * 29) % 41) as f32 / 20.0;
+        });
+        set.vectors = matrix.into();
+        for objective in [Objective::RocAuc, Objective::AveragePrecision] {
+            let answers = AnswerPlan { calibrate: Some(method), ..AnswerPlan::default() };
+            let fitting = fit(&set, &FitPlan { objective, answers, ..plan(trainer) }).unwrap();
+            let part = fitting.parts.iter().find(|part| part.figures.part == "test").unwrap();
+            let figure = |figure: &&Figure| figure.objective == objective.name();
+            let got = part.figures.figures.iter().find(figure).unwrap().interval.value;
+            let rows = set.copied(&part.rows);
+            let truth = set.learnt(&part.rows);
+            let decisions = fitting.head.decisions(rows.view()).unwrap();
+            let answers = fitting.head.reading().answers(decisions.view()).unwrap();
+            // One against the rest, in the answers as they are given.
+            let area = |values: &Array2<f64>, column: usize| {
+                let right: Vec<bool> = match &truth {
+                    Targets::Classes { of, .. } => of.iter().map(|&class| class == column).collect(),
+                    _ => panic!("classes"),
+                };
+                let values = values.column(column).to_vec();
+                match objective {
+                    Objective::RocAuc => evaluate::roc_auc(&right, &values).unwrap(),
+                    _ => evaluate::average_precision(&right, &values).unwrap(),
+                }
+            };
+            let columns = if classes == 2 { 1..2 } else { 0..classes };
+            let mean = |values| columns.clone().map(|column| area(values, column)).sum::<f64>() / columns.len() as f64;
+            assert!((got - mean(&answers)).abs() < 1e-12, "{classes} classes, {method}: {got} for {}", mean(&answers));
+            if classes == 3 {
+                moved += usize::from((mean(&answers) - mean(&decisions)).abs() > 1e-6);
+            }
+        }
+    }
+    assert!(moved > 4, "only {moved} areas differ from those of the decision values");
+}
+
+#[test]
 fn the_loss_of_a_part_goes_by_the_calibration() {
     let trainer = LogisticTrainer::default();
     for (classes, method) in [(2, CalibrationMethod::Platt), (3, CalibrationMethod::Temperature)] {
@@ -184,4 +242,55 @@ fn the_loss_of_a_part_goes_by_the_calibration() {
         let expected = evaluate::log_loss(&[0; 4], answers.view()).unwrap();
         assert!((got - expected).abs() < 1e-6, "{got} for {expected}");
     }
+}
+
+#[test]
+fn rows_of_seen_and_unseen_groups_have_figures_of_their_own() {
+    // In `test` six rows of a group that `train` has, all right, and four others, all wrong; in `test_group` two others.
+    let of: Vec<usize> = (0..72).map(|row| row % 3).collect();
+    let parts: Vec<&str> = (0..72)
+        .map(|row| match row {
+            0..60 => TRAIN,
+            60..70 => "test",
+            _ => "test_group",
+        })
+        .collect();
+    let mut set = set(of, &parts, 3);
+    let Targets::Classes { of, .. } = &mut set.targets else { panic!("classes") };
+    (66..72).for_each(|row| of[row] = (of[row] + 1) % 3);
+    let group = |row: usize| match row {
+        0..60 => Some(format!("g{}", row / 3 % 10)),
+        60..66 => Some("g3".to_owned()),
+        66..68 => None,
+        _ => Some("new".to_owned()),
+    };
+    set.groups = Some((0..72).map(group).collect());
+    let trainer = LogisticTrainer::default();
+    let accuracy = FitPlan { objective: Objective::Accuracy, ..plan(&trainer) };
+    let fitting = fit(&set, &accuracy).unwrap();
+    let of_part = |part: usize| fitting.parts[part].figures.groups.as_ref();
+    assert!(of_part(0).is_none(), "`train` has all of its groups");
+    let value = |interval: &Option<evaluate::Interval>| interval.map(|interval| interval.value);
+    let test = of_part(1).unwrap();
+    assert_eq!((&test.parts[..], test.seen_rows, test.unseen_rows), (&["test".to_owned()][..], 6, 4));
+    assert_eq!((value(&test.seen), value(&test.unseen), value(&test.lost)), (Some(1.0), Some(0.0), Some(1.0)));
+    let other = of_part(2).unwrap();
+    assert_eq!((other.seen_rows, other.unseen_rows, value(&other.seen), other.lost), (0, 2, None, None));
+    let all = fitting.seen_groups.as_ref().unwrap();
+    assert_eq!((all.parts.join(", ").as_str(), all.seen_rows, all.unseen_rows), ("test, test_group", 6, 6));
+    assert_eq!((value(&all.unseen), value(&all.lost)), (Some(0.0), Some(1.0)));
+    let kept = &fitting.head.metrics;
+    assert_eq!((kept[1]["groups"]["lost"]["value"].as_f64(), kept[0].get("groups")), (Some(1.0), None));
+    // A loss is a loss whichever way the objective goes, also of decision values; and an area of few rows has no figure.
+    let of_loss = fit(&set, &FitPlan { objective: Objective::LogLoss, ..plan(&trainer) }).unwrap();
+    assert!(of_loss.parts[1].figures.groups.as_ref().unwrap().lost.unwrap().value > 0.5);
+    let Targets::Classes { of, .. } = &mut set.targets else { panic!("classes") };
+    (60..66).for_each(|row| of[row] = 1);
+    let of_area = fit(&set, &FitPlan { objective: Objective::RocAuc, ..plan(&trainer) }).unwrap();
+    let groups = of_area.parts[1].figures.groups.as_ref().unwrap();
+    assert_eq!((groups.seen_rows, groups.seen, groups.lost), (6, None, None));
+    assert!(groups.unseen.is_some());
+    set.groups = None;
+    let plain = fit(&set, &accuracy).unwrap();
+    assert!(plain.seen_groups.is_none() && plain.parts.iter().all(|part| part.figures.groups.is_none()));
 }

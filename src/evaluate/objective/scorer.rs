@@ -9,7 +9,7 @@ use super::Objective;
 use super::counted::Counted;
 use super::numbers::Numbers;
 use super::ranked::Ranked;
-use crate::heads::{HeadKind, Targets};
+use crate::heads::{HeadKind, Targets, decided, sigmoid};
 
 /// What decision values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn singles(of: &[usize]) -> impl ExactSizeIterator<Item = &[usize]> + Clone {
 /// The class or the labels that each row's decision values give.
 pub(in crate::evaluate) fn answers(truth: &Targets, values: ArrayView2<'_, f64>) -> Vec<Vec<usize>> {
     let above = |row: &[f64]| (0..row.len()).filter(|&label| row[label] > 0.0).collect();
-    let class = |row: &[f64]| vec![if row.len() == 1 { usize::from(row[0] > 0.0) } else { argmax(row) }];
+    let class = |row: &[f64]| vec![decided(row.into())];
     let rows = values.rows().into_iter().map(|row| row.to_vec());
     match truth {
         Targets::Labels { .. } => rows.map(|row| above(&row)).collect(),
@@ -230,7 +230,8 @@ fn losses(truth: &Targets, values: ArrayView2<'_, f64>, scale: Scale) -> Result<
 }
 
 /// Columns to be ranked: of two classes the second's; of more each one's probability, or decision value where there are
-/// no probabilities; of labels each one's decision value.
+/// no probabilities; of labels each one's decision value. Calibrated answers come as [`Scale::Plain`]: probabilities of
+/// several classes are ranked otherwise than what they were made of, since each is a share of its row.
 fn ranked(truth: &Targets, values: ArrayView2<'_, f64>, scale: Scale) -> Result<Ranked, Error> {
     match truth {
         Targets::Classes { of, classes: 2 } => {
@@ -265,20 +266,6 @@ fn check_labels(row: usize, labels: &[usize], classes: usize) -> Result<(), Erro
     match labels.iter().find(|&&label| label >= classes) {
         Some(&class) => Err(Error::UnknownClass { row, class, classes }),
         None => Ok(()),
-    }
-}
-
-/// The column of the largest value, the first of equals.
-fn argmax(values: &[f64]) -> usize {
-    (1..values.len()).fold(0, |best, column| if values[column] > values[best] { column } else { best })
-}
-
-fn sigmoid(logit: f64) -> f64 {
-    if logit >= 0.0 {
-        1.0 / (1.0 + (-logit).exp())
-    } else {
-        let power = logit.exp();
-        power / (1.0 + power)
     }
 }
 

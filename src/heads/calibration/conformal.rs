@@ -4,7 +4,7 @@
 
 use ndarray::ArrayView2;
 
-use super::super::error::Error;
+use super::super::error::{CalibrationError, Error};
 use crate::model::Conformal;
 
 impl Conformal {
@@ -19,7 +19,7 @@ impl Conformal {
     /// A level that is none, no rows, counts that differ, a class without a column, and answers that are no numbers.
     pub fn fit(answers: ArrayView2<'_, f64>, classes: &[usize], alpha: f64) -> Result<Self, Error> {
         if !(alpha > 0.0 && alpha < 1.0) {
-            return Err(Error::NoLevel { value: alpha });
+            return Err(CalibrationError::NoLevel { value: alpha }.into());
         }
         let (rows, columns) = answers.dim();
         if rows != classes.len() || rows == 0 {
@@ -29,7 +29,7 @@ impl Conformal {
         for (row, &class) in classes.iter().enumerate() {
             let answer = answers.get((row, class)).ok_or(Error::UnknownClass { row, class, classes: columns })?;
             if answer.is_nan() {
-                return Err(Error::DecisionNotANumber { row, column: class });
+                return Err(CalibrationError::DecisionNotANumber { row, column: class }.into());
             }
             of_right.push(*answer);
         }

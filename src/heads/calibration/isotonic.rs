@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::error::Error;
-use crate::heads::file_problem::FileProblem;
+use crate::heads::error::{CalibrationError, Error, FileProblem};
 
 /// Values nearer to each other than this are one, as in scikit-learn.
 const RESOLUTION: f64 = 1e-15;
@@ -49,7 +48,7 @@ impl Steps {
             }
         }
         if at.is_empty() {
-            return Err(Error::NoDecisions { column });
+            return Err(CalibrationError::NoDecisions { column }.into());
         }
         let mut pooled: Vec<Pool> = Vec::with_capacity(pools.len());
         for mut pool in pools {

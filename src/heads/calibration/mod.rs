@@ -17,8 +17,7 @@ use std::str::FromStr;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
-use super::file_problem::FileProblem;
+use super::error::{CalibrationError, Error, FileProblem};
 use super::head_file::shortened;
 use super::trainer::Targets;
 
@@ -98,7 +97,7 @@ impl<'a> Decided<'a> {
     pub fn check(&self) -> Result<(), Error> {
         let (rows, columns) = self.decisions.dim();
         if matches!(self.targets, Targets::Numbers(_)) {
-            return Err(Error::NothingToCalibrate);
+            return Err(CalibrationError::NothingToCalibrate.into());
         }
         if self.targets.rows() != rows || self.weights.is_some_and(|weights| weights.len() != rows) {
             return Err(Error::LabelCount { rows, labels: self.targets.rows() });
@@ -107,7 +106,7 @@ impl<'a> Decided<'a> {
             return Err(Error::DecisionShape { rows, got: columns, expected: self.targets.columns() });
         }
         match self.decisions.indexed_iter().find(|(_, value)| value.is_nan()) {
-            Some(((row, column), _)) => Err(Error::DecisionNotANumber { row, column }),
+            Some(((row, column), _)) => Err(CalibrationError::DecisionNotANumber { row, column }.into()),
             None => Ok(()),
         }
     }

@@ -2,8 +2,8 @@
 //! Newton method of Lin, Lin and Weng ("A note on Platt's probabilistic outputs for support vector machines", 2007).
 //! Invariant: targets are smoothed by the number of rows, so that a column that is always right has a finite slope.
 
-use super::super::error::Error;
-use crate::heads::reading::sigmoid;
+use super::super::error::{CalibrationError, Error};
+use crate::heads::arithmetic::sigmoid;
 
 const MOST_STEPS: usize = 100;
 /// Largest component of the gradient by row.
@@ -18,7 +18,7 @@ pub(super) fn fit(column: usize, values: &[(f64, bool, f64)]) -> Result<(f64, f6
     let total = |right: bool| values.iter().filter(|row| row.1 == right).map(|row| row.2).sum::<f64>();
     let (without, with) = (total(false), total(true));
     if values.is_empty() {
-        return Err(Error::NoDecisions { column });
+        return Err(CalibrationError::NoDecisions { column }.into());
     }
     // Values of about 1 make slope and intercept of one size; the slope is scaled back at the end.
     let largest = values.iter().map(|row| row.0.abs()).fold(0.0, f64::max);
@@ -59,11 +59,11 @@ pub(super) fn fit(column: usize, values: &[(f64, bool, f64)]) -> Result<(f64, f6
             }
             share /= 2.0;
             if share < 1e-10 {
-                return Err(Error::NoSigmoid { column });
+                return Err(CalibrationError::NoSigmoid { column }.into());
             }
         }
     }
-    Err(Error::NoSigmoid { column })
+    Err(CalibrationError::NoSigmoid { column }.into())
 }
 
 /// Cross entropy of the smoothed targets.

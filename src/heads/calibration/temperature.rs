@@ -5,8 +5,8 @@
 use ndarray::ArrayView1;
 
 use super::Decided;
-use crate::heads::error::Error;
-use crate::heads::reading::sigmoid;
+use crate::heads::arithmetic::sigmoid;
+use crate::heads::error::{CalibrationError, Error};
 use crate::heads::trainer::Targets;
 
 /// scikit-learn looks for the logarithm of the inverse temperature within this of 0.
@@ -21,10 +21,10 @@ pub(super) fn fit(decided: &Decided<'_>) -> Result<f64, Error> {
     // The loss rises at the upper end and falls at the lower one if its optimum is between them.
     let slope = |log: f64| slopes(decided, log.exp());
     if slope(low).0 >= 0.0 {
-        return Err(Error::NoTemperature { all_right: false });
+        return Err(CalibrationError::NoTemperature { all_right: false }.into());
     }
     if slope(high).0 <= 0.0 {
-        return Err(Error::NoTemperature { all_right: true });
+        return Err(CalibrationError::NoTemperature { all_right: true }.into());
     }
     let mut log: f64 = 0.0;
     for _ in 0..MOST_STEPS {

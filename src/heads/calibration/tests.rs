@@ -319,7 +319,7 @@ fn of_two_classes_the_second_has_the_threshold_and_of_more_none() {
     let error = choose_thresholds(&answered, ThresholdRule::Recall(0.5)).unwrap_err();
     assert_eq!(error.to_string(), "`recall=0.5` chooses a threshold for each label, but each row has one of 3 classes");
     assert_eq!(error.hint().unwrap(), "use `precision=P`: rows below it get no label");
-    let least = choose_abstention(&answered, 0.9).unwrap();
+    let least = choose_abstention(&answered, 0.9, None).unwrap();
     // Of the two rows that class 1 is given, the one with the greater answer is right.
     assert!(least[1].reached && (least[1].value - 0.45).abs() < 1e-12, "{least:?}");
     assert!(least[0].reached && least[0].value == 0.8 && !least[2].reached, "{least:?}");

@@ -7,9 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use ndarray::{ArrayView1, ArrayView2};
+use serde::Serialize;
 
-use super::super::error::Error;
-use crate::heads::reading::{Meaning, argmax};
+use super::super::error::{CalibrationError, Error};
+use crate::heads::arithmetic::argmax;
+use crate::heads::reading::Meaning;
 use crate::heads::trainer::Targets;
 
 /// What a threshold is to reach.
@@ -45,7 +47,7 @@ impl FromStr for ThresholdRule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let unknown = || Error::UnknownThresholdRule { got: super::shortened(text) };
+        let unknown = || CalibrationError::UnknownThresholdRule { got: super::shortened(text) };
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
         let share = || number(value).filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(unknown);
@@ -58,13 +60,13 @@ impl FromStr for ThresholdRule {
                 let cost = |text| number(text).filter(|cost| *cost > 0.0).ok_or_else(unknown);
                 Ok(Self::Cost { missed: cost(missed)?, wrong: cost(wrong)? })
             }
-            _ => Err(unknown()),
+            _ => Err(unknown().into()),
         }
     }
 }
 
 /// A threshold and what it reaches on the rows that it was chosen on.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ChosenThreshold {
     /// The label is given from this answer on.
     pub value: f64,
@@ -121,24 +123,39 @@ pub fn choose_thresholds(answered: &Answered<'_>, rule: ThresholdRule) -> Result
             Ok((0..*labels).map(|label| column(label, &|row| of[row].binary_search(&label).is_ok())).collect())
         }
         Targets::Classes { of, classes: 2 } => Ok(vec![column(1, &|row| of[row] == 1)]),
-        Targets::Classes { classes, .. } => Err(Error::ThresholdsOfClasses { classes: *classes, rule }),
-        Targets::Numbers(_) => Err(Error::NothingToCalibrate),
+        Targets::Classes { classes, .. } => {
+            Err(CalibrationError::ThresholdsOfClasses { classes: *classes, rule }.into())
+        }
+        Targets::Numbers(_) => Err(CalibrationError::NothingToCalibrate.into()),
     }
 }
 
 /// Chooses for each class the least answer with which it is given, so that this share of the rows that get it is right;
-/// rows below get no label.
+/// rows below get no label. A choice below `least` is raised to it.
 ///
 /// # Errors
 /// As for [`choose_thresholds`], but for any number of classes and not for labels.
-pub fn choose_abstention(answered: &Answered<'_>, precision: f64) -> Result<Vec<ChosenThreshold>, Error> {
+pub fn choose_abstention(
+    answered: &Answered<'_>,
+    precision: f64,
+    least: Option<f64>,
+) -> Result<Vec<ChosenThreshold>, Error> {
     answered.check()?;
-    let Targets::Classes { of, classes } = answered.targets else { return Err(Error::NothingToCalibrate) };
+    let Targets::Classes { of, classes } = answered.targets else {
+        return Err(CalibrationError::NothingToCalibrate.into());
+    };
     let most = |row: ArrayView1<'_, f64>| argmax(row.iter());
     let given: Vec<usize> = answered.answers.rows().into_iter().map(most).collect();
     let of_class = |class: usize| {
         let rows = answered.rows(class, &|row| of[row] == class, &|row| given[row] == class);
-        choose(&rows, ThresholdRule::Precision(precision), answered.meaning)
+        let chosen = choose(&rows, ThresholdRule::Precision(precision), answered.meaning);
+        match least.filter(|&least| chosen.value < least) {
+            Some(least) => {
+                let cut = cut_at(&cuts(&rows), &rows, least);
+                outcome(least, cut, (positives(&rows), cut.right > 0.0 && cut.precision() >= precision))
+            }
+            None => chosen,
+        }
     };
     Ok((0..*classes).map(of_class).collect())
 }
@@ -157,7 +174,7 @@ impl Answered<'_> {
             return Err(Error::DecisionShape { rows, got: self.answers.ncols(), expected });
         }
         match self.answers.indexed_iter().find(|(_, answer)| answer.is_nan()) {
-            Some(((row, column), _)) => Err(Error::DecisionNotANumber { row, column }),
+            Some(((row, column), _)) => Err(CalibrationError::DecisionNotANumber { row, column }.into()),
             None => Ok(()),
         }
     }
@@ -174,18 +191,26 @@ impl Answered<'_> {
 
 /// Chooses the threshold of one label by its rows, the greatest answer first.
 fn choose(rows: &[Row], rule: ThresholdRule, meaning: Meaning) -> ChosenThreshold {
-    let positives: f64 = rows.iter().filter(|row| row.1).map(|row| row.2).sum();
-    let cuts = cuts(rows);
+    let (positives, cuts) = (positives(rows), cuts(rows));
     if positives <= 0.0 || cuts.len() < 2 {
         let default = meaning.default_threshold();
-        let given = rows.partition_point(|row| row.0 >= default);
-        let cut = cuts.iter().rev().find(|cut| cut.given <= given).copied();
-        return outcome(default, cut.unwrap_or(Cut { given: 0, right: 0.0, wrong: 0.0 }), (positives, false));
+        return outcome(default, cut_at(&cuts, rows, default), (positives, false));
     }
     let (best, reached) = chosen(&cuts, positives, rule);
     let value = between(rows, best.given);
     let value = if meaning == Meaning::Probability { value.clamp(0.0, 1.0) } else { value };
     outcome(value, best, (positives, reached))
+}
+
+/// Weight of the rows that are right.
+fn positives(rows: &[Row]) -> f64 {
+    rows.iter().filter(|row| row.1).map(|row| row.2).sum()
+}
+
+/// The cut that gives the rows from this answer on.
+fn cut_at(cuts: &[Cut], rows: &[Row], value: f64) -> Cut {
+    let given = rows.partition_point(|row| row.0 >= value);
+    cuts.iter().rev().find(|cut| cut.given <= given).copied().unwrap_or(cuts[0])
 }
 
 /// Every way to cut the sorted rows, from none given to all; equal answers stand together, and those that no fold could

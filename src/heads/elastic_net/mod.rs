@@ -10,7 +10,7 @@ use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::decisions::linear_decisions;
-use super::error::Error;
+use super::error::{Error, FitError, FoldError};
 use super::fold_sums::sums_of_folds;
 use super::folds::Fold;
 use super::kind::HeadKind;
@@ -100,7 +100,7 @@ impl Trainer for ElasticNetTrainer {
         falling.sort_by(|&one, &other| strengths[other].total_cmp(&strengths[one]));
         let (sums, origin) = sums_of_folds(data, folds, self.fit_intercept);
         sums.into_par_iter().zip(folds).enumerate().try_for_each(|(number, (sums, fold))| {
-            let failed = |strength: f64, source| Error::FoldFit {
+            let failed = |strength: f64, source| FoldError::Fit {
                 fold: number + 1,
                 folds: folds.len(),
                 name: ALPHA,
@@ -142,7 +142,7 @@ impl ElasticNetTrainer {
         self.check_penalties(strengths)?;
         if !matches!(data.targets, Targets::Numbers(_)) {
             let why = "it answers with numbers";
-            return Err(Error::NotForTask { kind: KIND, task: data.targets.task(), why });
+            return Err(FitError::NotForTask { kind: KIND, task: data.targets.task(), why }.into());
         }
         check(data)
     }
@@ -178,7 +178,7 @@ impl ElasticNetTrainer {
         // Written so that NaN is refused as well.
         let within = ends.iter().all(|end| end.gap <= self.tolerance);
         if !within {
-            return Err(Error::NotOptimal {
+            return Err(FitError::NotOptimal {
                 kind: KIND,
                 name: ALPHA,
                 strength: alpha,
@@ -187,7 +187,8 @@ impl ElasticNetTrainer {
                 bound: "relative duality gap",
                 reached: gap,
                 allowed: self.tolerance,
-            });
+            }
+            .into());
         }
         Ok(Solved { coefficients, passes, gap, objective })
     }
@@ -198,7 +199,7 @@ impl ElasticNetTrainer {
             Some(target) => {
                 let steepest = normal.cross.column(target).iter().fold(0.0_f64, |most, value| most.max(value.abs()));
                 let none_from = steepest / (normal.weight * self.l1_ratio);
-                Err(Error::AllZero { kind: KIND, alpha, target, none_from })
+                Err(FitError::AllZero { kind: KIND, alpha, target, none_from }.into())
             }
             None => Ok(()),
         }

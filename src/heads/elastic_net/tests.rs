@@ -3,24 +3,13 @@ use std::sync::Mutex;
 use ndarray::s;
 
 use super::*;
-use crate::heads::fixture::{Fixture, drawn, farthest, relative};
+use crate::heads::fixture::{Fixture, drawn, farthest, linear, relative, unweighted as data};
 use crate::heads::folds::stratified_folds;
-use crate::heads::rows::{Matrix, Rows, Selection};
+use crate::heads::rows::{Matrix, Selection};
 
 /// Agreement with scikit-learn at a duality gap of 1e-14 of the target's squares.
 const COEFFICIENTS: f64 = 1e-4;
 const DECISIONS: f64 = 1e-4;
-
-fn linear(fitted: Fitted) -> LinearModel {
-    match fitted.model {
-        Model::Linear(model) => model,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn data<'a>(rows: &'a dyn Rows, targets: &'a Targets) -> LabelledRows<'a> {
-    LabelledRows { rows, targets, weights: None }
-}
 
 #[test]
 fn as_scikit_learn() {
@@ -44,7 +33,7 @@ fn as_scikit_learn() {
         };
         let wanted = want("coefficients");
         let fitted = match trainer.fit(&given, number("alpha")) {
-            Err(Error::AllZero { target, .. }) => {
+            Err(Error::Fit(FitError::AllZero { target, .. })) => {
                 assert!(wanted.row(target).iter().all(|&value| value == 0.0), "{about}");
                 without_coefficients += 1;
                 continue;
@@ -100,14 +89,14 @@ fn a_penalty_that_leaves_nothing_is_refused_with_the_border() {
     let targets = Targets::Numbers(numbers);
     let fit = |alpha| ElasticNetTrainer::default().fit(&data(&matrix, &targets), alpha);
     let error = fit(100.0).unwrap_err();
-    let Error::AllZero { none_from, target: 0, .. } = error else { panic!("{error}") };
+    let Error::Fit(FitError::AllZero { none_from, target: 0, .. }) = error else { panic!("{error}") };
     let text = format!(
         "elastic-net fit with alpha = 100 has no coefficient but 0 for target 0: \
          from alpha = {none_from:.3e} on there is none"
     );
     assert_eq!(error.to_string(), text);
     assert_eq!(error.hint().unwrap(), format!("use an alpha well below {none_from:.3e}"));
-    assert!(matches!(fit(none_from * 1.000_001), Err(Error::AllZero { .. })));
+    assert!(matches!(fit(none_from * 1.000_001), Err(Error::Fit(FitError::AllZero { .. }))));
     assert!(fit(none_from * 0.999).is_ok());
     // On a path the constant is an answer like others.
     let folds = [Fold { train: (0..40).collect(), validation: (40..50).collect() }];

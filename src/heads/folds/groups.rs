@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::error::Error;
+use super::super::error::{Error, FoldError};
 use super::super::random::Random;
 use super::super::trainer::Targets;
 use super::{Fold, MOST_FOLDS, by_number};
@@ -36,14 +36,14 @@ pub fn group_folds(
     (folds, seed): (usize, u64),
 ) -> Result<Vec<Fold>, Error> {
     if groups.len() != targets.rows() {
-        return Err(Error::GroupNames { names: groups.len(), rows: targets.rows() });
+        return Err(FoldError::GroupNames { names: groups.len(), rows: targets.rows() }.into());
     }
     let (of, count) = group_numbers(groups);
     if folds < 2 || folds > count {
-        return Err(Error::GroupCount { folds, groups: count });
+        return Err(FoldError::GroupCount { folds, groups: count }.into());
     }
     if folds > MOST_FOLDS {
-        return Err(Error::TooManyFolds { folds, rows: of.len(), most: MOST_FOLDS });
+        return Err(FoldError::TooMany { folds, rows: of.len(), most: MOST_FOLDS }.into());
     }
     let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); count];
     of.iter().enumerate().for_each(|(row, &group)| rows_of[group].push(row));
@@ -133,16 +133,16 @@ impl Shares {
 /// A name or none for each of `rows` rows is not given, fewer than two names, or more than 1,000.
 pub fn named_folds(names: &[Option<String>], rows: usize) -> Result<(Vec<String>, Vec<Fold>), Error> {
     if names.len() != rows {
-        return Err(Error::GroupNames { names: names.len(), rows });
+        return Err(FoldError::GroupNames { names: names.len(), rows }.into());
     }
     let mut all: Vec<String> = names.iter().flatten().cloned().collect();
     all.sort_unstable();
     all.dedup();
     if all.len() < 2 {
-        return Err(Error::NamedFolds { name: all.pop(), rows });
+        return Err(FoldError::Named { name: all.pop(), rows }.into());
     }
     if all.len() > MOST_FOLDS {
-        return Err(Error::TooManyNamedFolds { folds: all.len(), rows, most: MOST_FOLDS });
+        return Err(FoldError::TooManyNamed { folds: all.len(), rows, most: MOST_FOLDS }.into());
     }
     let number = |name: &Option<String>| name.as_ref().and_then(|name| all.binary_search(name).ok());
     let fold_of: Vec<Option<usize>> = names.iter().map(number).collect();

@@ -12,7 +12,7 @@ pub use groups::{group_folds, named_folds};
 pub use missing::{MissingClass, missing_classes};
 pub use stratified::{folds, stratified_folds};
 
-use super::error::Error;
+use super::error::{Error, FoldError};
 use super::trainer::Targets;
 
 /// Folds at most: each is a fit of its own and lists all rows.
@@ -35,10 +35,10 @@ impl Fold {
     pub fn check(&self, index: usize, rows: usize) -> Result<(), Error> {
         let (train, validation) = (self.train.len(), self.validation.len());
         if train == 0 || validation == 0 {
-            return Err(Error::EmptyFold { fold: index + 1, train, validation });
+            return Err(FoldError::Empty { fold: index + 1, train, validation }.into());
         }
         match self.train.iter().chain(&self.validation).find(|&&row| row >= rows) {
-            Some(&row) => Err(Error::FoldRow { fold: index + 1, row, rows }),
+            Some(&row) => Err(FoldError::Row { fold: index + 1, row, rows }.into()),
             None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! Folds at random with every class and label spread evenly: what a cross-validation uses where nothing speaks against
 //! it. Knows targets only. Invariant: every row is validated once.
 
-use super::super::error::Error;
+use super::super::error::{Error, FoldError};
 use super::super::random::Random;
 use super::super::trainer::Targets;
 use super::{Fold, MOST_FOLDS, by_number};
@@ -44,10 +44,10 @@ pub fn stratified_folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fol
 
 fn check(rows: usize, folds: usize) -> Result<(), Error> {
     if folds < 2 || folds > rows {
-        return Err(Error::FoldCount { folds, rows });
+        return Err(FoldError::RowCount { folds, rows }.into());
     }
     if folds > MOST_FOLDS {
-        return Err(Error::TooManyFolds { folds, rows, most: MOST_FOLDS });
+        return Err(FoldError::TooMany { folds, rows, most: MOST_FOLDS }.into());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use safetensors::tensor::SafeTensors;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::file_problem::FileProblem;
+use super::super::error::FileProblem;
 use super::super::head::Head;
 use super::super::kind::HeadKind;
 use super::super::neighbours::{Metric, NeighbourTrainer, Weighting};

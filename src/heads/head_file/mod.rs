@@ -29,8 +29,7 @@ use std::path::Path;
 use safetensors::tensor::SafeTensors;
 use serde_json::json;
 
-use super::error::Error;
-use super::file_problem::FileProblem;
+use super::error::{Error, FileProblem};
 use super::head::Head;
 use crate::durable::replace_file;
 

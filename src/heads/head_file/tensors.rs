@@ -4,7 +4,7 @@
 use ndarray::Array2;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::super::file_problem::FileProblem;
+use super::super::error::FileProblem;
 use super::super::neighbours::{NeighbourTrainer, Neighbours};
 use super::super::trainer::{LinearModel, Model, Targets};
 use crate::model::Task;

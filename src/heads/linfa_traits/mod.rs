@@ -1,19 +1,22 @@
-//! linfa's traits for ridge, elastic net and nearest neighbours: `fit` on a data set of f32 records, `predict` for new
-//! ones.
+//! linfa's traits for ridge, elastic net, support vectors and nearest neighbours: `fit` on a data set of f32 records,
+//! `predict` for new ones.
 //!
 //! Knows data sets; the fits are those of the trainers. Invariant: parameters that have not been checked cannot fit.
 
 mod params;
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 
-use linfa::dataset::{AsMultiTargets, AsSingleTargets, DatasetBase, Label};
+use linfa::dataset::{AsSingleTargets, AsTargets, DatasetBase, Label, TargetDim};
 use linfa::traits::{Fit, PredictInplace};
-use ndarray::{Array1, Array2, ArrayBase, ArrayView1, Data, Ix2};
+use ndarray::{Array, Array1, Array2, ArrayBase, Data, Ix2};
 
 pub use self::params::{CheckOptions, ForClasses, ForNumbers, TrainerParams, TrainerValidParams};
+use super::arithmetic::decided;
 use super::error::Error;
 use super::rows::Matrix;
+use super::sample::check_values;
 use super::trainer::{Fitted, LabelledRows, Model, Targets, Trainer};
 
 /// A model that answers with one of its classes.
@@ -23,10 +26,12 @@ pub struct FittedClassifier<L> {
     classes: Vec<L>,
 }
 
-/// A model that answers with numbers.
+/// A model that answers with numbers, in as many dimensions as the targets that it was fitted to: one number a row
+/// (`Ix1`), or rows × targets (`Ix2`).
 #[derive(Debug, Clone, PartialEq)]
-pub struct FittedRegressor {
+pub struct FittedRegressor<I> {
     fitted: Fitted,
+    dimensions: PhantomData<I>,
 }
 
 impl<T: Trainer, A> TrainerValidParams<T, A> {
@@ -57,14 +62,17 @@ where
 impl<D, T, R> Fit<ArrayBase<D, Ix2>, T, Error> for TrainerValidParams<R, ForNumbers>
 where
     D: Data<Elem = f32>,
-    T: AsMultiTargets<Elem = f64>,
+    T: AsTargets<Elem = f64>,
     R: Trainer,
 {
-    type Object = FittedRegressor;
+    type Object = FittedRegressor<T::Ix>;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Self::Object, Error> {
-        let targets = Targets::Numbers(dataset.targets.as_multi_targets().to_owned());
-        Ok(FittedRegressor { fitted: self.fit_rows(&dataset.records, &targets)? })
+        let given = dataset.targets.as_targets();
+        let columns = given.shape().get(1).copied().unwrap_or(1);
+        let numbers = Array2::from_shape_vec((given.shape()[0], columns), given.iter().copied().collect());
+        let targets = Targets::Numbers(numbers.expect("as many numbers as the targets have"));
+        Ok(FittedRegressor { fitted: self.fit_rows(&dataset.records, &targets)?, dimensions: PhantomData })
     }
 }
 
@@ -88,7 +96,7 @@ impl<L> FittedClassifier<L> {
     }
 }
 
-impl FittedRegressor {
+impl<I> FittedRegressor<I> {
     /// What decides, and how near to the optimum it is.
     pub fn fitted(&self) -> &Fitted {
         &self.fitted
@@ -104,11 +112,9 @@ impl FittedRegressor {
 }
 
 fn decision_values<D: Data<Elem = f32>>(model: &Model, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, Error> {
-    if let Some(((row, column), &value)) = rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::NotFinite { row, column, value });
-    }
     let rows = rows.as_standard_layout();
     let rows = Matrix::of(rows.view()).expect("a matrix in standard layout");
+    check_values(&rows)?;
     match model {
         Model::Linear(model) => model.decisions(&rows),
         Model::Neighbours(kept) => kept.decisions(&rows),
@@ -134,30 +140,31 @@ impl<D: Data<Elem = f32>, L: Clone> PredictInplace<ArrayBase<D, Ix2>, Array1<L>>
     }
 }
 
-impl<D: Data<Elem = f32>> PredictInplace<ArrayBase<D, Ix2>, Array2<f64>> for FittedRegressor {
+impl<D: Data<Elem = f32>, I: TargetDim> PredictInplace<ArrayBase<D, Ix2>, Array<f64, I>> for FittedRegressor<I> {
     /// # Panics
     /// Rows that [`FittedRegressor::decision_values`] refuses, and another shape of targets.
-    fn predict_inplace(&self, rows: &ArrayBase<D, Ix2>, targets: &mut Array2<f64>) {
+    fn predict_inplace(&self, rows: &ArrayBase<D, Ix2>, targets: &mut Array<f64, I>) {
         let values = self.decision_values(rows).expect(REFUSED);
-        assert_eq!(values.dim(), targets.dim(), "one target for each row and number");
-        targets.assign(&values);
+        assert_eq!(targets.raw_dim(), self.shape(values.nrows()), "one target for each row and number");
+        targets.iter_mut().zip(values).for_each(|(target, value)| *target = value);
     }
 
-    fn default_target(&self, rows: &ArrayBase<D, Ix2>) -> Array2<f64> {
+    fn default_target(&self, rows: &ArrayBase<D, Ix2>) -> Array<f64, I> {
+        Array::zeros(self.shape(rows.nrows()))
+    }
+}
+
+impl<I: TargetDim> FittedRegressor<I> {
+    /// The shape of the answers for so many rows.
+    fn shape(&self, rows: usize) -> I {
         let targets = match &self.fitted.model {
             Model::Linear(model) => model.intercepts.len(),
             Model::Neighbours(kept) => kept.targets().columns(),
         };
-        Array2::zeros((rows.nrows(), targets))
+        let mut shape = I::zeros(I::NDIM.expect("one dimension or two"));
+        shape.slice_mut().iter_mut().zip([rows, targets]).for_each(|(axis, length)| *axis = length);
+        shape
     }
-}
-
-/// The class of decision values, the first of equals.
-fn decided(values: ArrayView1<'_, f64>) -> usize {
-    if values.len() == 1 {
-        return usize::from(values[0] > 0.0);
-    }
-    (1..values.len()).fold(0, |best, class| if values[class] > values[best] { class } else { best })
 }
 
 #[cfg(test)]
@@ -214,5 +221,11 @@ mod tests {
             let refused = fitted.decision_values(&array![[1.0_f32, f32::NAN, 0.0, 0.0]]);
             assert!(matches!(refused, Err(Error::NotFinite { row: 0, column: 1, .. })));
         }
+        // Targets in one dimension are answered in one.
+        let single = Dataset::new(rows.clone(), numbers.column(0).to_owned());
+        let (one, both) =
+            (RidgeTrainer::regressor().fit(&single).unwrap(), RidgeTrainer::regressor().fit(&data).unwrap());
+        let values: Array1<f64> = one.predict(&rows);
+        assert!(values.iter().zip(both.predict(&rows).column(0)).all(|(one, of_both)| (one - of_both).abs() < 1e-9));
     }
 }

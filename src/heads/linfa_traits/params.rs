@@ -1,4 +1,5 @@
-//! Parameters of ridge, elastic net and nearest neighbours as linfa has them: set one by one, checked before a fit.
+//! Parameters of ridge, elastic net, support vectors and nearest neighbours as linfa has them: set one by one, checked
+//! before a fit.
 //!
 //! Knows trainers and their options, no data. Invariant: only [`linfa::ParamGuard`] makes parameters that can fit.
 
@@ -11,6 +12,7 @@ use crate::heads::error::Error;
 use crate::heads::neighbours::{Metric, NeighbourTrainer, Weighting};
 use crate::heads::ridge::RidgeTrainer;
 use crate::heads::sample::check_positive;
+use crate::heads::svm::{SvmLoss, SvmTrainer};
 use crate::heads::trainer::Trainer;
 
 /// Marks parameters of a model that answers with classes.
@@ -68,6 +70,42 @@ impl ElasticNetTrainer {
     /// let papers = linfa::Dataset::new(array![[0.0_f32], [1.0], [2.0], [3.0]], array![[1.0], [3.0], [5.0], [7.0]]);
     /// let net = ElasticNetTrainer::regressor().alpha(1e-4).l1_ratio(0.9).fit(&papers)?;
     /// assert!((net.predict(&papers)[[3, 0]] - 7.0).abs() < 0.01);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn regressor() -> TrainerParams<Self, ForNumbers> {
+        TrainerParams::new(Self::default(), 1.0)
+    }
+}
+
+impl SvmTrainer {
+    /// Parameters of scikit-learn's `LinearSVC`: C = 1, with a duality gap of a thousandth of the objective.
+    ///
+    /// ```
+    /// use linfa::traits::{Fit, Predict};
+    /// use ndarray::array;
+    /// use offprint::heads::{Error, SvmTrainer};
+    ///
+    /// let rows = array![[0.0_f32, 1.0], [0.2, 0.8], [1.0, 0.1], [0.9, 0.0]];
+    /// let papers = linfa::Dataset::new(rows, array!["art", "art", "physics", "physics"]);
+    /// let svm = SvmTrainer::classifier().c(10.0).fit(&papers)?;
+    /// assert_eq!(svm.predict(&papers), array!["art", "art", "physics", "physics"]);
+    /// assert!(svm.fitted().optimality.as_ref().is_some_and(|found| found.reached <= 1e-3));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn classifier() -> TrainerParams<Self, ForClasses> {
+        TrainerParams::new(Self::default(), 1.0)
+    }
+
+    /// Parameters of scikit-learn's `LinearSVR`: C = 1, with a duality gap of a thousandth of the objective.
+    ///
+    /// ```
+    /// use linfa::traits::{Fit, Predict};
+    /// use ndarray::array;
+    /// use offprint::heads::{Error, SvmTrainer};
+    ///
+    /// let papers = linfa::Dataset::new(array![[0.0_f32], [1.0], [2.0], [3.0]], array![1.0, 3.0, 5.0, 7.0]);
+    /// let svr = SvmTrainer::regressor().c(100.0).fit(&papers)?;
+    /// assert!((svr.predict(&papers)[3] - 7.0).abs() < 0.1);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn regressor() -> TrainerParams<Self, ForNumbers> {
@@ -145,6 +183,50 @@ impl<A> TrainerParams<ElasticNetTrainer, A> {
     }
 }
 
+impl<A> TrainerParams<SvmTrainer, A> {
+    /// What multiplies the sum of the losses, above 0.
+    pub fn c(mut self, c: f64) -> Self {
+        self.0.strength = c;
+        self
+    }
+
+    /// The loss, one of those of the model.
+    pub fn loss(mut self, loss: SvmLoss) -> Self {
+        self.0.trainer.loss = Some(loss);
+        self
+    }
+
+    /// How far a number may be off at no cost.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.0.trainer.epsilon = epsilon;
+        self
+    }
+
+    /// Whether there is an intercept.
+    pub fn with_intercept(mut self, with_intercept: bool) -> Self {
+        self.0.trainer.fit_intercept = with_intercept;
+        self
+    }
+
+    /// Largest allowed duality gap, as a share of the objective.
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        self.0.trainer.tolerance = tolerance;
+        self
+    }
+
+    /// Passes at most.
+    pub fn max_iterations(mut self, max_iterations: u64) -> Self {
+        self.0.trainer.max_iterations = max_iterations;
+        self
+    }
+
+    /// Decides the order of the rows.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.0.trainer.seed = seed;
+        self
+    }
+}
+
 impl<A> TrainerParams<NeighbourTrainer, A> {
     /// How many neighbours decide, at least 1.
     pub fn n_neighbors(mut self, n_neighbors: usize) -> Self {
@@ -184,6 +266,13 @@ impl CheckOptions for RidgeTrainer {
 impl CheckOptions for ElasticNetTrainer {
     fn check_options(&self, strength: f64) -> Result<(), Error> {
         self.check_penalties(&[strength])
+    }
+}
+
+impl CheckOptions for SvmTrainer {
+    fn check_options(&self, strength: f64) -> Result<(), Error> {
+        check_positive("C", &[strength])?;
+        self.check_settings()
     }
 }
 

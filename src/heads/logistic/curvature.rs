@@ -1,15 +1,15 @@
 //! About how the loss bends: a preconditioner out of the covariance of the features, the same for all problems.
 //!
 //! Knows rows, no labels. The Hessian of a column is taken as h·G + penalty, with h the mean p·(1 - p) of the column and
-//! G the Gram matrix of a sample of the centred rows. G = Q·T·Qᵀ with T tridiagonal (Householder; Golub, Van Loan, "Matrix
-//! computations", 8.3), so that every h and penalty costs one tridiagonal system. Invariant: [`Curvature::solve`] is
-//! linear, symmetric and positive definite, up to rounding.
+//! G the Gram matrix of a sample of the rows in the problem's frame. G = Q·T·Qᵀ with T tridiagonal, so that every h and
+//! penalty costs one tridiagonal system. Invariant: [`Curvature::solve`] is linear, symmetric and positive definite, up to
+//! rounding.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
 use super::super::rows::Rows;
-use super::lanes::{Lanes, Work, with_widest};
+use super::super::tridiagonal::Tridiagonal;
 use super::objective::Frame;
 
 /// Rows of the sample at least; four for each feature otherwise.
@@ -50,7 +50,7 @@ impl Curvature {
         general_mat_mul(1.0 / sample.nrows() as f32, &sample.t(), &sample, 0.0, &mut gram);
         let mean = gram.diag().iter().map(|&value| f64::from(value)).sum::<f64>() / rows.dim() as f64;
         let gram = gram.as_standard_layout().into_owned();
-        Self { dim: rows.dim(), mean, basis: Some(with_widest::<f32, _>(Tridiagonal { gram })) }
+        Self { dim: rows.dim(), mean, basis: Some(Basis::of(gram)) }
     }
 
     /// Solves for the direction that a gradient (coefficients column after column, then intercepts) points against;
@@ -105,6 +105,12 @@ fn sample(rows: &dyn Rows, frame: &Frame) -> Array2<f32> {
 }
 
 impl Basis {
+    fn of(gram: Array2<f32>) -> Self {
+        let factored = Tridiagonal::of(gram);
+        let (diagonal, beside) = factored.diagonals();
+        Self { q: factored.basis(), diagonal, beside }
+    }
+
     /// Every column of `weights` (one after another) by its own system.
     fn solve(&self, weights: &mut [f64], spread: &[f64], penalty: f64) {
         let dim = self.q.nrows();
@@ -148,99 +154,6 @@ impl Basis {
             b[i] = after as f32;
         }
     }
-}
-
-/// Householder's reduction of a symmetric matrix.
-struct Tridiagonal {
-    gram: Array2<f32>,
-}
-
-impl Work<f32> for Tridiagonal {
-    type Output = Basis;
-
-    #[inline(always)]
-    fn run<V: Lanes<f32>>(mut self) -> Basis {
-        let dim = self.gram.nrows();
-        let (mut diagonal, mut beside) = (Vec::with_capacity(dim), Vec::with_capacity(dim));
-        let mut mirrors: Vec<(f32, Vec<f32>)> = Vec::with_capacity(dim);
-        for i in 0..dim {
-            diagonal.push(f64::from(self.gram[[i, i]]));
-            if i + 1 == dim {
-                break;
-            }
-            let column = self.gram.slice(s![i, i + 1..]).to_vec();
-            let (mirror, scale, length) = mirror(column);
-            beside.push(f64::from(length));
-            let mut rest = self.gram.slice_mut(s![i + 1.., i + 1..]);
-            if scale != 0.0 {
-                let mut product = vec![0.0_f32; mirror.len()];
-                for (out, row) in product.iter_mut().zip(rest.rows()) {
-                    *out = scale * dot(row.to_slice().expect("rows lie whole"), &mirror);
-                }
-                let along = 0.5 * scale * dot(&product, &mirror);
-                product.iter_mut().zip(&mirror).for_each(|(out, mirror)| *out -= along * mirror);
-                for (j, mut row) in rest.rows_mut().into_iter().enumerate() {
-                    let row = row.as_slice_mut().expect("rows lie whole");
-                    let (one, other) = (mirror[j], product[j]);
-                    for ((value, product), mirror) in row.iter_mut().zip(&product).zip(&mirror) {
-                        *value -= one * product + other * mirror;
-                    }
-                }
-            }
-            mirrors.push((scale, mirror));
-        }
-        Basis { q: turned(dim, &mirrors), diagonal, beside }
-    }
-}
-
-/// The product of the mirrors, each of which stands for the last of the coordinates.
-#[inline(always)]
-fn turned(dim: usize, mirrors: &[(f32, Vec<f32>)]) -> Array2<f32> {
-    let mut q = Array2::eye(dim);
-    for (scale, mirror) in mirrors.iter().rev().filter(|(scale, _)| *scale != 0.0) {
-        let start = dim - mirror.len();
-        let mut rest = q.slice_mut(s![start.., start..]);
-        let mut sums = vec![0.0_f32; mirror.len()];
-        for (row, &factor) in rest.rows().into_iter().zip(mirror) {
-            let row = row.to_slice().expect("rows lie whole");
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
-        }
-        for (mut row, factor) in rest.rows_mut().into_iter().zip(mirror) {
-            let row = row.as_slice_mut().expect("rows lie whole");
-            let factor = scale * factor;
-            row.iter_mut().zip(&sums).for_each(|(value, sum)| *value -= factor * sum);
-        }
-    }
-    q
-}
-
-/// The mirror 1 - scale·v·vᵀ that brings a vector to (length, 0, 0 ...).
-#[inline(always)]
-fn mirror(mut vector: Vec<f32>) -> (Vec<f32>, f32, f32) {
-    let norm = dot(&vector, &vector).sqrt();
-    if norm == 0.0 || vector.len() == 1 {
-        let length = vector[0];
-        return (vector, 0.0, length);
-    }
-    let length = if vector[0] > 0.0 { -norm } else { norm };
-    vector[0] -= length;
-    let squared = dot(&vector, &vector);
-    (vector, 2.0 / squared, length)
-}
-
-/// Sixteen running sums.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 16];
-    let (a_chunks, a_rest) = a.as_chunks::<16>();
-    let (b_chunks, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..16 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

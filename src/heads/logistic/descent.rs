@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::super::arithmetic::dot;
 use super::curvature::Curvature;
 use super::evaluate::Value;
 
@@ -107,7 +108,7 @@ impl Descent {
             for (change, step) in pair.change[..weights].iter_mut().zip(&pair.step) {
                 *change += more * step;
             }
-            pair.inner = inner(&pair.step, &pair.change);
+            pair.inner = dot(&pair.step, &pair.change);
         }
         self.penalty = penalty;
     }
@@ -122,11 +123,11 @@ impl Descent {
     pub fn turn(&mut self, curvature: &Curvature) -> f64 {
         let gradient = self.gradient();
         let mut direction = self.against(&gradient, curvature);
-        let mut slope = inner(&gradient, &direction);
+        let mut slope = dot(&gradient, &direction);
         if slope >= 0.0 || !slope.is_finite() {
             self.pairs.clear();
             direction = self.against(&gradient, curvature);
-            slope = inner(&gradient, &direction);
+            slope = dot(&gradient, &direction);
         }
         (self.direction, self.slope, self.length, self.trials) = (direction, slope, 1.0, 0);
         -0.5 * slope
@@ -137,13 +138,13 @@ impl Descent {
         let mut rest = gradient.to_vec();
         let mut factors = Vec::with_capacity(self.pairs.len());
         for pair in self.pairs.iter().rev() {
-            let factor = inner(&pair.step, &rest) / pair.inner;
+            let factor = dot(&pair.step, &rest) / pair.inner;
             add(&mut rest, -factor, &pair.change);
             factors.push(factor);
         }
         let mut direction = curvature.solve(&rest, &self.value.curvature, self.penalty, self.softmax);
         for (pair, factor) in self.pairs.iter().zip(factors.iter().rev()) {
-            let correction = factor - inner(&pair.change, &direction) / pair.inner;
+            let correction = factor - dot(&pair.change, &direction) / pair.inner;
             add(&mut direction, correction, &pair.step);
         }
         direction.iter_mut().for_each(|value| *value = -*value);
@@ -163,7 +164,7 @@ impl Descent {
         let before = self.objective();
         let after = value.loss + 0.5 * self.penalty * squares(weights);
         let gradient = penalised(&value.gradient, weights, self.penalty);
-        let slope = inner(&gradient, &self.direction);
+        let slope = dot(&gradient, &self.direction);
         let falls = after <= before + 1e-4 * self.length * self.slope;
         let level = after <= before + rounding * (1.0 + before.abs()) && slope.abs() <= 0.9 * self.slope.abs();
         if !(falls || level) {
@@ -177,7 +178,7 @@ impl Descent {
         }
         let step: Vec<f64> = trial.iter().zip(&self.point).map(|(after, before)| after - before).collect();
         let change: Vec<f64> = gradient.iter().zip(self.gradient()).map(|(after, before)| after - before).collect();
-        let product = inner(&step, &change);
+        let product = dot(&step, &change);
         if product > 1e-10 * squares(&step).sqrt() * squares(&change).sqrt() {
             if self.pairs.len() == MEMORY {
                 self.pairs.pop_front();
@@ -203,19 +204,6 @@ fn add(to: &mut [f64], factor: f64, values: &[f64]) {
     to.iter_mut().zip(values).for_each(|(to, value)| *to += factor * value);
 }
 
-/// Eight running sums.
-pub(super) fn inner(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_chunks, a_rest) = a.as_chunks::<8>();
-    let (b_chunks, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
-}
-
 pub(super) fn squares(values: &[f64]) -> f64 {
-    inner(values, values)
+    dot(values, values)
 }

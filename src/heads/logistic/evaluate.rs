@@ -5,9 +5,9 @@
 
 use rayon::prelude::*;
 
-use super::lanes::{Number, with_widest};
 use super::pass::{Data, FLUSH, Layout, Pass, Sums};
 use super::products::BLOCK;
+use crate::heads::lanes::{Number, with_widest};
 
 /// Parts of the rows at most, each with sums of its own.
 const PARTS: usize = 64;
@@ -48,7 +48,9 @@ pub(super) fn evaluate<T: Number>(data: &Data<'_>, layout: &Layout, points: &[&[
         let total = data.shares[group.share].total;
         let columns = group.first..group.first + group.count;
         let weights = &sums.gradient[columns.start * dim..columns.end * dim];
-        let gradient = weights.iter().chain(&sums.intercepts[columns.clone()]).map(|sum| sum / total).collect();
+        let mut gradient: Vec<f64> = weights.iter().map(|sum| sum / total).collect();
+        let slope = |sum: &f64| if data.fit_intercept { sum / total } else { 0.0 };
+        gradient.extend(sums.intercepts[columns.clone()].iter().map(slope));
         let curvature = sums.curvature[columns].iter().map(|sum| sum / total).collect();
         Value { loss: sums.losses[index] / total, gradient, curvature }
     };

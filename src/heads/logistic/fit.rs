@@ -9,9 +9,10 @@ use super::super::trainer::{LabelledRows, Targets};
 use super::descent::Descent;
 use super::objective::Frame;
 use super::pass::{Data, Share};
+use super::path::copied;
 use super::problem::{Decided, check, decide, frame};
 use super::solve::{Goal, Solver, curvature};
-use super::{Convergence, LogisticFit, LogisticOptions, LogisticSolver, check_options, linfa_fit};
+use super::{Convergence, LogisticFit, LogisticOptions, LogisticSolver, certify, check_options, linfa_fit};
 
 /// Fits classes (one problem) or labels (one each, in lock-step).
 pub(super) fn fit(rows: &LabelledRows<'_>, options: &LogisticOptions) -> Result<LogisticFit, Error> {
@@ -21,9 +22,17 @@ pub(super) fn fit(rows: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
     if options.solver == LogisticSolver::Linfa {
         return linfa_fit::fit(rows, options);
     }
-    let frame = frame(rows.rows)?;
+    let copy = copied(rows.rows);
+    let rows = &LabelledRows { rows: copy.as_ref().map_or(rows.rows, |copy| copy), ..*rows };
+    let frame = frame(rows.rows, options.fit_intercept)?;
     let weights = rows.weights.map_or_else(|| vec![1.0; rows.rows.count()], <[f64]>::to_vec);
-    let data = Data { rows: rows.rows, targets: rows.targets, shares: vec![Share::new(weights)], frame };
+    let data = Data {
+        rows: rows.rows,
+        targets: rows.targets,
+        shares: vec![Share::new(weights)],
+        frame,
+        fit_intercept: options.fit_intercept,
+    };
     let share = &data.shares[0];
     let decided = decide(data.targets, (0, share));
     let columns = decided.problems.iter().map(|problem| problem.targets.len()).sum();
@@ -32,17 +41,7 @@ pub(super) fn fit(rows: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
     let mut solver = Solver::start(&data, &decided.problems, &curvature, |_| penalty)?;
     solver.solve(Goal::Error(options.tolerance), options.max_iterations);
     let convergence = convergence(&solver.descents, &data.frame);
-    // Written so that NaN is refused as well.
-    let within = convergence.coefficient_error <= options.tolerance;
-    if !within {
-        return Err(Error::NotConverged {
-            c: options.c,
-            iterations: convergence.iterations,
-            max_iterations: options.max_iterations,
-            error: convergence.coefficient_error,
-            allowed: options.tolerance,
-        });
-    }
+    certify(&convergence, options)?;
     Ok(plain(&data, &decided, &solver.descents, (options, convergence)))
 }
 
@@ -96,7 +95,7 @@ fn convergence(descents: &[Descent], frame: &Frame) -> Convergence {
 }
 
 /// Coefficients and intercepts for the rows as they came in. A label that all or none of the rows have gets the odds
-/// (count + ½) : (rest + ½) and no coefficients.
+/// (count + ½) : (rest + ½) and no coefficients, even where there are no intercepts otherwise.
 fn plain(
     data: &Data<'_>,
     decided: &Decided,

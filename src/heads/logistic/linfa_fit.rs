@@ -5,33 +5,36 @@
 
 use ndarray::{Array2, s};
 
-use super::super::error::Error;
+use super::super::error::{Error, FitError};
 use super::super::rows::Rows;
+use super::super::sample::check_values;
 use super::super::trainer::{LabelledRows, Targets};
 use super::newton::{minimise, relative_gradient};
 use super::objective::{Frame, Objective};
-use super::problem::check_values;
 use super::rough_fit::rough_fit;
-use super::{Convergence, LogisticFit, LogisticOptions, ROW_NORM};
+use super::{Convergence, LogisticFit, LogisticOptions, ROW_NORM, certify};
 
 /// Fits classes that each have rows; see [`super::fit_logistic`].
 pub(super) fn fit(data: &LabelledRows<'_>, options: &LogisticOptions) -> Result<LogisticFit, Error> {
     if data.weights.is_some() {
-        return Err(Error::WeightsNotTaken { kind: "logistic (linfa)" });
+        return Err(FitError::WeightsNotTaken { kind: "logistic (linfa)" }.into());
     }
     let Targets::Classes { of, classes } = data.targets else {
-        return Err(Error::NotForTask {
+        return Err(FitError::NotForTask {
             kind: "logistic (linfa)",
             task: data.targets.task(),
             why: "linfa-logistic tells classes apart; use the fused solver",
-        });
+        }
+        .into());
     };
     check_values(data.rows)?;
     let rows = copy(data.rows);
     let dim = rows.ncols();
     let columns = if *classes == 2 { 1 } else { *classes };
-    let frame = Frame::centred(rows.view(), ROW_NORM).ok_or(Error::IdenticalRows { rows: rows.nrows() })?;
-    let objective = |frame| Objective { rows: rows.view(), labels: of, columns, c: options.c, frame };
+    let framed = if options.fit_intercept { Frame::centred } else { Frame::scaled };
+    let frame = framed(rows.view(), ROW_NORM).ok_or(Error::IdenticalRows { rows: rows.nrows() })?;
+    let (c, fit_intercept) = (options.c, options.fit_intercept);
+    let objective = |frame| Objective { rows: rows.view(), labels: of, columns, c, frame, fit_intercept };
     let framed = objective(frame.clone());
     let start = rough_fit(&framed).unwrap_or_else(|| Array2::zeros((dim + 1, columns)));
     // Half of the tolerance: what the check on plain rows adds is rounding.
@@ -50,17 +53,7 @@ pub(super) fn fit(data: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
             &frame.enter_gradient(value.gradient),
         ),
     };
-    // Written so that NaN is refused as well.
-    let within = convergence.coefficient_error <= options.tolerance;
-    if !within {
-        return Err(Error::NotConverged {
-            c: options.c,
-            iterations: stop.steps,
-            max_iterations: options.max_iterations,
-            error: convergence.coefficient_error,
-            allowed: options.tolerance,
-        });
-    }
+    certify(&convergence, options)?;
     let coefficients = parameters.slice(s![..dim, ..]).t().as_standard_layout().into_owned();
     // A shift of all intercepts changes nothing but how they read: their mean is 0, as in scikit-learn.
     let shift = if columns == 1 { 0.0 } else { parameters.row(dim).sum() / columns as f64 };

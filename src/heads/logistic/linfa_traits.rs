@@ -37,6 +37,12 @@ impl LogisticParams {
         self
     }
 
+    /// Whether there are intercepts.
+    pub fn with_intercept(mut self, with_intercept: bool) -> Self {
+        self.0.0.fit_intercept = with_intercept;
+        self
+    }
+
     /// What does the work.
     pub fn solver(mut self, solver: LogisticSolver) -> Self {
         self.0.0.solver = solver;

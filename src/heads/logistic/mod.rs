@@ -7,14 +7,12 @@ mod curvature;
 mod descent;
 mod evaluate;
 mod fit;
-mod lanes;
 mod linfa_fit;
 mod linfa_traits;
 mod newton;
 mod objective;
 mod pass;
 mod path;
-mod path_over_c;
 mod problem;
 mod products;
 mod rough_fit;
@@ -23,16 +21,20 @@ mod trainer;
 #[cfg(test)]
 mod trainer_tests;
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::{Error, FitError};
+use super::linear::decide;
 use super::rows::Matrix;
+use super::sample::check_positive;
 use super::trainer::{Fitted, LabelledRows, LinearModel, Model, Optimality, Targets};
 use fit::fit;
 pub use linfa_traits::{LogisticParams, LogisticValidParams};
-pub use path_over_c::{PathOverC, ScoreAtC, choose_c};
+use path::classes;
 pub use trainer::LogisticTrainer;
+
+const STRENGTH: &str = "C";
 
 /// Root mean square norm that centred rows are brought to: with longer rows the intercepts weigh less in the gradient
 /// and L-BFGS needs a third of the iterations (measured on 384-dimensional unit rows; 1 to 10 differ little).
@@ -49,6 +51,8 @@ pub struct LogisticOptions {
     pub max_iterations: u64,
     /// What does the work.
     pub solver: LogisticSolver,
+    /// Whether there are intercepts, which are not penalised.
+    pub fit_intercept: bool,
 }
 
 /// What brings a logistic head to its optimum; both end at the same coefficients, within the tolerance.
@@ -62,9 +66,9 @@ pub enum LogisticSolver {
 }
 
 impl Default for LogisticOptions {
-    /// C = 1, coefficients within 1e-3, 2000 steps (20 are usual).
+    /// C = 1, intercepts, coefficients within 1e-3, 2000 steps (20 are usual).
     fn default() -> Self {
-        Self { c: 1.0, tolerance: 1e-3, max_iterations: 2000, solver: LogisticSolver::Fused }
+        Self { c: 1.0, tolerance: 1e-3, max_iterations: 2000, solver: LogisticSolver::Fused, fit_intercept: true }
     }
 }
 
@@ -102,14 +106,7 @@ pub struct LogisticFit {
 impl LogisticFit {
     /// The most probable class of each row.
     pub fn predict(&self, rows: ArrayView2<'_, f32>) -> Vec<usize> {
-        let mut logits = vec![0.0; self.intercepts.len()];
-        let mut row64 = vec![0.0; rows.ncols()];
-        let mut predicted = Vec::with_capacity(rows.nrows());
-        for row in rows.rows() {
-            row_logits(row, &mut row64, (&self.coefficients, &self.intercepts), &mut logits);
-            predicted.push(if logits.len() == 1 { usize::from(logits[0] > 0.0) } else { argmax(&logits) });
-        }
-        predicted
+        classes(decide((&self.coefficients, &self.intercepts), rows).view())
     }
 }
 
@@ -132,8 +129,8 @@ impl From<LogisticFit> for Fitted {
 
 /// Fits rows `x` (n × dim) with class numbers `y` (each below `classes`).
 ///
-/// Binomial for two classes, multinomial for more, as in scikit-learn; intercepts are not penalised. The bulk of the work
-/// is in f32, the end in f64.
+/// Binomial for two classes, multinomial for more, as in scikit-learn; intercepts, if any, are not penalised. The bulk of
+/// the work is in f32, the end in f64.
 ///
 /// # Errors
 /// No rows, one class, a class without rows, counts that differ, values that are not finite, identical rows, options out
@@ -152,48 +149,26 @@ pub fn fit_logistic(
 
 /// Refuses options that no fit can have.
 pub(super) fn check_options(options: &LogisticOptions) -> Result<(), Error> {
-    for (name, value) in [("C", options.c), ("tolerance", options.tolerance)] {
-        if !(value.is_finite() && value > 0.0) {
-            return Err(Error::NotPositive { name, value });
-        }
-    }
-    Ok(())
+    check_positive(STRENGTH, &[options.c])?;
+    check_positive("tolerance", &[options.tolerance])
 }
 
-/// Logits of one row, summed in a fixed order: the same bits whatever other rows are asked for.
-pub(super) fn row_logits(
-    row: ArrayView1<'_, f32>,
-    row64: &mut [f64],
-    (coefficients, intercepts): (&Array2<f64>, &[f64]),
-    logits: &mut [f64],
-) {
-    row64.iter_mut().zip(row).for_each(|(out, &value)| *out = f64::from(value));
-    for ((logit, weights), intercept) in logits.iter_mut().zip(coefficients.rows()).zip(intercepts) {
-        *logit = intercept + weights.to_slice().map_or_else(|| dot(row64, &weights.to_vec()), |w| dot(row64, w));
+/// Refuses a fit that is not within the tolerance.
+fn certify(found: &Convergence, options: &LogisticOptions) -> Result<(), Error> {
+    // Written so that NaN is refused as well.
+    let within = found.coefficient_error <= options.tolerance;
+    if within {
+        return Ok(());
     }
-}
-
-/// Eight running sums, so that the compiler may use vector registers without changing the order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_chunks, a_rest) = a.as_chunks::<8>();
-    let (b_chunks, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
+    Err(FitError::NotOptimal {
+        kind: "logistic",
+        name: STRENGTH,
+        strength: options.c,
+        iterations: found.iterations,
+        steps: "steps",
+        bound: "relative coefficient error",
+        reached: found.coefficient_error,
+        allowed: options.tolerance,
     }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
-}
-
-/// Index of the largest value, the first of equals.
-pub(super) fn argmax<'a, T: PartialOrd + 'a>(values: impl IntoIterator<Item = &'a T>) -> usize {
-    let mut best: Option<(usize, &T)> = None;
-    for (index, value) in values.into_iter().enumerate() {
-        if best.is_none_or(|(_, largest)| value > largest) {
-            best = Some((index, value));
-        }
-    }
-    best.map_or(0, |(index, _)| index)
+    .into())
 }

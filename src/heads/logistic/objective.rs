@@ -1,11 +1,13 @@
 //! The exact objective of a logistic head in f64: value, gradient and Hessian products over blocks of f32 rows.
 //!
 //! Knows no solver and no file. Invariant: in the plain frame this is scikit-learn's `LogisticRegression` objective, mean
-//! log loss + |W|²/(2·C·n), the intercept unpenalised; another frame is the same objective in other coordinates. Sums run
-//! in row order, so a value is the same on every run.
+//! log loss + |W|²/(2·C·n), the intercept unpenalised or left out; another frame is the same objective in other
+//! coordinates. Sums run in row order, so a value is the same on every run.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, Axis, Zip, s};
+
+use super::super::arithmetic::{sigmoid, softmax};
 
 /// Rows converted to f64 at a time: a block of 384-dimensional rows stays in the second-level cache.
 const BLOCK: usize = 256;
@@ -26,12 +28,21 @@ impl Frame {
 
     /// Centred rows of root mean square norm `norm`; none where all rows are the same.
     pub fn centred(rows: ArrayView2<'_, f32>, norm: f64) -> Option<Self> {
-        let n = rows.nrows() as f64;
         let mut centre = Array1::<f64>::zeros(rows.ncols());
         for row in rows.rows() {
             centre.zip_mut_with(&row, |sum, &value| *sum += f64::from(value));
         }
-        centre /= n;
+        centre /= rows.nrows() as f64;
+        Self::around(centre, rows, norm)
+    }
+
+    /// Rows of root mean square norm `norm`, their origin kept; none of zeros.
+    pub fn scaled(rows: ArrayView2<'_, f32>, norm: f64) -> Option<Self> {
+        Self::around(Array1::zeros(rows.ncols()), rows, norm)
+    }
+
+    fn around(centre: Array1<f64>, rows: ArrayView2<'_, f32>, norm: f64) -> Option<Self> {
+        let n = rows.nrows() as f64;
         let mut squared = 0.0;
         for row in rows.rows() {
             squared += row.iter().zip(&centre).map(|(&v, c)| (f64::from(v) - c) * (f64::from(v) - c)).sum::<f64>();
@@ -78,7 +89,10 @@ pub(super) struct Objective<'a> {
     pub columns: usize,
     /// scikit-learn's C, for plain rows.
     pub c: f64,
+    /// Not centred where there are no intercepts.
     pub frame: Frame,
+    /// Whether there are intercepts; else they are 0 and have no slope.
+    pub fit_intercept: bool,
 }
 
 /// The objective at one point. `gradient` has the shape of the parameters.
@@ -159,6 +173,9 @@ impl Objective<'_> {
         });
         out /= n;
         let mut out = self.frame.enter_gradient(out);
+        if !self.fit_intercept {
+            out.row_mut(dim).fill(0.0);
+        }
         out.slice_mut(s![..dim, ..]).scaled_add(self.strength(), &parameters.slice(s![..dim, ..]));
         out
     }
@@ -186,25 +203,6 @@ fn row_loss(mut row: ArrayViewMut1<'_, f64>, label: usize) -> f64 {
     log_sum - target
 }
 
-/// Logits to probabilities, in place; gives the log of the sum of exponentials.
-pub(in crate::heads) fn softmax(mut row: ArrayViewMut1<'_, f64>) -> f64 {
-    let max = row.fold(f64::NEG_INFINITY, |max, &logit| max.max(logit));
-    row.mapv_inplace(|logit| (logit - max).exp());
-    let sum = row.sum();
-    row /= sum;
-    max + sum.ln()
-}
-
-/// 1 / (1 + e^-x) without overflow.
-pub(in crate::heads) fn sigmoid(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
-    } else {
-        let e = x.exp();
-        e / (1.0 + e)
-    }
-}
-
 fn subtract_target(mut row: ArrayViewMut1<'_, f64>, label: usize) {
     if row.len() == 1 {
         row[0] -= label as f64;
@@ -219,7 +217,7 @@ mod tests {
     use ndarray::array;
 
     fn objective<'a>(rows: &'a Array2<f32>, labels: &'a [usize], columns: usize, frame: Frame) -> Objective<'a> {
-        Objective { rows: rows.view(), labels, columns, c: 0.7, frame }
+        Objective { rows: rows.view(), labels, columns, c: 0.7, frame, fit_intercept: true }
     }
 
     /// Rows and a point, over more than one block.
@@ -250,6 +248,21 @@ mod tests {
                     assert!((&bend - &product).iter().all(|d| d.abs() < 1e-7), "{bend} for {product}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn without_intercepts_their_slope_is_zero_and_the_rest_stays() {
+        let (rows, labels, mut point) = problem(3);
+        point.row_mut(3).fill(0.0);
+        for frame in [Frame::plain(3), Frame::scaled(rows.view(), 3.0).unwrap()] {
+            assert!(frame.centre.iter().all(|&value| value == 0.0));
+            let with = objective(&rows, &labels, 3, frame);
+            let without = Objective { fit_intercept: false, frame: with.frame.clone(), ..with };
+            let (with, without) = (with.value(point.view()), without.value(point.view()));
+            assert_eq!((with.objective, without.gradient.row(3).sum()), (without.objective, 0.0));
+            assert_eq!(with.gradient.slice(s![..3, ..]), without.gradient.slice(s![..3, ..]));
+            assert!(with.gradient.row(3).iter().any(|&slope| slope != 0.0));
         }
     }
 

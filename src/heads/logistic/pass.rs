@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::super::rows::{Rows, Selection};
 use super::super::trainer::Targets;
-use super::lanes::{Lanes, Number, Work, with_widest};
 use super::objective::Frame;
 use super::problem::targets_of;
 use super::products::{BLOCK, PADDING, add_gradient, logits};
+use crate::heads::lanes::{Lanes, Number, Work, with_widest};
 
 /// Blocks whose gradients are added up before they are turned to f64.
 pub(super) const FLUSH: usize = 8;
@@ -41,8 +41,10 @@ pub(super) struct Data<'a> {
     pub targets: &'a Targets,
     /// One per fold.
     pub shares: Vec<Share>,
-    /// Coordinates that rows are seen in.
+    /// Coordinates that rows are seen in; not centred where there are no intercepts to make up for it.
     pub frame: Frame,
+    /// Whether there are intercepts; else they are 0 and have no slope.
+    pub fit_intercept: bool,
 }
 
 impl Data<'_> {

@@ -6,16 +6,18 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::super::error::Error;
+use super::super::arithmetic::decided;
+use super::super::error::{Error, FitError, FoldError};
 use super::super::folds::Fold;
-use super::super::rows::{Rows, Selection};
+use super::super::rows::{HeldRows, Rows, Selection};
+use super::super::sample::{Sample, check_values, check_weight};
 use super::super::trainer::{LabelledRows, TakeDecisions, Targets};
 use super::evaluate::padded;
 use super::fit::penalty;
 use super::pass::{Data, Decisions, Share};
-use super::problem::{Decided, check, check_values, decide, frame};
+use super::problem::{Decided, check, decide, frame};
 use super::solve::{Goal, Solver, curvature};
-use super::{LogisticOptions, check_options};
+use super::{LogisticOptions, STRENGTH, check_options};
 
 /// Half of the slope along the next step, in nats a row, at which a fit that only chooses ends. Fits a hundred times
 /// closer moved mean scores by less than 3·10⁻⁴.
@@ -24,8 +26,8 @@ const DECREMENT: f64 = 1e-5;
 /// Columns that are fitted at the same time, unless one fold has more: bounds the memory of the solver.
 const COLUMNS: usize = 1024;
 
-/// Bytes of rows that are copied into the order they are passed over in, which every pass is the faster for; more of
-/// them are looked up where they lie.
+/// Bytes of rows that are copied into the order they are passed over in while they are fitted on, which every pass is the
+/// faster for; more of them are looked up where they lie.
 const COPIED: usize = 512 << 20;
 
 /// A path of some folds.
@@ -35,7 +37,7 @@ struct Path<'a> {
     strengths: &'a [f64],
     /// Numbers of the strengths, weakest penalty last.
     order: Vec<usize>,
-    max_iterations: u64,
+    options: &'a LogisticOptions,
 }
 
 /// See [`super::super::trainer::Trainer::path`].
@@ -47,7 +49,7 @@ pub(super) fn path(
 ) -> Result<(), Error> {
     check(rows)?;
     if strengths.is_empty() || folds.is_empty() {
-        return Err(Error::NothingToChoose { grid: strengths.len(), folds: folds.len() });
+        return Err(FoldError::NothingToChoose { grid: strengths.len(), folds: folds.len() }.into());
     }
     for &c in strengths {
         check_options(&LogisticOptions { c, ..*options })?;
@@ -57,7 +59,7 @@ pub(super) fn path(
     }
     let mut order: Vec<usize> = (0..strengths.len()).collect();
     order.sort_by(|&a, &b| strengths[a].total_cmp(&strengths[b]));
-    let path = Path { rows, folds, strengths, order, max_iterations: options.max_iterations };
+    let path = Path { rows, folds, strengths, order, options };
     let columns = match rows.targets {
         Targets::Classes { classes, .. } => *classes,
         targets => targets.columns(),
@@ -69,21 +71,10 @@ pub(super) fn path(
     Ok(())
 }
 
+/// Refuses folds that name no rows, or rows that are not there or all weigh nothing.
 pub(super) fn check_fold(fold: &Fold, index: usize, rows: &LabelledRows<'_>) -> Result<(), Error> {
-    let (fold_number, count) = (index + 1, rows.rows.count());
-    if fold.train.is_empty() || fold.validation.is_empty() {
-        let (train, validation) = (fold.train.len(), fold.validation.len());
-        return Err(Error::EmptyFold { fold: fold_number, train, validation });
-    }
-    if let Some(&row) = fold.train.iter().chain(&fold.validation).find(|&&row| row >= count) {
-        return Err(Error::FoldRow { fold: fold_number, row, rows: count });
-    }
-    match rows.weights {
-        Some(weights) if fold.train.iter().all(|&row| weights[row] == 0.0) => {
-            Err(Error::NoWeight { rows: fold.train.len() })
-        }
-        _ => Ok(()),
-    }
+    fold.check(index, rows.rows.count())?;
+    check_weight(&Sample::of(*rows, &fold.train))
 }
 
 impl Path<'_> {
@@ -106,7 +97,8 @@ impl Path<'_> {
         let copy = copied(&selection);
         let rows: &dyn Rows = copy.as_ref().map_or(&selection, |copy| copy);
         let targets = self.rows.targets.select(&numbers);
-        let data = Data { rows, targets: &targets, shares, frame: frame(rows)? };
+        let fit_intercept = self.options.fit_intercept;
+        let data = Data { rows, targets: &targets, shares, frame: frame(rows, fit_intercept)?, fit_intercept };
         self.descend(folds, &data, take)
     }
 
@@ -126,22 +118,23 @@ impl Path<'_> {
                 descent.set_penalty(penalty(problem.share));
                 descent.iterations = 0;
             }
-            let endings = solver.solve(Goal::Decrement(DECREMENT), self.max_iterations);
-            let error = |(fold, source): (usize, Error)| Error::Fold {
+            let endings = solver.solve(Goal::Decrement(DECREMENT), self.options.max_iterations);
+            let error = |(fold, source): (usize, FitError)| FoldError::Fit {
                 fold: folds.start + fold + 1,
                 folds: self.folds.len(),
-                c: self.strengths[number],
-                source: Box::new(source),
+                name: STRENGTH,
+                strength: self.strengths[number],
+                source: Box::new(source.into()),
             };
             for ((ending, problem), descent) in endings.iter().zip(&problems).zip(&solver.descents) {
                 if !ending.solved {
-                    let source = Error::NotSettled {
+                    let source = FitError::NotSettled {
                         c: self.strengths[number],
                         iterations: descent.iterations,
                         decrement: ending.decrement,
                         allowed: DECREMENT,
                     };
-                    return Err(error((problem.share, source)));
+                    return Err(error((problem.share, source)).into());
                 }
             }
             for (index, decided) in decided.iter().enumerate() {
@@ -185,39 +178,13 @@ impl Path<'_> {
     }
 }
 
-/// Rows one after another.
-struct Copied {
-    values: Vec<f32>,
-    dim: usize,
-}
-
-impl Rows for Copied {
-    fn count(&self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.dim..(row + 1) * self.dim]
-    }
-}
-
-fn copied(rows: &dyn Rows) -> Option<Copied> {
-    let (count, dim) = (rows.count(), rows.dim());
-    (count * dim * size_of::<f32>() <= COPIED).then(|| {
-        let mut values = Vec::with_capacity(count * dim);
-        (0..count).for_each(|row| values.extend_from_slice(rows.row(row)));
-        Copied { values, dim }
-    })
+/// A copy of scattered rows in their order, unless they are too many.
+pub(super) fn copied(rows: &dyn Rows) -> Option<HeldRows> {
+    let few = rows.count() * rows.dim() * size_of::<f32>() <= COPIED;
+    (few && !rows.lie_together()).then(|| HeldRows::copy_of(rows))
 }
 
 /// The class that decision values say: of one column the sign, else the largest, of equals the first.
 pub(super) fn classes(decisions: ArrayView2<'_, f64>) -> Vec<usize> {
-    let class = |row: ndarray::ArrayView1<'_, f64>| {
-        if row.len() == 1 { usize::from(row[0] > 0.0) } else { super::argmax(row.iter()) }
-    };
-    decisions.rows().into_iter().map(class).collect()
+    decisions.rows().into_iter().map(decided).collect()
 }

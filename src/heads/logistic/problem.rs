@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use super::super::error::Error;
+use super::super::error::{Error, FitError};
 use super::super::rows::Rows;
+use super::super::sample::{check_targets, check_values, check_weights};
 use super::super::trainer::{LabelledRows, Targets};
 use super::ROW_NORM;
 use super::objective::Frame;
 use super::pass::{Group, Layout, Place, Share};
+use crate::model::Task;
 
 /// Rows that the coordinates are taken from.
 const SAMPLE: usize = 4096;
@@ -46,54 +48,24 @@ pub(super) fn check(data: &LabelledRows<'_>) -> Result<(), Error> {
     if rows == 0 || dim == 0 {
         return Err(Error::NoRows { rows, dim });
     }
-    if let Some(weights) = data.weights {
-        if weights.len() != rows {
-            return Err(Error::WeightCount { rows, weights: weights.len() });
-        }
-        if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-            return Err(Error::Weight { row, value: weights[row] });
-        }
-        if weights.iter().all(|&weight| weight == 0.0) {
-            return Err(Error::NoWeight { rows });
-        }
-    }
-    match data.targets {
-        Targets::Classes { of, classes } => match of.iter().position(|class| class >= classes) {
-            Some(row) => Err(Error::UnknownClass { row, class: of[row], classes: *classes }),
-            None => Ok(()),
-        },
-        Targets::Labels { of, labels } => {
-            for (row, of) in of.iter().enumerate() {
-                if let Some(&label) = of.iter().find(|label| *label >= labels) {
-                    return Err(Error::UnknownLabel { row, label, labels: *labels });
-                }
-            }
-            Ok(())
-        }
-        Targets::Numbers(_) => Err(Error::NotForTask {
+    check_weights(data.weights, rows)?;
+    if data.targets.task() == Task::Regression {
+        return Err(FitError::NotForTask {
             kind: "logistic",
-            task: data.targets.task(),
+            task: Task::Regression,
             why: "it tells classes and labels apart; use `ridge`, `svm` or `knn` for numbers",
-        }),
-    }
-}
-
-/// Refuses NaN and infinities, naming the first.
-pub(super) fn check_values(rows: &dyn Rows) -> Result<(), Error> {
-    for row in 0..rows.count() {
-        if let Some(column) = rows.row(row).iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { row, column, value: rows.row(row)[column] });
         }
+        .into());
     }
-    Ok(())
+    check_targets(data.targets)
 }
 
 /// Coordinates in which rows are about centred and of norm about [`ROW_NORM`], as evenly spread rows tell; from all rows
-/// where these are all the same.
-pub(super) fn frame(rows: &dyn Rows) -> Result<Frame, Error> {
+/// where these are all the same. Without intercepts rows keep their origin, and only rows of zeros are all the same.
+pub(super) fn frame(rows: &dyn Rows, fit_intercept: bool) -> Result<Frame, Error> {
     let count = rows.count();
     let some = count.min(SAMPLE);
-    frame_of(rows, some).or_else(|| frame_of(rows, count)).map_or_else(
+    frame_of(rows, (some, fit_intercept)).or_else(|| frame_of(rows, (count, fit_intercept))).map_or_else(
         || {
             check_values(rows)?;
             Err(Error::IdenticalRows { rows: count })
@@ -102,10 +74,10 @@ pub(super) fn frame(rows: &dyn Rows) -> Result<Frame, Error> {
     )
 }
 
-fn frame_of(rows: &dyn Rows, some: usize) -> Option<Frame> {
+fn frame_of(rows: &dyn Rows, (some, centred): (usize, bool)) -> Option<Frame> {
     let numbers = || (0..some).map(|index| (index as u128 * rows.count() as u128 / some as u128) as usize);
     let mut centre = vec![0.0; rows.dim()];
-    for row in numbers() {
+    for row in numbers().filter(|_| centred) {
         centre.iter_mut().zip(rows.row(row)).for_each(|(sum, &value)| *sum += f64::from(value));
     }
     // The numbers of a pass in f32, so that both precisions see the same coordinates.

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "loads in the inner loops; the lengths are asserted before")]
 
-use super::lanes::{Lanes, Number};
+use crate::heads::lanes::{Lanes, Number};
 
 /// Rows of a block: with 384 f32 features they stay in the second-level cache.
 pub(super) const BLOCK: usize = 128;
@@ -147,8 +147,8 @@ fn outer<T: Number, V: Lanes<T>, const C: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::{Work, with_widest};
     use super::*;
+    use crate::heads::lanes::{Work, with_widest};
 
     struct Both<'a, T> {
         block: &'a [T],

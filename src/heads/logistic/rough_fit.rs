@@ -46,6 +46,7 @@ pub(super) fn rough_fit(objective: &Objective<'_>) -> Option<Array2<f64>> {
     let parameters = if objective.columns == 1 {
         let fitted = LogisticRegression::default()
             .alpha(alpha)
+            .with_intercept(objective.fit_intercept)
             .gradient_tolerance(tolerance)
             .max_iterations(ITERATIONS)
             .fit(&dataset)
@@ -58,6 +59,7 @@ pub(super) fn rough_fit(objective: &Objective<'_>) -> Option<Array2<f64>> {
     } else {
         let fitted = MultiLogisticRegression::default()
             .alpha(alpha)
+            .with_intercept(objective.fit_intercept)
             .gradient_tolerance(tolerance)
             .max_iterations(ITERATIONS)
             .fit(&dataset)
@@ -82,7 +84,7 @@ mod tests {
 
     fn objective<'a>(rows: &'a Array2<f32>, labels: &'a [usize], columns: usize, c: f64) -> Objective<'a> {
         let frame = Frame::centred(rows.view(), 3.0).unwrap();
-        Objective { rows: rows.view(), labels, columns, c, frame }
+        Objective { rows: rows.view(), labels, columns, c, frame, fit_intercept: true }
     }
 
     #[test]

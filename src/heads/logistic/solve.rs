@@ -9,9 +9,10 @@ use super::super::error::Error;
 use super::curvature::Curvature;
 use super::descent::{Descent, Trial};
 use super::evaluate::evaluate;
-use super::lanes::Number;
 use super::pass::Data;
-use super::problem::{Problem, check_values, layout};
+use super::problem::{Problem, layout};
+use crate::heads::lanes::Number;
+use crate::heads::sample::check_values;
 
 /// Shares of the objective that a pass cannot resolve.
 const ROUNDING32: f64 = 1e-7;
@@ -74,7 +75,7 @@ impl<'a> Solver<'a> {
         let dim = data.rows.dim();
         let point = |problem: &Problem| {
             let mut point = vec![0.0; problem.targets.len() * dim];
-            point.extend(&problem.intercepts);
+            point.extend(problem.intercepts.iter().map(|start| if data.fit_intercept { *start } else { 0.0 }));
             point
         };
         let points: Vec<Vec<f64>> = problems.iter().map(point).collect();

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::super::error::Error;
+use super::super::error::{Error, FoldError};
 use super::super::folds::Fold;
 use super::super::kind::HeadKind;
 use super::super::rows::Selection;
@@ -13,12 +13,12 @@ use super::super::trainer::{
 };
 use super::fit::{fit, whole_objective};
 use super::path::{check_fold, path};
-use super::{LogisticFit, LogisticOptions, LogisticSolver, check_options};
+use super::{LogisticFit, LogisticOptions, LogisticSolver, STRENGTH, check_options};
 
 /// Fits logistic heads: classes by one multinomial (two: binomial) model, labels each by a binomial one, all in lock-step.
 ///
-/// A label that all rows have, or none, gets no coefficients and the odds (count + ½) : (rest + ½); in a path its
-/// decision values are infinite.
+/// A label that all rows have, or none, gets no coefficients and the odds (count + ½) : (rest + ½), whether or not the
+/// others have intercepts; in a path its decision values are infinite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogisticTrainer {
     /// What does the work.
@@ -28,18 +28,22 @@ pub struct LogisticTrainer {
     pub tolerance: f64,
     /// Steps at most.
     pub max_iterations: u64,
+    /// Whether there are intercepts, which are not penalised.
+    pub fit_intercept: bool,
 }
 
 impl Default for LogisticTrainer {
     fn default() -> Self {
         let options = LogisticOptions::default();
-        Self { solver: options.solver, tolerance: options.tolerance, max_iterations: options.max_iterations }
+        let LogisticOptions { solver, tolerance, max_iterations, fit_intercept, .. } = options;
+        Self { solver, tolerance, max_iterations, fit_intercept }
     }
 }
 
 impl LogisticTrainer {
     fn options(&self, c: f64) -> LogisticOptions {
-        LogisticOptions { c, tolerance: self.tolerance, max_iterations: self.max_iterations, solver: self.solver }
+        let &Self { solver, tolerance, max_iterations, fit_intercept } = self;
+        LogisticOptions { c, tolerance, max_iterations, solver, fit_intercept }
     }
 
     /// One fit with its own measures, which [`Trainer::fit`] brings into the common form.
@@ -57,7 +61,7 @@ impl Trainer for LogisticTrainer {
     }
 
     fn strength(&self) -> StrengthName {
-        StrengthName { name: "C", simplest: Simplest::Smallest }
+        StrengthName { name: STRENGTH, simplest: Simplest::Smallest }
     }
 
     fn fit(&self, data: &LabelledRows<'_>, strength: f64) -> Result<Fitted, Error> {
@@ -108,10 +112,11 @@ fn one_by_one(
     pairs.into_par_iter().try_for_each(|(number, strength)| {
         let (fold, c) = (&folds[number], strengths[strength]);
         let decisions = fold_decisions(data, fold, &LogisticOptions { c, ..*options });
-        let decisions = decisions.map_err(|source| Error::Fold {
+        let decisions = decisions.map_err(|source| FoldError::Fit {
             fold: number + 1,
             folds: folds.len(),
-            c,
+            name: STRENGTH,
+            strength: c,
             source: Box::new(source),
         })?;
         take((number, strength), decisions.view())

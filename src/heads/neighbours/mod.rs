@@ -17,11 +17,11 @@ use self::search::Index;
 pub use self::votes::Weighting;
 use self::votes::decide;
 use super::decisions::settle_missing_classes;
-use super::error::Error;
+use super::error::{Error, FitError, FoldError};
 use super::folds::Fold;
 use super::kind::HeadKind;
-use super::rows::{Matrix, Rows, Selection};
-use super::sample::{Sample, check, check_folds, check_learnable};
+use super::rows::{HeldRows, Matrix, Rows, Selection};
+use super::sample::{Sample, check, check_folds, check_learnable, check_values};
 use super::trainer::{Fitted, LabelledRows, Model, Simplest, StrengthName, TakeDecisions, Targets, Trainer};
 
 const NEIGHBOURS: &str = "n_neighbors";
@@ -91,12 +91,7 @@ impl Neighbours {
         if rows.dim() != expected {
             return Err(Error::RowWidth { got: rows.dim(), expected });
         }
-        for row in 0..rows.count() {
-            let values = rows.row(row);
-            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
-                return Err(Error::NotFinite { row, column, value: values[column] });
-            }
-        }
+        check_values(rows)?;
         let known = Matrix::of(self.rows.view()).expect("standard layout, as `new` made it");
         let found = Index::new(&known, self.options.metric).nearest(rows, self.count);
         Ok(self.options.decisions(&self.targets, &found, self.count))
@@ -118,8 +113,9 @@ impl Trainer for NeighbourTrainer {
         check_learnable(data)?;
         check_different(data.rows, None)?;
         let count = checked_count(strength, data.rows.count())?;
-        let mut space = Vec::new();
-        let rows = data.rows.block(0..data.rows.count(), &mut space).to_owned();
+        let shape = (data.rows.count(), data.rows.dim());
+        let rows = Array2::from_shape_vec(shape, HeldRows::copy_of(data.rows).values());
+        let rows = rows.expect("every row has `dim` numbers");
         let kept = Neighbours { rows, targets: data.targets.clone(), count, options: *self };
         Ok(Fitted { model: Model::Neighbours(kept), strength, optimality: None })
     }
@@ -135,7 +131,7 @@ impl Trainer for NeighbourTrainer {
         check(data)?;
         check_folds(folds, data.rows.count())?;
         for (number, fold) in folds.iter().enumerate() {
-            let failed = |strength: f64, source| Error::FoldFit {
+            let failed = |strength: f64, source| FoldError::Fit {
                 fold: number + 1,
                 folds: folds.len(),
                 name: NEIGHBOURS,
@@ -145,7 +141,7 @@ impl Trainer for NeighbourTrainer {
             let counts: Vec<usize> = strengths
                 .iter()
                 .map(|&strength| checked_count(strength, fold.train.len()).map_err(|source| failed(strength, source)))
-                .collect::<Result<_, Error>>()?;
+                .collect::<Result<_, FoldError>>()?;
             let Some(&most) = counts.iter().max() else { continue };
             check_different(data.rows, Some(&fold.train)).map_err(|source| failed(strengths[0], source))?;
             let (train, validation) =
@@ -178,14 +174,14 @@ impl NeighbourTrainer {
 }
 
 fn check_unweighted(data: &LabelledRows<'_>) -> Result<(), Error> {
-    if data.weights.is_some() { Err(Error::WeightsNotTaken { kind: KIND }) } else { Ok(()) }
+    if data.weights.is_some() { Err(FitError::WeightsNotTaken { kind: KIND }.into()) } else { Ok(()) }
 }
 
 fn checked_count(asked: f64, rows: usize) -> Result<usize, Error> {
     if asked.fract() == 0.0 && (1.0..=rows as f64).contains(&asked) {
         Ok(asked as usize)
     } else {
-        Err(Error::NeighbourCount { asked, rows })
+        Err(FitError::NeighbourCount { asked, rows }.into())
     }
 }
 

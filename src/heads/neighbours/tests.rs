@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use ndarray::ArrayView2;
 
 use super::*;
-use crate::heads::fixture::{Fixture, drawn, farthest};
+use crate::heads::fixture::{Fixture, drawn, farthest, unweighted as data};
 use crate::heads::folds::stratified_folds;
 
 /// Distances of scikit-learn come out of products and are good to some 1e-8; shares weighed by them to as much.
@@ -14,10 +14,6 @@ fn kept(fitted: Fitted) -> Neighbours {
         Model::Neighbours(kept) => kept,
         other => panic!("{other:?}"),
     }
-}
-
-fn data<'a>(rows: &'a dyn Rows, targets: &'a Targets) -> LabelledRows<'a> {
-    LabelledRows { rows, targets, weights: None }
 }
 
 #[test]

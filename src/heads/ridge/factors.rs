@@ -3,35 +3,21 @@
 //!
 //! Knows no trainer and no folds. Invariant: coefficients of one strength do not depend on which others are asked for.
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, concatenate, s};
 
-use crate::heads::moments::{Moments, Normal, SAME_ROW, in_order, segments};
+use super::middle::Middle;
+use crate::heads::moments::{Moments, Normal, SAME_ROW};
 use crate::heads::sample::{Origin, Sample, add};
 use crate::heads::tridiagonal::Tridiagonal;
 
-/// Rows per f64 block of a pass over all rows.
-const BLOCK: usize = 256;
-
 /// A factorized sample.
 pub(super) struct Factors {
-    factored: Tridiagonal,
+    factored: Tridiagonal<f64>,
     /// The right-hand sides turned by Qᵀ, dimensions (or rows) × columns.
     turned: Array2<f64>,
     /// Centred rows, each times the root of its weight, where the equations are over the rows.
     rows: Option<Array2<f64>>,
-    pub mean: Origin,
-    /// Root of the sum of squares of the centred rows, and of each centred target.
-    pub row_norm: f64,
-    pub target_norms: Vec<f64>,
-}
-
-/// What a pass over the rows says about coefficients.
-pub(super) struct Judged {
-    /// Half of the negative gradient of the objective, dim × columns.
-    pub downhill: Array2<f64>,
-    /// Sum over the columns of squared residuals, each row with its weight, without the penalty.
-    pub residual_squares: f64,
+    pub middle: Middle,
 }
 
 impl Factors {
@@ -40,12 +26,11 @@ impl Factors {
         if normal.rows_are_the_same() {
             return None;
         }
-        let squares = normal.gram.diag().sum();
+        let middle = Middle::of(&normal);
         let factored = Tridiagonal::of(normal.gram);
         let mut turned = normal.cross;
         factored.turn(turned.view_mut());
-        let target_norms = normal.squares.iter().map(|square| square.sqrt()).collect();
-        Some(Self { factored, turned, rows: None, mean: normal.mean, row_norm: squares.sqrt(), target_norms })
+        Some(Self { factored, turned, rows: None, middle })
     }
 
     /// Factorizes a sample over its rows; none where all rows are the same vector.
@@ -63,7 +48,12 @@ impl Factors {
         let target_norms = turned.columns().into_iter().map(norm).collect();
         let factored = Tridiagonal::of(rows.dot(&rows.t()));
         factored.turn(turned.view_mut());
-        Some(Self { factored, turned, rows: Some(rows), mean, row_norm: squares.sqrt(), target_norms })
+        Some(Self {
+            factored,
+            turned,
+            rows: Some(rows),
+            middle: Middle { mean, row_norm: squares.sqrt(), target_norms },
+        })
     }
 
     /// Factorizes a sample the cheaper way.
@@ -105,48 +95,6 @@ impl Factors {
             step
         })
     }
-
-    /// Intercepts that belong to coefficients (dim × columns), columns repeating as often as there are strengths.
-    pub fn intercepts(&self, coefficients: &Array2<f64>) -> Vec<f64> {
-        let targets = self.mean.target.iter().cycle();
-        let row = ndarray::ArrayView1::from(&self.mean.row);
-        coefficients.columns().into_iter().zip(targets).map(|(column, mean)| mean - row.dot(&column)).collect()
-    }
-
-    /// One pass over the rows as they came in, in f64.
-    pub fn judge(&self, sample: &Sample<'_>, coefficients: &Array2<f64>, alpha: f64) -> Judged {
-        let mut downhill = coefficients * -alpha;
-        let mut residual_squares = 0.0;
-        let work = |segment| {
-            let (mut downhill, mut squares) = (Array2::zeros(coefficients.raw_dim()), 0.0);
-            for range in segments(segment, BLOCK) {
-                squares += judge_block(&sample.block(range, &self.mean), coefficients, &mut downhill);
-            }
-            (downhill, squares)
-        };
-        in_order((sample.count(), 8 * coefficients.len()), work, |(part, squares)| {
-            downhill += &part;
-            residual_squares += squares;
-        });
-        Judged { downhill, residual_squares }
-    }
-}
-
-/// Adds a block's part of the half negative gradient, and gives its sum of squared residuals.
-fn judge_block(both: &Array2<f64>, coefficients: &Array2<f64>, downhill: &mut Array2<f64>) -> f64 {
-    let (dim, columns) = coefficients.dim();
-    let (rows, targets) = (both.slice(s![.., ..dim]), both.slice(s![.., dim..]));
-    if columns > 1 {
-        let residuals = &targets - &rows.dot(coefficients);
-        general_mat_mul(1.0, &rows.t(), &residuals, 1.0, downhill);
-        return residuals.iter().map(|value| value * value).sum();
-    }
-    // A product with one column would spend its time on packing the rows.
-    let residuals = &targets.column(0) - &rows.dot(&coefficients.column(0));
-    for (row, &residual) in rows.rows().into_iter().zip(&residuals) {
-        downhill.column_mut(0).scaled_add(residual, &row);
-    }
-    residuals.dot(&residuals)
 }
 
 /// The weighted mean of rows and targets.

@@ -5,12 +5,14 @@
 //! is judged by its gradient on the rows as they came in.
 
 mod factors;
+mod middle;
+mod single;
 
-use ndarray::{Array2, Axis};
+use ndarray::Axis;
 use rayon::prelude::*;
 
 use super::decisions::{linear_decisions, settle_missing_classes};
-use super::error::Error;
+use super::error::{Error, FitError, FoldError};
 use super::fold_sums::sums_of_folds;
 use super::folds::Fold;
 use super::kind::HeadKind;
@@ -19,14 +21,12 @@ use super::trainer::{
     Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Trainer,
 };
 use factors::Factors;
+use single::Solution;
 
 const ALPHA: &str = "alpha";
 
 /// Corrections of a solution at most; the first brings it to what f64 sums of the rows can resolve.
 const CORRECTIONS: u64 = 3;
-
-/// Coefficients whose decision values are all below this share of the target are 0.
-const NO_COEFFICIENTS: f64 = 1e-9;
 
 /// How ridge heads are fitted. The strength is `alpha`, as in scikit-learn: the larger, the simpler.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,9 +59,13 @@ impl Trainer for RidgeTrainer {
         check(data)?;
         check_learnable(data)?;
         let sample = Sample::all(*data);
-        let factors = Factors::of(&sample, self.fit_intercept).ok_or(Error::IdenticalRows { rows: sample.count() })?;
-        let (coefficients, optimality) = self.solve(&sample, &factors, strength)?;
-        let intercepts = factors.intercepts(&coefficients);
+        let solution = match single::solve(&sample, self.fit_intercept, (strength, self.tolerance)) {
+            Some(solution) => solution,
+            None => self.solve(&sample, strength)?,
+        };
+        let optimality = self.optimality(&solution, strength);
+        let intercepts = solution.middle.intercepts(&solution.coefficients);
+        let coefficients = solution.coefficients;
         let model =
             LinearModel { coefficients: coefficients.reversed_axes().as_standard_layout().into_owned(), intercepts };
         Ok(Fitted { model: Model::Linear(model), strength, optimality: Some(optimality) })
@@ -79,7 +83,7 @@ impl Trainer for RidgeTrainer {
         check_folds(folds, data.rows.count())?;
         let factors = self.factors_of_folds(data, folds);
         factors.into_par_iter().zip(folds).enumerate().try_for_each(|(number, (factors, fold))| {
-            let failed = |source| Error::FoldFit {
+            let failed = |source| FoldError::Fit {
                 fold: number + 1,
                 folds: folds.len(),
                 name: ALPHA,
@@ -92,7 +96,7 @@ impl Trainer for RidgeTrainer {
             let coefficients = factors
                 .coefficients(strengths)
                 .ok_or_else(|| failed(self.not_optimal(strengths[0], 0, f64::INFINITY)))?;
-            let intercepts = factors.intercepts(&coefficients);
+            let intercepts = factors.middle.intercepts(&coefficients);
             let validation = Sample::of(*data, &fold.validation);
             let mut decisions = linear_decisions(&validation, &coefficients, &intercepts);
             for (at, columns) in decisions.axis_chunks_iter_mut(Axis(1), sample.columns()).enumerate() {
@@ -106,36 +110,39 @@ impl Trainer for RidgeTrainer {
 }
 
 impl RidgeTrainer {
-    /// Coefficients (dim × columns) within the tolerance, corrected by their own gradient where that takes it.
-    fn solve(&self, sample: &Sample<'_>, factors: &Factors, alpha: f64) -> Result<(Array2<f64>, Optimality), Error> {
+    /// Coefficients within the tolerance from products in f64, corrected by their own gradient where that takes it.
+    fn solve(&self, sample: &Sample<'_>, alpha: f64) -> Result<Solution, Error> {
+        let factors = Factors::of(sample, self.fit_intercept).ok_or(Error::IdenticalRows { rows: sample.count() })?;
         let mut coefficients =
             factors.coefficients(&[alpha]).ok_or_else(|| self.not_optimal(alpha, 0, f64::INFINITY))?;
         let mut corrections = 0;
         loop {
-            let judged = factors.judge(sample, &coefficients, alpha);
-            let reached = relative_error(factors, &coefficients, &judged.downhill, alpha);
-            if reached <= self.tolerance {
-                let penalty: f64 = coefficients.iter().map(|value| value * value).sum();
-                let optimality = Optimality {
-                    solver: "tridiagonal factorization".to_owned(),
-                    iterations: corrections,
-                    objective: judged.residual_squares + alpha * penalty,
-                    bound: "coefficient_error".to_owned(),
-                    reached,
-                    allowed: self.tolerance,
-                };
-                return Ok((coefficients, optimality));
+            let judged = factors.middle.judge(sample, &coefficients, alpha);
+            if judged.error <= self.tolerance {
+                return Ok(Solution { coefficients, middle: factors.middle, judged, corrections });
             }
             match factors.step(alpha, &judged.downhill) {
                 Some(step) if corrections < CORRECTIONS => coefficients += &step,
-                _ => return Err(self.not_optimal(alpha, corrections, reached)),
+                _ => return Err(self.not_optimal(alpha, corrections, judged.error)),
             }
             corrections += 1;
         }
     }
 
+    fn optimality(&self, solution: &Solution, alpha: f64) -> Optimality {
+        let penalty: f64 = solution.coefficients.iter().map(|value| value * value).sum();
+        Optimality {
+            solver: "normal equations".to_owned(),
+            iterations: solution.corrections,
+            objective: solution.judged.residual_squares + alpha * penalty,
+            bound: "coefficient_error".to_owned(),
+            reached: solution.judged.error,
+            allowed: self.tolerance,
+        }
+    }
+
     fn not_optimal(&self, alpha: f64, iterations: u64, reached: f64) -> Error {
-        Error::NotOptimal {
+        FitError::NotOptimal {
             kind: "ridge",
             name: ALPHA,
             strength: alpha,
@@ -145,6 +152,7 @@ impl RidgeTrainer {
             reached,
             allowed: self.tolerance,
         }
+        .into()
     }
 
     /// One factorization per fold, none of a fold whose rows are all the same.
@@ -156,23 +164,6 @@ impl RidgeTrainer {
         let (sums, origin) = sums_of_folds(data, folds, self.fit_intercept);
         sums.into_par_iter().map(|sums| Factors::of_normal(sums.normal(&origin, self.fit_intercept))).collect()
     }
-}
-
-/// The bound of the gradient on the relative distance of each column's coefficients from the optimum, the largest: the
-/// objective is strongly convex, so no column is farther off than |half gradient| / alpha.
-fn relative_error(factors: &Factors, coefficients: &Array2<f64>, downhill: &Array2<f64>, alpha: f64) -> f64 {
-    let norm = |column: ndarray::ArrayView1<'_, f64>| column.dot(&column).sqrt();
-    let mut largest = 0.0_f64;
-    for (column, target_norm) in factors.target_norms.iter().enumerate() {
-        let far = norm(downhill.column(column)) / alpha;
-        let size = norm(coefficients.column(column)).max(NO_COEFFICIENTS * target_norm / factors.row_norm);
-        // Nothing over nothing is a target that does not vary.
-        let share = if far == 0.0 { 0.0 } else { far / size };
-        if share > largest || share.is_nan() {
-            largest = share;
-        }
-    }
-    largest
 }
 
 #[cfg(test)]

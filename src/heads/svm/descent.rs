@@ -7,9 +7,10 @@
 //! Ho, Lin, "Large-scale linear support vector regression", JMLR 2012. A row is read once for all columns that still
 //! move on it, and its terms of the duality gap are summed on the way.
 
-use super::kernel::{Real, Work, on_widest_registers};
 use super::loss::Goal;
 use super::state::{Setting, State};
+use crate::heads::kernel::{Real, Work, on_widest_registers};
+use crate::heads::random::Random;
 
 /// A violation this small moves nothing.
 const STILL: f64 = 1e-14;
@@ -53,12 +54,12 @@ pub(super) fn descend<F: Real>(
         weights[column * dim..(column + 1) * dim].iter_mut().zip(found).for_each(|(to, from)| *to = F::of(*from));
         bias[column] = found[dim];
     }
-    let mut random = stage.seed ^ (stage.number << 32);
+    let mut random = Random::new(stage.seed ^ (stage.number << 32));
     let mut running = which.to_vec();
     let mut ceilings: Vec<f64> = state.columns.iter().map(|column| column.ceiling).collect();
     let mut visits = 0;
     for _ in 0..stage.passes {
-        shuffle(&mut live, &mut random);
+        random.shuffle(&mut live);
         visits += live.len();
         let sums = on_widest_registers(Pass::<F> {
             setting,
@@ -159,17 +160,5 @@ impl<F: Real> Work for Pass<'_, '_, F> {
         }
         live.truncate(kept);
         sums
-    }
-}
-
-/// Fisher and Yates, drawn by SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-fn shuffle(rows: &mut [u32], state: &mut u64) {
-    for last in (1..rows.len()).rev() {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let other = (u128::from(z ^ (z >> 31)) * (last as u128 + 1)) >> 64;
-        rows.swap(last, other as usize);
     }
 }

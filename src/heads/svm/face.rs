@@ -7,9 +7,9 @@
 //! Moré, Toraldo, "On the solution of large quadratic programming problems with bound constraints", SIAM J. Optim. 1991:
 //! conjugate gradients on the face, a projected search along what they find; coordinate descent chooses the face.
 
-use super::kernel::{Real, Work, on_widest_registers};
 use super::loss::Goal;
 use super::state::{Setting, State};
+use crate::heads::kernel::{Real, Work, on_widest_registers};
 
 /// The residual that conjugate gradients stop at, as a share of the first.
 const RESIDUAL: f64 = 1e-3;

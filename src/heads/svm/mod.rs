@@ -1,6 +1,6 @@
 //! Linear support vectors: classes and labels by hinge losses, one column against the rest, numbers by losses that
-//! forgive ε; dual coordinate descent to a stated duality gap, ended by Newton's steps where a squared loss with a large
-//! C would take long.
+//! forgive ε; dual coordinate descent to a stated duality gap, ended where a large C would take long: by Newton's steps
+//! of a squared loss, by an interior point method of a linear one.
 //!
 //! Owns the objective, `½|w|² + C·Σ loss` as in scikit-learn's LinearSVC and LinearSVR (liblinear), and its solver;
 //! knows no probability and no file. Invariant: what is handed out has a duality gap within the tolerance, measured in
@@ -8,26 +8,25 @@
 
 mod descent;
 mod face;
-mod kernel;
+mod interior;
 mod loss;
 mod newton;
 mod path;
 mod problem;
+mod products;
 mod solver;
 mod state;
-mod traits;
 
 use ndarray::Array2;
 
 pub use self::loss::SvmLoss;
-pub use self::traits::{LinearSvm, LinearSvr, SvmParams, SvmValidParams};
 
 use self::loss::Cost;
 use self::problem::Problem;
 use self::solver::{Limits, solve, start};
 use self::state::{Setting, State};
 use super::HeadKind;
-use super::error::Error;
+use super::error::{Error, FitError};
 use super::folds::Fold;
 use super::sample::{Sample, check, check_learnable, check_positive};
 use super::trainer::{
@@ -39,7 +38,7 @@ use crate::model::Task;
 const STRENGTH: &str = "C";
 
 /// The solver's name in [`Optimality`], of linear losses and of squared ones.
-const SOLVERS: [&str; 2] = ["dual coordinate descent", "dual coordinate descent, Newton"];
+const SOLVERS: [&str; 2] = ["dual coordinate descent, interior point", "dual coordinate descent, Newton"];
 
 /// Fits linear support vectors.
 ///
@@ -83,7 +82,7 @@ impl SvmTrainer {
     ///
     /// # Errors
     /// The option, with its value.
-    pub(super) fn check_options(&self) -> Result<(), Error> {
+    pub(in crate::heads) fn check_settings(&self) -> Result<(), Error> {
         check_positive("tolerance", &[self.tolerance])?;
         check_positive("intercept_scaling", &[self.intercept_scaling])?;
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
@@ -97,7 +96,7 @@ impl SvmTrainer {
         let numbers = task == Task::Regression;
         let loss = self.loss.unwrap_or(if numbers { SvmLoss::EpsilonInsensitive } else { SvmLoss::SquaredHinge });
         if loss.is_of_numbers() != numbers {
-            return Err(Error::LossOfOtherTask { loss: loss.name(), task });
+            return Err(FitError::LossOfOtherTask { loss: loss.name(), task }.into());
         }
         let squared = matches!(loss, SvmLoss::SquaredHinge | SvmLoss::SquaredEpsilonInsensitive);
         Ok(Cost { squared, epsilon: numbers.then_some(self.epsilon) })
@@ -121,7 +120,7 @@ impl SvmTrainer {
             let counted = column.iter().enumerate().filter(|(row, _)| sample.weight(*row) > 0.0);
             let largest = counted.fold(0.0_f64, |most, (_, value)| most.max(value.abs()));
             if largest <= self.epsilon {
-                return Err(Error::WithinEpsilon { epsilon: self.epsilon, target, largest });
+                return Err(FitError::WithinEpsilon { epsilon: self.epsilon, target, largest }.into());
             }
         }
         Ok(())
@@ -129,7 +128,7 @@ impl SvmTrainer {
 
     /// Options and data that can be fitted, the strength aside.
     fn check_data(&self, data: &LabelledRows<'_>) -> Result<(), Error> {
-        self.check_options()?;
+        self.check_settings()?;
         check(data)?;
         self.cost(data.targets.task()).map(|_| ())
     }
@@ -175,7 +174,7 @@ fn certify(setting: &Setting<'_>, groups: &[State], limits: Limits) -> Result<Op
     let reached = columns().map(|column| column.relative_gap()).fold(0.0, largest);
     let within = reached <= limits.tolerance;
     if !within {
-        return Err(Error::NotOptimal {
+        return Err(FitError::NotOptimal {
             kind: "svm",
             name: STRENGTH,
             strength: setting.c,
@@ -184,7 +183,8 @@ fn certify(setting: &Setting<'_>, groups: &[State], limits: Limits) -> Result<Op
             bound: "duality gap as a share of the objective",
             reached,
             allowed: limits.tolerance,
-        });
+        }
+        .into());
     }
     Ok(Optimality {
         solver: SOLVERS[usize::from(setting.cost.squared)].to_owned(),

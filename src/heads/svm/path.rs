@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::solver::{solve, start};
 use super::{STRENGTH, SvmTrainer, certify, model};
 use crate::heads::decisions::settle_missing_classes;
-use crate::heads::error::Error;
+use crate::heads::error::{Error, FoldError};
 use crate::heads::folds::Fold;
 use crate::heads::rows::Selection;
 use crate::heads::sample::{Sample, check_folds, check_positive, check_weight};
@@ -25,7 +25,7 @@ pub(super) fn path(
 ) -> Result<(), Error> {
     check_positive(STRENGTH, strengths)?;
     if strengths.is_empty() {
-        return Err(Error::NothingToChoose { grid: 0, folds: folds.len() });
+        return Err(FoldError::NothingToChoose { grid: 0, folds: folds.len() }.into());
     }
     trainer.check_data(data)?;
     check_folds(folds, data.rows.count())?;
@@ -33,7 +33,7 @@ pub(super) fn path(
     ascending.sort_by(|&one, &other| strengths[one].total_cmp(&strengths[other]));
     let limits = trainer.limits();
     folds.par_iter().enumerate().try_for_each(|(number, fold)| {
-        let named = |strength, source| Error::FoldFit {
+        let named = |strength, source| FoldError::Fit {
             fold: number + 1,
             folds: folds.len(),
             name: STRENGTH,

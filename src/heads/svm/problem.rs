@@ -3,7 +3,7 @@
 //! Knows no options and no solver, and trusts that what comes in has been checked. Invariant: rows are looked at where
 //! they lie; a column's targets are ±1 or numbers.
 
-use super::kernel::{Real, Work, on_widest_registers};
+use crate::heads::kernel::{Real, Work, on_widest_registers};
 use crate::heads::trainer::{LabelledRows, Targets};
 
 /// A problem without its options.

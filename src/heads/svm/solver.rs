@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use super::descent::{Stage, descend};
 use super::face::step_on_face;
-use super::kernel::Real;
+use super::interior::interior;
 use super::newton::newton;
 use super::problem::Problem;
 use super::state::{Setting, State};
+use crate::heads::kernel::Real;
 
 /// Columns that share a pass: their weights and a row lie in the first-level cache together.
 const GROUP: usize = 4;
@@ -30,6 +31,12 @@ const STUCK: f64 = 0.9;
 
 /// The relative gap after the first stage from which on Newton's steps are cheaper than another.
 const FAR: f64 = 0.1;
+
+/// Stages after which their pace says how many are to come.
+const SURE: usize = 5;
+
+/// An interior point method costs as much as a stage for each so many numbers in a row, where rows are many.
+const DIMENSIONS: f64 = 12.0;
 
 /// Norms of rows between which products in f32 neither vanish nor overflow.
 const SINGLE_NORMS: std::ops::Range<f64> = 1e-6..1e6;
@@ -69,7 +76,7 @@ fn solve_group(setting: &Setting<'_>, state: &mut State, limits: Limits) {
 
 /// Stages in one precision, until all columns are there, or it can do no more for any.
 fn improve<F: Real>(setting: &Setting<'_>, state: &mut State, limits: Limits) {
-    let mut patience = vec![0.5; state.width()];
+    let mut ways: Vec<Way> = state.columns.iter().map(|column| Way::from(column.gap)).collect();
     let mut stages = 0;
     loop {
         let open: Vec<usize> = (0..state.width())
@@ -87,8 +94,8 @@ fn improve<F: Real>(setting: &Setting<'_>, state: &mut State, limits: Limits) {
         let targets: Vec<f64> = state
             .columns
             .iter()
-            .zip(&patience)
-            .map(|(column, patience)| patience * limits.tolerance * column.primal)
+            .zip(&ways)
+            .map(|(column, way)| way.patience * limits.tolerance * column.primal)
             .collect();
         let done = open.iter().map(|&column| state.columns[column].passes).max().unwrap_or(0);
         let rows = setting.problem.rows.len();
@@ -97,18 +104,83 @@ fn improve<F: Real>(setting: &Setting<'_>, state: &mut State, limits: Limits) {
         state.measure(setting, &open);
         stages += 1;
         for &column in &open {
-            let found = &state.columns[column];
-            if found.gap > limits.tolerance * found.primal {
-                patience[column] *= 0.5;
-                let slow = stages > 1 || found.gap > FAR * found.primal;
-                if !(slow && newton(setting, state, column, limits)) {
-                    step_on_face(setting, state, column, FACE * setting.problem.rows.len());
-                }
-            }
+            ways[column].follow(setting, state, column, limits);
         }
         let stuck = |&column: &usize| state.columns[column].gap > STUCK * before[column];
         if open.iter().all(stuck) && size_of::<F>() < size_of::<f64>() {
             return;
         }
+    }
+}
+
+/// How a column fares in one precision.
+struct Way {
+    /// The share of the allowed gap at which a stage ends.
+    patience: f64,
+    /// The gap at the start and after each stage.
+    gaps: Vec<f64>,
+    /// Whether an interior point method has done what it can.
+    been_inside: bool,
+}
+
+impl Way {
+    fn from(gap: f64) -> Self {
+        Self { patience: 0.5, gaps: vec![gap], been_inside: false }
+    }
+
+    /// After a stage: what else brings a column nearer that is not there yet.
+    fn follow(&mut self, setting: &Setting<'_>, state: &mut State, column: usize, limits: Limits) {
+        let found = &state.columns[column];
+        let allowed = limits.tolerance * found.primal;
+        self.gaps.push(found.gap);
+        if found.gap <= allowed {
+            return;
+        }
+        self.patience *= 0.5;
+        let slow = self.gaps.len() > 2 || found.gap > FAR * found.primal;
+        let (rows, dim) = (setting.problem.rows.len() as f64, setting.problem.dim as f64);
+        if setting.cost.squared {
+            if slow && newton(setting, state, column, limits) {
+                return;
+            }
+        } else if !self.been_inside && self.is_long(dim / DIMENSIONS * (1.0 + dim / (3.0 * rows)), allowed) {
+            self.been_inside = true;
+            if interior(setting, state, column, limits) {
+                return;
+            }
+        }
+        step_on_face(setting, state, column, FACE * setting.problem.rows.len());
+    }
+
+    /// Whether at the pace of the last two stages more than `many` others are needed, or as many have not been enough.
+    fn is_long(&self, many: f64, allowed: f64) -> bool {
+        let last = self.gaps.len() - 1;
+        if last < SURE {
+            return false;
+        }
+        let pace = 0.5 * (self.gaps[last - 2] / self.gaps[last]).ln();
+        // Written so that no pace, or NaN, is long.
+        let short = pace > 0.0 && (self.gaps[last] / allowed).ln() <= many * pace;
+        !short || last as f64 > 2.0 * many
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_long_by_its_pace_or_by_what_it_took() {
+        let way = |gaps: &[f64]| Way { gaps: gaps.to_vec(), ..Way::from(1.0) };
+        let falling = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125];
+        // Five more halvings to a thousandth.
+        assert!(!way(&falling).is_long(5.0, 1e-3));
+        assert!(way(&falling).is_long(4.9, 1e-3));
+        assert!(!way(&falling[..5]).is_long(0.1, 1e-3), "the first stages say little");
+        assert!(way(&[1.0, 0.9, 0.8, 0.7, 0.6, 0.9]).is_long(1e9, 1e-3), "further off than two stages before");
+        assert!(way(&[1.0, 0.9, 0.8, 0.7, 0.6, f64::NAN]).is_long(1e9, 1e-3));
+        let mut many = vec![1.0; 40];
+        many.extend([0.1, 0.01, 2e-3]);
+        assert!(!way(&many).is_long(21.0, 1e-3) && way(&many).is_long(20.0, 1e-3));
     }
 }

@@ -5,9 +5,12 @@
 
 use std::ops::Range;
 
-use super::kernel::{Real, Work, on_widest_registers};
 use super::loss::{Cost, Goal};
 use super::problem::Problem;
+use crate::heads::kernel::{Real, Work, on_widest_registers};
+
+/// From this share of the bound on a variable is at it: an interior point ends strictly inside.
+const NEARLY: f64 = 1.0 - 1e-6;
 
 /// A problem with everything that decides its solution.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +102,7 @@ impl State {
             }
             let goal = Goal { target: self.goals[at], c: setting.c * weight };
             if !setting.cost.squared {
-                let was_bound = beta.abs() >= from * weight;
+                let was_bound = beta.abs() >= from * weight * NEARLY;
                 *beta = if was_bound { goal.c.copysign(*beta) } else { beta.clamp(-goal.c, goal.c) };
             }
             let epsilon = setting.cost.epsilon.unwrap_or(0.0);

@@ -207,6 +207,32 @@ fn a_squared_loss_with_a_large_c_ends_at_a_point_without_slope() {
     }
 }
 
+/// Large C, where an interior point method ends what coordinates began: every row's variable fits its output.
+#[test]
+fn a_linear_loss_with_a_large_c_ends_at_its_optimum() {
+    let (rows, numbers, classes) = drawn((600, 24), 8);
+    let signs: Vec<f64> = classes.iter().map(|&class| 2.0 * class as f64 - 1.0).collect();
+    for (targets, scale) in
+        [(Targets::Classes { of: classes, classes: 2 }, 30.0), (Targets::Numbers(numbers.clone()), 1.0)]
+    {
+        let loss = if matches!(targets, Targets::Numbers(_)) { SvmLoss::EpsilonInsensitive } else { SvmLoss::Hinge };
+        let trainer = SvmTrainer { loss: Some(loss), epsilon: 0.05, tolerance: 1e-7, ..SvmTrainer::default() };
+        let rows = rows.mapv(|x| x * scale);
+        let fitted = fitted(&trainer, &rows, &targets, 1e4).unwrap();
+        let optimality = fitted.optimality.clone().unwrap();
+        assert!(optimality.reached <= 1e-7 && optimality.iterations < 2000, "{optimality:?}");
+        let model = linear(fitted);
+        let outputs = model.decisions(&Matrix::of(rows.view()).unwrap()).unwrap();
+        let missing = |row: usize| match loss {
+            SvmLoss::Hinge => (1.0 - signs[row] * outputs[[row, 0]]).max(0.0),
+            _ => ((numbers[[row, 0]] - outputs[[row, 0]]).abs() - 0.05).max(0.0),
+        };
+        let penalty: f64 = model.coefficients.iter().chain(&model.intercepts).map(|w| w * w).sum();
+        let objective = 0.5 * penalty + 1e4 * (0..600).map(missing).sum::<f64>();
+        assert!((objective / optimality.objective - 1.0).abs() < 1e-9, "{objective} {optimality:?}");
+    }
+}
+
 #[test]
 fn rows_of_any_size_and_rows_of_zeros() {
     let (rows, _, classes) = drawn((60, 4), 1);
@@ -277,31 +303,36 @@ fn a_fit_that_is_not_near_the_optimum_is_an_error() {
     let text = error.to_string();
     assert!(text.starts_with("svm fit with C = 100 did not converge: after 1 passes its duality gap"), "{text}");
     assert!(text.ends_with("allowed 1.0e-9"), "{text}");
-    assert_eq!(error.hint().unwrap(), "use a smaller C");
+    assert_eq!(error.hint().unwrap(), "use a smaller C or a larger tolerance");
+    // Beyond the range of f64 no way ends at an optimum, and none panics.
+    for loss in [SvmLoss::Hinge, SvmLoss::SquaredHinge] {
+        let trainer = SvmTrainer { loss: Some(loss), max_iterations: 2000, ..SvmTrainer::default() };
+        assert!(fitted(&trainer, &rows, &targets, 1e160).is_err(), "{loss:?}");
+    }
 }
 
 #[test]
 fn linfas_traits_give_the_same_fit() {
     let (rows, numbers, classes) = drawn((80, 5), 4);
     let names: ndarray::Array1<String> = classes.iter().map(|&class| ["b", "a"][class].to_owned()).collect();
-    let svm = LinearSvm::params().c(3.0).loss(SvmLoss::Hinge).fit(&linfa::Dataset::new(rows.clone(), names.clone()));
+    let svm =
+        SvmTrainer::classifier().c(3.0).loss(SvmLoss::Hinge).fit(&linfa::Dataset::new(rows.clone(), names.clone()));
     let svm = svm.unwrap();
     assert_eq!(svm.classes(), ["a", "b"]);
     let right = svm.predict(&rows).iter().zip(&names).filter(|(one, other)| one == other).count();
     assert!(right > 70, "{right} of 80 are right");
     let turned = Targets::Classes { of: classes.iter().map(|class| 1 - class).collect(), classes: 2 };
     let trainer = SvmTrainer { loss: Some(SvmLoss::Hinge), ..SvmTrainer::default() };
-    assert_eq!(*svm.model(), linear(fitted(&trainer, &rows, &turned, 3.0).unwrap()));
+    assert_eq!(linear(svm.fitted().clone()), linear(fitted(&trainer, &rows, &turned, 3.0).unwrap()));
 
-    let numbers = numbers.column(0).to_owned();
-    let svr = LinearSvr::params().epsilon(0.1).fit(&linfa::Dataset::new(rows.clone(), numbers.clone())).unwrap();
-    assert!(svr.optimality().reached <= 1e-3);
+    let svr = SvmTrainer::regressor().epsilon(0.1).fit(&linfa::Dataset::new(rows.clone(), numbers.clone())).unwrap();
+    assert!(svr.fitted().optimality.as_ref().unwrap().reached <= 1e-3);
     let far = (&svr.predict(&rows) - &numbers).mapv(f64::abs).mean().unwrap();
     assert!(far < 0.1, "off by {far} on average");
     assert!(matches!(svr.decision_values(&array![[0.0_f32]]), Err(Error::RowWidth { got: 1, expected: 5 })));
     assert!(matches!(svm.decision_values(&array![[f32::NAN; 5]]), Err(Error::NotFinite { .. })));
-    assert!(matches!(LinearSvm::params().c(-1.0).check(), Err(Error::NotPositive { name: "C", .. })));
-    assert!(LinearSvr::params().tolerance(f64::NAN).check_ref().is_err());
+    assert!(matches!(SvmTrainer::classifier().c(-1.0).check(), Err(Error::NotPositive { name: "C", .. })));
+    assert!(SvmTrainer::regressor().tolerance(f64::NAN).check_ref().is_err());
 }
 
 /// A model of zeros costs nothing where every number is within ε of 0, and would answer with a constant.
@@ -327,5 +358,5 @@ fn numbers_within_epsilon_of_zero_are_refused() {
     let matrix = Matrix::of(rows.view()).unwrap();
     let data = LabelledRows { rows: &matrix, targets: &numbers, weights: Some(&[1.0, 1.0, 1.0, 1.0, 1.0, 0.0]) };
     let error = narrow.fit(&data, 1.0).unwrap_err();
-    assert!(matches!(error, Error::WithinEpsilon { target: 0, largest: 4.0, .. }), "{error}");
+    assert!(matches!(error, Error::Fit(FitError::WithinEpsilon { target: 0, largest: 4.0, .. })), "{error}");
 }

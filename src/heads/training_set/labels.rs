@@ -9,7 +9,7 @@ use ndarray::Array2;
 
 use super::Classes;
 use super::sink::TrainingOptions;
-use crate::heads::error::Error;
+use crate::heads::error::{Error, SetError};
 use crate::heads::trainer::Targets;
 use crate::model::Task;
 use crate::paper::{Label, labels_in};
@@ -68,11 +68,15 @@ pub(super) fn read(
     options: &TrainingOptions,
     labels: Vec<Label>,
     ids: &[String],
-) -> Result<(Truths, TaskReason), Error> {
+) -> Result<(Truths, TaskReason), SetError> {
     let (task, reason) = options.task.map_or_else(|| decide(&labels), |task| (task, TaskReason::Asked));
     let pairs = labels.into_iter().zip(ids);
-    let unfit =
-        |id: &str, expected| Error::RowField { id: id.to_owned(), what: "label", got: "others".to_owned(), expected };
+    let unfit = |id: &str, expected| SetError::RowField {
+        id: id.to_owned(),
+        what: "label",
+        got: "others".to_owned(),
+        expected,
+    };
     let truths = match task {
         Task::Classification => Truths::Texts(
             pairs
@@ -80,7 +84,7 @@ pub(super) fn read(
                     Label::One(text) => Ok(text),
                     _ => Err(unfit(id, "one label")),
                 })
-                .collect::<Result<_, Error>>()?,
+                .collect::<Result<_, SetError>>()?,
         ),
         Task::Multilabel => Truths::Lists(
             pairs
@@ -89,7 +93,7 @@ pub(super) fn read(
                     Label::One(text) => labels_in(&text, &options.separator).map_err(|_| unfit(id, "fewer labels")),
                     Label::Numbers(_) => Err(unfit(id, "labels")),
                 })
-                .collect::<Result<_, Error>>()?,
+                .collect::<Result<_, SetError>>()?,
         ),
         Task::Regression => Truths::Numbers(
             pairs
@@ -98,7 +102,7 @@ pub(super) fn read(
                     Label::One(text) => number(text).ok_or_else(|| unfit(id, "a number")),
                     _ => Err(unfit(id, "one number")),
                 })
-                .collect::<Result<_, Error>>()?,
+                .collect::<Result<_, SetError>>()?,
         ),
     };
     Ok((truths, reason))
@@ -138,7 +142,7 @@ pub(super) fn numbered(options: &TrainingOptions, truths: Truths, trains: &[bool
         Truths::Texts(texts) => {
             let (classes, numbers, look_alikes) = number_names(&texts, trains, |text| std::slice::from_ref(text));
             if let [label] = &classes.names[..classes.trained] {
-                return Err(Error::OneLabel { label: label.clone(), rows });
+                return Err(SetError::OneLabel { label: label.clone(), rows }.into());
             }
             let of = texts.iter().map(|text| numbers[text]).collect();
             let targets = Targets::Classes { of, classes: classes.names.len() };
@@ -147,7 +151,7 @@ pub(super) fn numbered(options: &TrainingOptions, truths: Truths, trains: &[bool
         Truths::Lists(lists) => {
             let (classes, numbers, look_alikes) = number_names(&lists, trains, Vec::as_slice);
             if classes.trained == 0 {
-                return Err(Error::NoLabelsInTrain { rows });
+                return Err(SetError::NoLabelsInTrain { rows }.into());
             }
             let of_row = |list: &Vec<String>| {
                 let numbers: BTreeSet<usize> = list.iter().map(|label| numbers[label]).collect();

@@ -6,18 +6,20 @@
 mod labels;
 mod parts;
 mod sink;
+mod vectors;
 
 use std::collections::HashSet;
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
-use super::rows::Matrix;
+use super::rows::{HeldRows, Rows, Selection};
 use super::trainer::Targets;
 use crate::model::Task;
 
 pub use labels::{LookAlike, TaskReason};
 pub use parts::{SplitBy, SplitPlan};
 pub use sink::{TrainingFields, TrainingOptions, TrainingSink};
+pub use vectors::TrainingRows;
 
 /// Name of the rows that are set aside where the corpus has no split of its own.
 pub const HELD_OUT: &str = "held_out";
@@ -29,8 +31,8 @@ pub const DEV: &str = "dev";
 /// Labelled embeddings, each row in one part of the split.
 #[derive(Debug)]
 pub struct TrainingSet {
-    /// Rows × dim.
-    pub matrix: Array2<f32>,
+    /// The vectors.
+    pub vectors: TrainingRows,
     /// Ids of the papers.
     pub ids: Vec<String>,
     /// What stands for each paper in a list: the beginning of its title, or of its text.
@@ -87,13 +89,14 @@ impl TrainingSet {
     }
 
     /// All rows where they lie.
-    pub fn rows(&self) -> Matrix<'_> {
-        Matrix::of(self.matrix.view()).expect("a set is made in standard layout")
+    pub fn rows(&self) -> &dyn Rows {
+        &self.vectors
     }
 
-    /// A copy of the rows with these numbers.
+    /// A copy of the rows with these numbers, rows × dim.
     pub fn copied(&self, rows: &[usize]) -> Array2<f32> {
-        self.matrix.select(Axis(0), rows)
+        let copy = HeldRows::copy_of(&Selection::new(self.rows(), rows));
+        Array2::from_shape_vec((rows.len(), self.vectors.dim()), copy.values()).expect("every row has `dim` numbers")
     }
 
     /// Whether all that is right for a row is known to the `train` rows.

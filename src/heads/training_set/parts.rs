@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::labels::Truths;
 use super::sink::{Collected, TrainingOptions};
 use super::{HELD_OUT, TRAIN};
-use crate::heads::error::Error;
+use crate::heads::error::SetError;
 use crate::paper::{held_out, held_out_groups, held_out_years};
 
 /// Share that is set aside where nobody says another.
@@ -51,13 +51,13 @@ pub(super) fn assign(
     options: &TrainingOptions,
     rows: &Collected,
     truths: &Truths,
-) -> Result<Vec<Option<String>>, Error> {
+) -> Result<Vec<Option<String>>, SetError> {
     let SplitPlan { by, share } = options.split;
     if by.is_none() && rows.splits.iter().any(Option::is_some) {
         return Ok(rows.splits.clone());
     }
     if !(share > 0.0 && share < 1.0) {
-        return Err(Error::SplitShare { share });
+        return Err(SetError::SplitShare { share });
     }
     let one = || vec![0; rows.ids.len()];
     // Groups are named because their rows are alike: to measure on rows of groups that were fitted on would flatter.
@@ -68,7 +68,7 @@ pub(super) fn assign(
         (SplitBy::Group, _) => {
             if rows.groups.windows(2).all(|pair| pair[0].is_some() && pair[0] == pair[1]) {
                 let name = rows.groups.first().cloned().flatten().unwrap_or_default();
-                return Err(Error::OneGroup { what: "group", name });
+                return Err(SetError::OneGroup { what: "group", name });
             }
             let ids: Vec<&str> = rows.ids.iter().map(String::as_str).collect();
             let groups: Vec<Option<&str>> = rows.groups.iter().map(Option::as_deref).collect();
@@ -77,7 +77,7 @@ pub(super) fn assign(
         (SplitBy::Year, _) => return by_year(&rows.years, share),
     };
     if by.is_some() && !held.contains(&true) {
-        return Err(Error::NothingHeldOut { share, rows: rows.ids.len() });
+        return Err(SetError::NothingHeldOut { share, rows: rows.ids.len() });
     }
     let part = |out: bool| Some(if out { HELD_OUT } else { TRAIN }.to_owned());
     Ok(held.into_iter().map(part).collect())
@@ -99,11 +99,11 @@ fn strata(labels: &[String]) -> Vec<usize> {
 }
 
 /// A row without a year may be of any time, so it is in no part.
-fn by_year(years: &[Option<i64>], share: f64) -> Result<Vec<Option<String>>, Error> {
+fn by_year(years: &[Option<i64>], share: f64) -> Result<Vec<Option<String>>, SetError> {
     let mut known = years.iter().flatten();
     let first = known.next();
     if known.all(|year| Some(year) == first) {
-        return Err(Error::OneGroup { what: "year", name: first.map_or_else(String::new, ToString::to_string) });
+        return Err(SetError::OneGroup { what: "year", name: first.map_or_else(String::new, ToString::to_string) });
     }
     let part = |(held, year): (bool, &Option<i64>)| year.map(|_| if held { HELD_OUT } else { TRAIN }.to_owned());
     Ok(held_out_years(years, share).into_iter().zip(years).map(part).collect())

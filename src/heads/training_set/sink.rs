@@ -1,14 +1,17 @@
 //! Collects labelled rows from the pipeline and makes a set of them. Knows where a paper keeps what; what the labels of
-//! all rows mean together is decided when the last has passed.
+//! all rows mean together is decided when the last has passed. Invariant: where a cache has the vectors, none is copied.
 
-use ndarray::Array2;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::labels::{self, Numbered};
 use super::parts::{self, SplitPlan};
-use super::{TRAIN, TrainingSet};
+use super::{TRAIN, TrainingRows, TrainingSet};
+use crate::cache::{EmbeddingCache, Key};
 use crate::encode::{EmbeddedWindow, Sink, SinkError};
-use crate::heads::error::Error;
+use crate::heads::error::{Error, SetError};
+use crate::heads::rows::HeldRows;
 use crate::model::Task;
 use crate::paper::{LABEL_SEPARATOR, Label, Paper};
 
@@ -75,31 +78,45 @@ pub(super) struct Collected {
 
 /// Collects labelled rows from the pipeline.
 #[derive(Debug)]
-pub struct TrainingSink {
+pub struct TrainingSink<'a> {
     options: TrainingOptions,
-    rows: Vec<f32>,
+    vectors: Vectors<'a>,
+    /// Places of the adapters that rows went through.
+    adapters: BTreeSet<u8>,
     collected: Collected,
     unlabelled: u64,
 }
 
-impl TrainingSink {
-    /// For a set that is made so.
-    pub fn new(options: TrainingOptions) -> Self {
-        Self { options, rows: Vec::new(), collected: Collected::default(), unlabelled: 0 }
+/// What is kept of the vectors until the end.
+#[derive(Debug)]
+enum Vectors<'a> {
+    /// All of them.
+    Held(Vec<f32>),
+    /// What they are found by in one of the caches.
+    Cached(&'a [EmbeddingCache], Vec<Key>),
+}
+
+impl<'a> TrainingSink<'a> {
+    /// For a set that is made so. `caches` are those of the job ([`crate::encode::EncodeJob::caches`]): the set's rows are
+    /// then read where these have them mapped; without any the set holds them in memory.
+    pub fn new(options: TrainingOptions, caches: &'a [EmbeddingCache]) -> Self {
+        let vectors = if caches.is_empty() { Vectors::Held(Vec::new()) } else { Vectors::Cached(caches, Vec::new()) };
+        Self { options, vectors, adapters: BTreeSet::new(), collected: Collected::default(), unlabelled: 0 }
     }
 
-    /// Decides about task and split, and numbers the labels.
+    /// Decides about task and split, numbers the labels, and finds the rows in the cache, once a run has ended well.
     ///
     /// # Errors
     /// No labelled row at all, a split of which no row is in `train`, labels that do not fit the task, one class or one
-    /// number in all `train` rows, or fewer groups or years than a split by them needs.
+    /// number in all `train` rows, fewer groups or years than a split by them needs; rows of several adapters, or that are
+    /// in no part of the cache.
     pub fn finish(self) -> Result<TrainingSet, Error> {
-        let Self { options, rows, mut collected, unlabelled } = self;
-        if collected.ids.is_empty() {
-            return Err(Error::NoLabels { rows: unlabelled });
+        let Self { options, vectors, adapters, mut collected, unlabelled } = self;
+        let Some(&adapter) = adapters.first() else { return Err(SetError::NoLabels { rows: unlabelled }.into()) };
+        // A fit is about one encoder.
+        if adapters.len() > 1 {
+            return Err(SetError::SeveralAdapters { adapters: adapters.len() }.into());
         }
-        let shape = (collected.ids.len(), options.dim);
-        let matrix = Array2::from_shape_vec(shape, rows).expect("one vector of dim values came with each paper");
         let labels = std::mem::take(&mut collected.labels);
         let (truths, reason) = labels::read(&options, labels, &collected.ids)?;
         let splits = parts::assign(&options, &collected, &truths)?;
@@ -109,12 +126,14 @@ impl TrainingSink {
             let mut seen: Vec<String> = splits.iter().flatten().cloned().collect();
             seen.sort_unstable();
             seen.dedup();
-            return Err(Error::NoTrainRows { splits: seen });
+            return Err(SetError::NoTrainRows { splits: seen }.into());
         }
         let Numbered { targets, classes, look_alikes } = labels::numbered(&options, truths, &trains)?;
+        let shape = (collected.ids.len(), options.dim);
+        let vectors = vectors.found(shape, adapter)?;
         let given = |values: Vec<Option<String>>, field: Option<usize>| field.map(|_| values);
         Ok(TrainingSet {
-            matrix,
+            vectors,
             ids: collected.ids,
             titles: collected.titles,
             targets,
@@ -137,7 +156,7 @@ impl TrainingSink {
         };
         let TrainingFields { group, fold, weight, year } = self.options.fields;
         let value = |at: usize| paper.kept.get(at).and_then(Option::as_ref).filter(|value| !value.is_null());
-        let missing = |what, expected, value: Option<&Value>| Error::RowField {
+        let missing = |what, expected, value: Option<&Value>| SetError::RowField {
             id: paper.id.clone(),
             what,
             got: value.map_or_else(|| "nothing".to_owned(), |value| value.to_string().chars().take(40).collect()),
@@ -166,14 +185,36 @@ impl TrainingSink {
     }
 }
 
-impl Sink for TrainingSink {
+impl Vectors<'_> {
+    /// The vectors of the collected rows, all of which went through one adapter.
+    fn found(self, shape: (usize, usize), adapter: u8) -> Result<TrainingRows, Error> {
+        let (caches, keys) = match self {
+            Self::Held(values) => return Ok(TrainingRows::held(HeldRows::new(values, shape)?)),
+            Self::Cached(caches, keys) => (caches, keys),
+        };
+        let missing = || SetError::AdapterWithoutCache { place: usize::from(adapter), caches: caches.len() };
+        let cache = caches.get(usize::from(adapter)).ok_or_else(missing)?;
+        Ok(cache.map_rows(&keys).map_err(|source| SetError::CachedRows { source })?.into())
+    }
+}
+
+impl Sink for TrainingSink<'_> {
     fn window(&mut self, window: EmbeddedWindow) -> Result<(), SinkError> {
-        for (paper, embedding) in window.papers.into_iter().zip(window.embeddings.outer_iter()) {
+        for (row, paper) in window.papers.into_iter().enumerate() {
+            let found_by = window.keys[row];
             if self.take(paper)? {
-                self.rows.extend(embedding.iter());
+                self.adapters.insert(found_by.adapter);
+                match &mut self.vectors {
+                    Vectors::Held(values) => values.extend(window.embeddings.row(row)),
+                    Vectors::Cached(_, keys) => keys.push(found_by.key),
+                }
             }
         }
         Ok(())
+    }
+
+    fn needs_embeddings(&self) -> bool {
+        matches!(self.vectors, Vectors::Held(_))
     }
 }
 

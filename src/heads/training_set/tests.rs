@@ -6,7 +6,8 @@ use ndarray::{Array2, array};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::encode::{EmbeddedWindow, Sink};
+use crate::cache::Key;
+use crate::encode::{EmbeddedWindow, RowKey, Sink};
 use crate::heads::Error;
 use crate::paper::{Label, Origin, Paper, PaperText};
 
@@ -24,10 +25,11 @@ fn paper(n: usize, label: Option<Label>, split: Option<&str>, kept: &[Value]) ->
 }
 
 fn set(options: TrainingOptions, papers: Vec<Paper>) -> Result<TrainingSet, String> {
-    let mut sink = TrainingSink::new(TrainingOptions { dim: 1, ..options });
+    let mut sink = TrainingSink::new(TrainingOptions { dim: 1, ..options }, &[]);
     let embeddings = Array2::from_shape_fn((papers.len(), 1), |(row, _)| row as f32);
+    let keys = papers.iter().map(|paper| RowKey { adapter: 0, key: Key::of_text(&paper.id) }).collect();
     let metas = Vec::new();
-    sink.window(EmbeddedWindow { papers, embeddings, metas }).map_err(|error| error.to_string())?;
+    sink.window(EmbeddedWindow { papers, embeddings, keys, metas }).map_err(|error| error.to_string())?;
     sink.finish().map_err(|error: Error| error.to_string())
 }
 

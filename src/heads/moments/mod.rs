@@ -1,7 +1,9 @@
 //! Sums of products of rows and targets: all that least squares with any penalty has to know about the rows.
 //!
 //! Knows samples and no penalty. Invariant: segments of rows are summed in their order, so the bits are the same on any
-//! number of threads; all sums are in f64.
+//! number of threads; all sums are in f64, but for products that were asked for in f32.
+
+mod single;
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Products of f32 rows with weights in either precision, on the widest registers of the machine.
+//! Products of f32 rows with weights in either precision, on the widest registers of the machine: plain loops that the
+//! compiler makes wide, unlike those of `lanes`, which name their registers.
 //!
 //! Knows numbers only. Invariant: products are added in the same order and rounded in the same places whatever the
 //! registers are (no fused multiply-add), so a fit is the same bits on all of them.

@@ -8,21 +8,12 @@
     reason = "registers are wider than the baseline processor's; each kind is used only where found"
 )]
 
-use std::ops::{Add, AddAssign, Div, Mul, Sub};
+use std::ops::AddAssign;
+
+use ndarray::LinalgScalar;
 
 /// f32 or f64.
-pub(super) trait Number:
-    Copy
-    + PartialOrd
-    + Send
-    + Sync
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + AddAssign
-    + 'static
-{
+pub(super) trait Number: LinalgScalar + PartialOrd + Send + Sync + AddAssign {
     const ZERO: Self;
     const ONE: Self;
     type Wide: Lanes<Self>;

@@ -1,9 +1,11 @@
 //! What can be wrong with the content of a head: of a file, or of a head that is built here.
+//!
+//! Knows formats and lengths, no paths. Invariant: a message names the field or tensor, what is there and what can be.
 
 use thiserror::Error as ThisError;
 
-use super::error::Error;
-use super::kind::HeadKind;
+use super::super::kind::HeadKind;
+use super::Error;
 use crate::model::Task;
 
 /// What is wrong with the content of a head.
@@ -214,4 +216,14 @@ pub enum FileProblem {
         /// Its length.
         got: usize,
     },
+}
+
+impl FileProblem {
+    /// The way out, where it is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Newer { .. } => Some("use the version of offprint that wrote it, or train the head again".to_owned()),
+            _ => None,
+        }
+    }
 }
