@@ -252,7 +252,7 @@ mod tests {
     fn a_part_that_cannot_be_read_now_stays_where_it_is() {
         let root = tempfile::tempdir().unwrap();
         let space = Space { fingerprint: "f00d".into(), dim: 2, fields: BTreeMap::new() };
-        let folder = space.prepare(root.path()).unwrap();
+        let folder = space.make_folder(root.path()).unwrap();
         let mut rows = Rows::new(space.dim, PartOrigin::default());
         rows.push(Key::of_text("a"), &[1.0, 2.0], RowMeta::default());
         let mut writer = PartWriter::create(&folder, &space, rows.origin()).unwrap();

@@ -81,20 +81,24 @@ impl Space {
         found
     }
 
-    /// Makes the folders of this space where they are missing, and checks that what lies there is this space.
-    pub(super) fn prepare(&self, root: &Path) -> Result<PathBuf, Error> {
+    /// Makes the folder of this space where it is missing, and checks that it is not another one's. Until
+    /// [`Space::describe`] a folder made here is no space, which nobody looks for or removes.
+    pub(super) fn make_folder(&self, root: &Path) -> Result<PathBuf, Error> {
         self.check()?;
         prepare_root(root)?;
         let folder = self.folder(root);
-        if let Some(found) = read(&folder)? {
-            let differences = found.differences(self);
-            return if differences.is_empty() {
-                Ok(folder)
-            } else {
-                Err(Error::SpaceDiffers { path: folder, differences })
-            };
+        if !self.is_described(&folder)? {
+            disk::create_folders(&folder).map_err(Error::io("make cache folder", &folder))?;
         }
-        disk::create_folders(&folder).map_err(Error::io("make cache folder", &folder))?;
+        Ok(folder)
+    }
+
+    /// Writes down in the folder whose rows are in it, where that is missing.
+    pub(super) fn describe(&self, root: &Path) -> Result<(), Error> {
+        let folder = self.folder(root);
+        if self.is_described(&folder)? {
+            return Ok(());
+        }
         let file = folder.join(SPACE_FILE);
         let content = SpaceFile { format: CACHE_FORMAT, space: self.clone() };
         let mut text =
@@ -102,8 +106,17 @@ impl Space {
         text.push('\n');
         durable::replace_file(&file, text.as_bytes())
             .and_then(|()| disk::sync_folder(root))
-            .map_err(Error::io("write", &file))?;
-        Ok(folder)
+            .map_err(Error::io("write", &file))
+    }
+
+    /// Whether `folder` says that it is this space's; an error where it is another one's.
+    fn is_described(&self, folder: &Path) -> Result<bool, Error> {
+        let Some(found) = read(folder)? else { return Ok(false) };
+        let differences = found.differences(self);
+        match differences.is_empty() {
+            true => Ok(true),
+            false => Err(Error::SpaceDiffers { path: folder.to_owned(), differences }),
+        }
     }
 
     fn check(&self) -> Result<(), Error> {

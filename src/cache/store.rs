@@ -185,23 +185,34 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tries to claim a folder that a removal takes away at the same moment.
-const CLAIMS: usize = 100;
+/// Removals that may come between two steps of a claim. Each takes away a folder that somebody else made and left in
+/// that moment: one that is made here is claimed before anybody sees that it is a space.
+const REMOVALS: usize = 1_000;
 
 /// Makes the folder of a space where it is missing, and marks it as in use.
 pub(super) fn claim(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse>), Error> {
-    for _ in 1..CLAIMS {
-        let folder = match space.prepare(root) {
-            Err(error) if error.is_missing() => continue,
-            prepared => prepared?,
-        };
-        match InUse::claim(&folder) {
-            Ok(in_use) if in_use.is_of(&folder) => return Ok((folder, Some(in_use))),
-            // It was removed between two steps; another process may have made it anew by now.
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => return Ok((folder, None)),
+    for _ in 1..REMOVALS {
+        match claim_once(root, space) {
+            Err(error) if error.is_missing() => {}
+            claimed => return claimed,
         }
     }
-    Ok((space.prepare(root)?, None))
+    claim_once(root, space)
+}
+
+/// As [`claim`]; [`Error::is_missing`] where the folder was removed between two steps.
+fn claim_once(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse>), Error> {
+    let folder = space.make_folder(root)?;
+    let in_use = match InUse::claim(&folder) {
+        Ok(in_use) if in_use.is_of(&folder) => Some(in_use),
+        // Another process may have made it anew by now.
+        Ok(_) => return Err(Error::io("claim", folder)(io::ErrorKind::NotFound.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::io("claim", folder)(error)),
+        Err(error) => {
+            tracing::debug!(%error, folder = %folder.display(), "the cache is used without a lock");
+            None
+        }
+    };
+    space.describe(root)?;
+    Ok((folder, in_use))
 }
