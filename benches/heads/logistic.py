@@ -36,13 +36,15 @@ def labelled_set(rows, dim, classes, seed=0):
     random = np.random.default_rng(seed)
     spread = (np.arange(1, dim + 1) ** -0.5).astype("f4")
     centres = random.normal(size=(classes * 3, dim)).astype("f4") * spread * 0.35
+    # Turned at random: an encoder's features do not lie along the axes of its spectrum.
+    turn = np.linalg.qr(random.normal(size=(dim, dim)))[0].astype("f4")
     labels = random.integers(0, classes, rows)
     x = np.empty((rows, dim), dtype="f4")
     for start in range(0, rows, 50_000):
         part = labels[start : start + 50_000]
         block = random.standard_normal((len(part), dim), dtype="f4") * spread
         block += centres[part * 3 + random.integers(0, 3, len(part))]
-        x[start : start + len(part)] = block / np.linalg.norm(block, axis=1, keepdims=True)
+        x[start : start + len(part)] = (block / np.linalg.norm(block, axis=1, keepdims=True)) @ turn
     wrong = random.random(rows) < NOISE
     labels = np.where(wrong, random.integers(0, classes, rows), labels)
     return x, labels

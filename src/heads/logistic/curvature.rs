@@ -15,6 +15,9 @@ use super::objective::Frame;
 /// Rows of the sample at least; four for each feature otherwise.
 const SAMPLE: usize = 2048;
 
+/// Rows of the sample that only the mean is taken of.
+const FLAT_SAMPLE: usize = 512;
+
 /// Smallest curvature of a column that is believed: below, the column is certain of all rows.
 const SMALLEST: f64 = 1e-9;
 
@@ -38,14 +41,18 @@ struct Basis {
 impl Curvature {
     /// Of the mean eigenvalue alone: costs one look at the sample.
     pub fn flat(rows: &dyn Rows, frame: &Frame) -> Self {
-        let sample = sample(rows, frame);
-        let squares: f64 = sample.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-        Self { dim: rows.dim(), mean: squares / (sample.nrows() * rows.dim()) as f64, basis: None }
+        let sample = sample(rows, frame, FLAT_SAMPLE);
+        let mut squares = vec![0.0; rows.dim()];
+        for row in sample.rows() {
+            squares.iter_mut().zip(row).for_each(|(square, &value)| *square += f64::from(value) * f64::from(value));
+        }
+        let mean = squares.iter().sum::<f64>() / (sample.nrows() * rows.dim()) as f64;
+        Self { dim: rows.dim(), mean, basis: None }
     }
 
     /// Of all of G.
     pub fn full(rows: &dyn Rows, frame: &Frame) -> Self {
-        let sample = sample(rows, frame);
+        let sample = sample(rows, frame, SAMPLE.max(4 * rows.dim()));
         let mut gram = Array2::zeros((rows.dim(), rows.dim()));
         general_mat_mul(1.0 / sample.nrows() as f32, &sample.t(), &sample, 0.0, &mut gram);
         let mean = gram.diag().iter().map(|&value| f64::from(value)).sum::<f64>() / rows.dim() as f64;
@@ -91,9 +98,9 @@ pub(super) fn centre(columns: &mut [f64], dim: usize) {
     }
 }
 
-/// Evenly spread rows, in the frame.
-fn sample(rows: &dyn Rows, frame: &Frame) -> Array2<f32> {
-    let count = rows.count().min(SAMPLE.max(4 * rows.dim()));
+/// Evenly spread rows, `most` of them, in the frame.
+fn sample(rows: &dyn Rows, frame: &Frame, most: usize) -> Array2<f32> {
+    let count = rows.count().min(most);
     let mut sample = Array2::zeros((count, rows.dim()));
     for (index, mut out) in sample.rows_mut().into_iter().enumerate() {
         let row = rows.row((index as u128 * rows.count() as u128 / count as u128) as usize);

@@ -119,14 +119,15 @@ impl Descent {
     }
 
     /// Turns to where the objective falls and gives half of the slope there: about how far, in nats, the optimum lies
-    /// below.
-    pub fn turn(&mut self, curvature: &Curvature) -> f64 {
+    /// below. With `scaled` the preconditioner is brought to the length of the last step (7.20), without which most first
+    /// trials are too long or too short; not where steps are small enough for their changes to be rounding.
+    pub fn turn(&mut self, curvature: &Curvature, scaled: bool) -> f64 {
         let gradient = self.gradient();
-        let mut direction = self.against(&gradient, curvature);
+        let mut direction = self.against(&gradient, (curvature, scaled));
         let mut slope = dot(&gradient, &direction);
         if slope >= 0.0 || !slope.is_finite() {
             self.pairs.clear();
-            direction = self.against(&gradient, curvature);
+            direction = self.against(&gradient, (curvature, scaled));
             slope = dot(&gradient, &direction);
         }
         (self.direction, self.slope, self.length, self.trials) = (direction, slope, 1.0, 0);
@@ -134,7 +135,7 @@ impl Descent {
     }
 
     /// The two loops of L-BFGS around the preconditioner.
-    fn against(&self, gradient: &[f64], curvature: &Curvature) -> Vec<f64> {
+    fn against(&self, gradient: &[f64], (curvature, scaled): (&Curvature, bool)) -> Vec<f64> {
         let mut rest = gradient.to_vec();
         let mut factors = Vec::with_capacity(self.pairs.len());
         for pair in self.pairs.iter().rev() {
@@ -142,7 +143,12 @@ impl Descent {
             add(&mut rest, -factor, &pair.change);
             factors.push(factor);
         }
-        let mut direction = curvature.solve(&rest, &self.value.curvature, self.penalty, self.softmax);
+        let solve = |gradient| curvature.solve(gradient, &self.value.curvature, self.penalty, self.softmax);
+        let mut direction = solve(&rest);
+        if let Some(last) = self.pairs.back().filter(|_| scaled) {
+            let scale = last.inner / dot(&last.change, &solve(&last.change));
+            direction.iter_mut().for_each(|value| *value *= scale);
+        }
         for (pair, factor) in self.pairs.iter().zip(factors.iter().rev()) {
             let correction = factor - dot(&pair.change, &direction) / pair.inner;
             add(&mut direction, correction, &pair.step);

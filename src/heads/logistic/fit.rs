@@ -10,7 +10,7 @@ use super::descent::Descent;
 use super::objective::Frame;
 use super::pass::{Data, Share};
 use super::path::copied;
-use super::problem::{Decided, check, decide, frame};
+use super::problem::{Decided, check, decide};
 use super::solve::{Goal, Solver, curvature};
 use super::{Convergence, LogisticFit, LogisticOptions, LogisticSolver, certify, check_options, linfa_fit};
 
@@ -22,17 +22,15 @@ pub(super) fn fit(rows: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
     if options.solver == LogisticSolver::Linfa {
         return linfa_fit::fit(rows, options);
     }
+    // Inside the pool from the start: each of many short passes would wake it otherwise.
+    rayon::scope(|_| fused(rows, options))
+}
+
+fn fused(rows: &LabelledRows<'_>, options: &LogisticOptions) -> Result<LogisticFit, Error> {
     let copy = copied(rows.rows);
     let rows = &LabelledRows { rows: copy.as_ref().map_or(rows.rows, |copy| copy), ..*rows };
-    let frame = frame(rows.rows, options.fit_intercept)?;
     let weights = rows.weights.map_or_else(|| vec![1.0; rows.rows.count()], <[f64]>::to_vec);
-    let data = Data {
-        rows: rows.rows,
-        targets: rows.targets,
-        shares: vec![Share::new(weights)],
-        frame,
-        fit_intercept: options.fit_intercept,
-    };
+    let data = Data::new(rows.rows, rows.targets, vec![Share::new(weights)], options.fit_intercept)?;
     let share = &data.shares[0];
     let decided = decide(data.targets, (0, share));
     let columns = decided.problems.iter().map(|problem| problem.targets.len()).sum();

@@ -3,6 +3,7 @@
 //! Knows solvers and the objective, no files and no label names. Invariant: what is handed out as a fit is provably within
 //! the asked tolerance of the optimum, measured in f64.
 
+mod blocks;
 mod curvature;
 mod descent;
 mod evaluate;

@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
+use super::super::error::Error;
 use super::super::rows::{Rows, Selection};
 use super::super::trainer::Targets;
+use super::blocks::{Filler, KeptBlocks};
 use super::objective::Frame;
-use super::problem::targets_of;
+use super::problem::{frame, targets_of};
 use super::products::{BLOCK, PADDING, add_gradient, logits};
 use crate::heads::lanes::{Lanes, Number, Work, with_widest};
 
@@ -43,11 +45,28 @@ pub(super) struct Data<'a> {
     pub shares: Vec<Share>,
     /// Coordinates that rows are seen in; not centred where there are no intercepts to make up for it.
     pub frame: Frame,
+    /// The rows as passes in f32 see them, where they are few.
+    pub kept: Option<KeptBlocks>,
     /// Whether there are intercepts; else they are 0 and have no slope.
     pub fit_intercept: bool,
 }
 
-impl Data<'_> {
+impl<'a> Data<'a> {
+    /// With the coordinates that suit the rows.
+    ///
+    /// # Errors
+    /// Rows that are all the same or not numbers.
+    pub fn new(
+        rows: &'a dyn Rows,
+        targets: &'a Targets,
+        shares: Vec<Share>,
+        fit_intercept: bool,
+    ) -> Result<Self, Error> {
+        let frame = frame(rows, fit_intercept)?;
+        let kept = KeptBlocks::of(rows, &frame);
+        Ok(Self { rows, targets, shares, frame, kept, fit_intercept })
+    }
+
     pub fn width(&self) -> usize {
         self.rows.dim().next_multiple_of(PADDING)
     }
@@ -108,7 +127,8 @@ impl<T: Number> Work<T> for Pass<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T>>(self) -> Sums {
         let (width, columns) = (self.data.width(), self.layout.columns);
-        let mut filler = Filler::new(&self.data.frame, self.data.shares.len());
+        let mut filler = Filler::new(&self.data.frame);
+        let mut weights = vec![[T::ZERO; BLOCK]; self.data.shares.len()];
         let mut values = vec![T::ZERO; columns * BLOCK];
         let mut gradient = vec![T::ZERO; columns * width];
         let mut sums = Sums {
@@ -121,19 +141,23 @@ impl<T: Number> Work<T> for Pass<'_, T> {
         let last = starts.len();
         for (index, start) in starts.enumerate() {
             let rows = start..(start + BLOCK).min(self.rows.end);
-            filler.fill(self.data.rows, rows.clone());
-            filler.weigh(&self.data.shares, rows.clone());
-            let runs = self.runs(&filler.weights);
+            let block = match self.data.kept.as_ref().and_then(|kept| kept.get(rows.clone())) {
+                Some(block) => block,
+                // In no closure: it would not be compiled for the widest registers.
+                None => filler.fill(self.data.rows, rows.clone()),
+            };
+            weigh(&mut weights, &self.data.shares, rows.clone());
+            let runs = self.runs(&weights);
             for run in &runs {
                 let coefficients = &self.coefficients[run.start * width..run.end * width];
                 let values = &mut values[run.start * BLOCK..run.end * BLOCK];
-                logits::<T, V>(&filler.block, coefficients, width, values);
+                logits::<T, V>(block, coefficients, width, values);
                 let blocks = values.as_chunks_mut::<BLOCK>().0;
                 for (values, &intercept) in blocks.iter_mut().zip(&self.intercepts[run.clone()]) {
                     values.iter_mut().for_each(|value| *value += intercept);
                 }
             }
-            self.residuals(values.as_chunks_mut::<BLOCK>().0, &filler.weights, rows, &mut sums);
+            self.residuals(values.as_chunks_mut::<BLOCK>().0, &weights, rows, &mut sums);
             for run in runs {
                 for (sum, values) in
                     sums.intercepts[run.clone()].iter_mut().zip(&values.as_chunks::<BLOCK>().0[run.clone()])
@@ -141,7 +165,7 @@ impl<T: Number> Work<T> for Pass<'_, T> {
                     *sum += total(values);
                 }
                 let gradient = &mut gradient[run.start * width..run.end * width];
-                add_gradient::<T, V>(&filler.block, &values[run.start * BLOCK..run.end * BLOCK], width, gradient);
+                add_gradient::<T, V>(block, &values[run.start * BLOCK..run.end * BLOCK], width, gradient);
             }
             if (index + 1) % FLUSH == 0 || index + 1 == last {
                 let dim = self.data.rows.dim();
@@ -305,45 +329,11 @@ fn total<T: Number>(values: &[T; BLOCK]) -> f64 {
     sums.iter().map(|sum| sum.wide()).sum()
 }
 
-/// A block of rows in the coordinates of the frame, padded with zeros to whole rows and registers.
-struct Filler<T> {
-    block: Vec<T>,
-    /// By share and row of the block.
-    weights: Vec<[T; BLOCK]>,
-    centre: Vec<T>,
-    scale: T,
-    width: usize,
-}
-
-impl<T: Number> Filler<T> {
-    fn new(frame: &Frame, shares: usize) -> Self {
-        let width = frame.centre.len().next_multiple_of(PADDING);
-        Self {
-            block: vec![T::ZERO; BLOCK * width],
-            weights: vec![[T::ZERO; BLOCK]; shares],
-            centre: frame.centre.iter().map(|&value| T::of(value)).collect(),
-            scale: T::of(frame.scale),
-            width,
-        }
-    }
-
-    #[inline(always)]
-    fn fill(&mut self, rows: &dyn Rows, numbers: Range<usize>) {
-        let dim = self.centre.len();
-        self.block[numbers.len() * self.width..].fill(T::ZERO);
-        for (out, row) in self.block.chunks_exact_mut(self.width).zip(numbers) {
-            for ((out, &value), &centre) in out[..dim].iter_mut().zip(rows.row(row)).zip(&self.centre) {
-                *out = (T::from_row(value) - centre) * self.scale;
-            }
-        }
-    }
-
-    fn weigh(&mut self, shares: &[Share], numbers: Range<usize>) {
-        for (weights, share) in self.weights.iter_mut().zip(shares) {
-            weights[numbers.len()..].fill(T::ZERO);
-            for (weight, &value) in weights.iter_mut().zip(&share.weights[numbers.clone()]) {
-                *weight = T::of(value);
-            }
+fn weigh<T: Number>(weights: &mut [[T; BLOCK]], shares: &[Share], rows: Range<usize>) {
+    for (weights, share) in weights.iter_mut().zip(shares) {
+        weights[rows.len()..].fill(T::ZERO);
+        for (weight, &value) in weights.iter_mut().zip(&share.weights[rows.clone()]) {
+            *weight = T::of(value);
         }
     }
 }
@@ -372,13 +362,13 @@ impl Work<f64> for Decisions<'_> {
     fn run<V: Lanes<f64>>(self) -> Vec<f64> {
         let columns = self.intercepts.len();
         let rows = Selection::new(self.rows, self.numbers);
-        let mut filler = Filler::new(self.frame, 0);
+        let mut filler = Filler::new(self.frame);
+        let width = self.frame.centre.len().next_multiple_of(PADDING);
         let mut values = vec![0.0; columns * BLOCK];
         let mut out = Vec::with_capacity(self.numbers.len() * columns);
         for start in (0..self.numbers.len()).step_by(BLOCK) {
             let range = start..(start + BLOCK).min(self.numbers.len());
-            filler.fill(&rows, range.clone());
-            logits::<f64, V>(&filler.block, self.coefficients, filler.width, &mut values);
+            logits::<f64, V>(filler.fill(&rows, range.clone()), self.coefficients, width, &mut values);
             for row in 0..range.len() {
                 out.extend((0..columns).map(|column| values[column * BLOCK + row] + self.intercepts[column]));
             }

@@ -15,7 +15,7 @@ use super::super::trainer::{LabelledRows, TakeDecisions, Targets};
 use super::evaluate::padded;
 use super::fit::penalty;
 use super::pass::{Data, Decisions, Share};
-use super::problem::{Decided, check, decide, frame};
+use super::problem::{Decided, check, decide};
 use super::solve::{Goal, Solver, curvature};
 use super::{LogisticOptions, STRENGTH, check_options};
 
@@ -66,7 +66,8 @@ pub(super) fn path(
     };
     let together = (COLUMNS / columns.max(1)).clamp(1, folds.len());
     for first in (0..folds.len()).step_by(together) {
-        path.follow(first..(first + together).min(folds.len()), take)?;
+        // Inside the pool from the start: each of many short passes would wake it otherwise.
+        rayon::scope(|_| path.follow(first..(first + together).min(folds.len()), take))?;
     }
     Ok(())
 }
@@ -97,8 +98,7 @@ impl Path<'_> {
         let copy = copied(&selection);
         let rows: &dyn Rows = copy.as_ref().map_or(&selection, |copy| copy);
         let targets = self.rows.targets.select(&numbers);
-        let fit_intercept = self.options.fit_intercept;
-        let data = Data { rows, targets: &targets, shares, frame: frame(rows, fit_intercept)?, fit_intercept };
+        let data = Data::new(rows, &targets, shares, self.options.fit_intercept)?;
         self.descend(folds, &data, take)
     }
 

@@ -82,12 +82,13 @@ fn frame_of(rows: &dyn Rows, (some, centred): (usize, bool)) -> Option<Frame> {
     }
     // The numbers of a pass in f32, so that both precisions see the same coordinates.
     centre.iter_mut().for_each(|sum| *sum = f64::from((*sum / some as f64) as f32));
-    let mut squares = 0.0;
+    let mut squares = vec![0.0; rows.dim()];
     for row in numbers() {
-        let row = rows.row(row).iter().zip(&centre);
-        squares += row.map(|(&value, centre)| (f64::from(value) - centre) * (f64::from(value) - centre)).sum::<f64>();
+        for ((square, &value), centre) in squares.iter_mut().zip(rows.row(row)).zip(&centre) {
+            *square += (f64::from(value) - centre) * (f64::from(value) - centre);
+        }
     }
-    let norm = (squares / some as f64).sqrt();
+    let norm = (squares.iter().sum::<f64>() / some as f64).sqrt();
     let length = centre.iter().map(|value| value * value).sum::<f64>().sqrt();
     // A power of two: rows in f32 lose nothing by it. Beyond f32's range nothing can be computed.
     let scale = (ROW_NORM / norm).log2().round().exp2();

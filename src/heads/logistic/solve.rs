@@ -14,12 +14,19 @@ use super::problem::{Problem, layout};
 use crate::heads::lanes::Number;
 use crate::heads::sample::check_values;
 
-/// Shares of the objective that a pass cannot resolve.
-const ROUNDING32: f64 = 1e-7;
-const ROUNDING64: f64 = 1e-13;
+/// What passes in f32 or f64 can give.
+#[derive(Debug, Clone, Copy)]
+struct Precision {
+    /// Share of the objective that a pass cannot resolve.
+    rounding: f64,
+    /// Steps without a smaller gradient after which it has given what it can.
+    patience: u64,
+    /// Whether steps are scaled by the last one, see [`Descent::turn`].
+    scaled: bool,
+}
 
-/// Steps without a smaller gradient after which a precision has given what it can.
-const PATIENCE: u64 = 8;
+const SINGLE: Precision = Precision { rounding: 1e-7, patience: 8, scaled: true };
+const DOUBLE: Precision = Precision { rounding: 1e-13, patience: 32, scaled: false };
 
 /// A gradient that fell to less than this share counts as smaller.
 const PROGRESS: f64 = 0.8;
@@ -101,14 +108,14 @@ impl<'a> Solver<'a> {
             Goal::Error(error) => Goal::Error(0.5 * error),
             Goal::Decrement(_) => goal,
         };
-        self.descend::<f32>((loose, ROUNDING32), max_iterations, &all, &mut endings);
+        self.descend::<f32>((loose, SINGLE), max_iterations, &all, &mut endings);
         let left: Vec<usize> = match goal {
             Goal::Error(_) => all,
             Goal::Decrement(_) => all.into_iter().filter(|&index| !endings[index].solved).collect(),
         };
         if !left.is_empty() {
             self.measure(&left);
-            self.descend::<f64>((goal, ROUNDING64), max_iterations, &left, &mut endings);
+            self.descend::<f64>((goal, DOUBLE), max_iterations, &left, &mut endings);
         }
         endings
     }
@@ -130,7 +137,7 @@ impl<'a> Solver<'a> {
 
     fn descend<T: Number>(
         &mut self,
-        (goal, rounding): (Goal, f64),
+        (goal, precision): (Goal, Precision),
         max_iterations: u64,
         problems: &[usize],
         endings: &mut [Ending],
@@ -142,10 +149,10 @@ impl<'a> Solver<'a> {
         let mut layout = self.layout(&open);
         loop {
             let before = open.len();
-            self.turn(goal, &turning, endings);
+            self.turn((goal, precision.scaled), &turning, endings);
             open.retain(|&index| {
                 let descent = &self.descents[index];
-                let go_on = !turning[index] || patience[index].left(descent, rounding);
+                let go_on = !turning[index] || patience[index].left(descent, precision);
                 go_on && !endings[index].solved && descent.iterations < max_iterations
             });
             if open.is_empty() {
@@ -160,7 +167,7 @@ impl<'a> Solver<'a> {
             let values = evaluate::<T>(self.data, &layout, &points);
             let mut stuck = Vec::new();
             for ((&index, trial), value) in open.iter().zip(trials).zip(values) {
-                match self.descents[index].receive(trial, value, rounding) {
+                match self.descents[index].receive(trial, value, precision.rounding) {
                     Trial::Moved => turning[index] = true,
                     Trial::Shorter => {}
                     Trial::Stuck => stuck.push(index),
@@ -174,11 +181,11 @@ impl<'a> Solver<'a> {
     }
 
     /// New directions where they are asked for, all at once.
-    fn turn(&mut self, goal: Goal, turning: &[bool], endings: &mut [Ending]) {
+    fn turn(&mut self, (goal, scaled): (Goal, bool), turning: &[bool], endings: &mut [Ending]) {
         let curvature = self.curvature;
         self.descents.par_iter_mut().zip(endings).zip(turning).filter(|(_, turning)| **turning).for_each(
             |((descent, ending), _)| {
-                let decrement = descent.turn(curvature);
+                let decrement = descent.turn(curvature, scaled);
                 *ending = Ending { solved: goal.reached(descent, decrement), decrement };
             },
         );
@@ -200,9 +207,9 @@ impl Default for Patience {
 }
 
 impl Patience {
-    fn left(&mut self, descent: &Descent, rounding: f64) -> bool {
+    fn left(&mut self, descent: &Descent, precision: Precision) -> bool {
         let (gradient, objective) = (descent.relative_gradient(), descent.objective());
-        let lower = objective < self.lowest - rounding * (1.0 + objective.abs());
+        let lower = objective < self.lowest - precision.rounding * (1.0 + objective.abs());
         if lower || gradient < PROGRESS * self.smallest {
             *self = Self {
                 smallest: gradient.min(self.smallest),
@@ -210,7 +217,7 @@ impl Patience {
                 at: descent.iterations,
             };
         }
-        descent.iterations < self.at + PATIENCE
+        descent.iterations < self.at + precision.patience
     }
 }
 
