@@ -19,8 +19,8 @@ use super::problem::{Decided, check, decide};
 use super::solve::{Goal, Solver, curvature};
 use super::{LogisticOptions, STRENGTH, check_options};
 
-/// Half of the slope along the next step, in nats a row, at which a fit that only chooses ends. Fits a hundred times
-/// closer moved mean scores by less than 3·10⁻⁴.
+/// Half of the slope along the next step, in nats a row, at which a fit that only chooses ends. Mean accuracies of certified
+/// fits are within 10⁻³ of these (20,000 rows, 19 classes), and no nearer to those of 10⁻⁶, which take twice the time.
 const DECREMENT: f64 = 1e-5;
 
 /// Columns that are fitted at the same time, unless one fold has more: bounds the memory of the solver.
