@@ -145,7 +145,7 @@ fn join_space(
             left.push(LeftOut { path: path.clone(), reason });
         }
     }
-    if candidates.is_empty() && !space.folder(into).is_dir() {
+    if candidates.is_empty() && !space::is_space(&space.folder(into))? {
         return Ok(None);
     }
     let (folder, _in_use) = claim(into, space)?;

@@ -245,6 +245,7 @@ mod tests {
     use super::*;
     use crate::cache::key::RowMeta;
     use crate::cache::rows::Rows;
+    use crate::cache::store::claim;
 
     const MIB: u64 = 1 << 20;
 
@@ -252,7 +253,7 @@ mod tests {
     fn a_part_that_cannot_be_read_now_stays_where_it_is() {
         let root = tempfile::tempdir().unwrap();
         let space = Space { fingerprint: "f00d".into(), dim: 2, fields: BTreeMap::new() };
-        let folder = space.make_folder(root.path()).unwrap();
+        let (folder, _in_use) = claim(root.path(), &space).unwrap();
         let mut rows = Rows::new(space.dim, PartOrigin::default());
         rows.push(Key::of_text("a"), &[1.0, 2.0], RowMeta::default());
         let mut writer = PartWriter::create(&folder, &space, rows.origin()).unwrap();

@@ -11,7 +11,7 @@
 //! | `<fingerprint>/space.json` | the encoder's fingerprint fields and the dimension, for people and for misses that explain themselves |
 //! | `<fingerprint>/<64 hex digits>.arrow` | a part: an Arrow IPC file, uncompressed, named by the BLAKE3 of its bytes |
 //! | `<fingerprint>/damaged/` | parts that `verify` or a merge found changed on disk |
-//! | `<fingerprint>/last-used` | when a process last opened the space; locked by all that use it, so that `prune` leaves it |
+//! | `<fingerprint>/last-used` | when a process last opened the space; locked by all that use it, so that `prune` leaves it. Alone in its folder it was left by a process that was killed while it opened a space, and serves the next one |
 //! | `<fingerprint>/.merge.lock` | empty; held by the one process that merges. Filling the cache takes no lock |
 //!
 //! A part has the columns `key: FixedSizeBinary(16)` (strictly ascending through the file),

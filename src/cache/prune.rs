@@ -77,7 +77,7 @@ pub struct KeptSpace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeepReason {
-    /// A process has it open, or merges it.
+    /// A process has it open, or merges it, or used it since the prune began.
     InUse,
     /// This file is no cache's.
     ForeignFile(PathBuf),
@@ -179,6 +179,15 @@ fn remove_space(root: &Path, space: &Candidate, report: &mut PruneReport) -> Res
     // One after the other: who has not the first must not keep the second from who has.
     let Some(alone) = alone else { return keep(report, KeepReason::InUse) };
     let Some(merging) = merge::lock(&space.path)? else { return keep(report, KeepReason::InUse) };
+    if !space::is_space(&space.path)? {
+        // Another prune was faster, and what lies there now is being made anew.
+        report.bytes_left -= space.bytes;
+        return Ok(());
+    }
+    if stamp::unused_for(&space.path) < space.unused_for {
+        // Somebody used it since it was chosen.
+        return keep(report, KeepReason::InUse);
+    }
     if !report.dry_run {
         let aside = aside::move_aside(root, &space.path).map_err(Error::io("remove", &space.path))?;
         // Whoever waits for the folder sees now that it is gone, and makes a new one.

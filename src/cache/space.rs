@@ -82,7 +82,7 @@ impl Space {
     }
 
     /// Makes the folder of this space where it is missing, and checks that it is not another one's. Until
-    /// [`Space::describe`] a folder made here is no space, which nobody looks for or removes.
+    /// [`Space::describe`] a folder made here is no space, and no listing of spaces has it.
     pub(super) fn make_folder(&self, root: &Path) -> Result<PathBuf, Error> {
         self.check()?;
         prepare_root(root)?;
@@ -222,17 +222,25 @@ pub(super) fn scan(root: &Path) -> Result<Vec<SpaceFolder>, Error> {
             continue;
         }
         let space = read(&path).map(|space| space.filter(|space| space.fingerprint == fingerprint));
-        if matches!(space, Ok(None)) {
-            match folder::part_paths(&path) {
-                Err(error) if error.is_missing() => continue,
-                Ok(paths) if paths.is_empty() => continue,
-                listed => drop(listed?),
-            }
+        if matches!(space, Ok(None)) && !has_parts(&path)? {
+            continue;
         }
         found.push(SpaceFolder { path, fingerprint, space });
     }
     found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
     Ok(found)
+}
+
+fn has_parts(folder: &Path) -> Result<bool, Error> {
+    match folder::part_paths(folder) {
+        Err(error) if error.is_missing() => Ok(false),
+        listed => listed.map(|paths| !paths.is_empty()),
+    }
+}
+
+/// Whether `folder` is described, or has parts, and so is not only on its way to a space.
+pub(super) fn is_space(folder: &Path) -> Result<bool, Error> {
+    Ok(folder.join(SPACE_FILE).exists() || has_parts(folder)?)
 }
 
 /// All spaces of a cache, by fingerprint. A folder that is not there has none; other folders in it are passed over, and

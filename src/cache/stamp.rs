@@ -33,8 +33,14 @@ impl InUse {
     pub fn claim(folder: &Path) -> io::Result<Self> {
         let path = folder.join(STAMP_FILE);
         let writable = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = writable.or_else(|_| File::open(&path))?;
-        file.lock_shared()?;
+        // Of a folder that may only be read and has no stamp, the first refusal is the one that tells.
+        let file = writable.or_else(|refused| File::open(&path).map_err(|_| refused))?;
+        loop {
+            match file.lock_shared() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                locked => break locked?,
+            }
+        }
         let claim = Self { file };
         claim.stamp();
         Ok(claim)

@@ -185,19 +185,19 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removals that may come between two steps of a claim. Each takes away a folder that somebody else made and left in
-/// that moment: one that is made here is claimed before anybody sees that it is a space.
-const REMOVALS: usize = 1_000;
+/// Removals that may come between two steps of a claim. Prunes take what was left there before, or what they listed
+/// then; one that begins later does not see a folder that was made here before it is claimed.
+const REMOVALS: usize = 100;
 
 /// Makes the folder of a space where it is missing, and marks it as in use.
 pub(super) fn claim(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse>), Error> {
-    for _ in 1..REMOVALS {
+    let mut removals = 0;
+    loop {
         match claim_once(root, space) {
-            Err(error) if error.is_missing() => {}
+            Err(error) if error.is_missing() && removals < REMOVALS => removals += 1,
             claimed => return claimed,
         }
     }
-    claim_once(root, space)
 }
 
 /// As [`claim`]; [`Error::is_missing`] where the folder was removed between two steps.
@@ -206,8 +206,8 @@ fn claim_once(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse>), Er
     let in_use = match InUse::claim(&folder) {
         Ok(in_use) if in_use.is_of(&folder) => Some(in_use),
         // Another process may have made it anew by now.
-        Ok(_) => return Err(Error::io("claim", folder)(io::ErrorKind::NotFound.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::io("claim", folder)(error)),
+        Ok(_) => return Err(Error::io("lock", folder)(io::ErrorKind::NotFound.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::io("lock", folder)(error)),
         Err(error) => {
             tracing::debug!(%error, folder = %folder.display(), "the cache is used without a lock");
             None
@@ -215,4 +215,26 @@ fn claim_once(root: &Path, space: &Space) -> Result<(PathBuf, Option<InUse>), Er
     };
     space.describe(root)?;
     Ok((folder, in_use))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prune::{KeepReason, PruneOptions, prune};
+    use super::*;
+
+    #[test]
+    fn no_prune_takes_a_folder_on_its_way_to_a_space() {
+        let root = tempfile::tempdir().unwrap();
+        let space = Space { fingerprint: "f00d".into(), dim: 2, fields: Default::default() };
+        let all = PruneOptions { keep_bytes: Some(0), ..PruneOptions::default() };
+        let folder = space.make_folder(root.path()).unwrap();
+        assert!(prune(root.path(), &all).unwrap().removed.is_empty() && folder.is_dir());
+        let in_use = InUse::claim(&folder).unwrap();
+        space.describe(root.path()).unwrap();
+        let kept = prune(root.path(), &all).unwrap().kept;
+        assert_eq!(kept.into_iter().map(|kept| kept.reason).collect::<Vec<_>>(), [KeepReason::InUse]);
+        assert!(in_use.is_of(&folder));
+        drop(in_use);
+        assert_eq!(prune(root.path(), &all).unwrap().removed.len(), 1);
+    }
 }

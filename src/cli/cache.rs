@@ -255,7 +255,7 @@ fn describe_prune(report: &PruneReport) -> String {
     }
     for space in &report.kept {
         let reason = match &space.reason {
-            KeepReason::InUse => "a process has it open".to_owned(),
+            KeepReason::InUse => "a process has it open, or just had".to_owned(),
             KeepReason::ForeignFile(path) => format!("{} is no file of a cache", path.display()),
         };
         lines.push(format!("kept {}: {reason}", space.fingerprint));

@@ -118,7 +118,8 @@ pub struct StrengthName {
 }
 
 /// Takes decision values of a fold's validation rows (in the order of the fold) at a strength: the numbers of fold and
-/// strength, and rows × columns. It may be called from several threads at once.
+/// strength, and rows × columns. It may be called from several threads of the pool at once, and so must not work in parallel
+/// while it holds a lock.
 pub type TakeDecisions<'a> = &'a (dyn Fn((usize, usize), ArrayView2<'_, f64>) -> Result<(), Error> + Sync);
 
 /// How near to the optimum a fit is, as its solver measures it on the rows as they came in.

@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use super::super::rows::Rows;
 use super::objective::Frame;
-use super::products::{BLOCK, PADDING};
+use super::products::BLOCK;
 use crate::heads::lanes::Number;
 
-/// Bytes of rows that are kept: what a pass of few columns saves by it is a third of its time.
+/// Bytes of blocks that are kept, beside the rows themselves. Passes of few columns save a third of their time; larger sets
+/// do not stay in any cache, so that reading blocks takes the time that making them does.
 const KEPT: usize = 64 << 20;
 
 /// All rows for passes in f32.
@@ -24,15 +25,14 @@ pub(super) struct KeptBlocks {
 }
 
 impl KeptBlocks {
-    /// None of more rows than are kept.
+    /// `None` where they would take more than [`KEPT`] bytes.
     pub fn of(rows: &dyn Rows, frame: &Frame) -> Option<Self> {
-        let mut filler = Filler::new(frame);
+        let filler = Filler::new(frame);
         let (width, count) = (filler.width, rows.count());
         let size = count.next_multiple_of(BLOCK) * width;
         if size * size_of::<f32>() > KEPT {
             return None;
         }
-        filler.block = Vec::new();
         let mut values = vec![0.0; size];
         values.par_chunks_exact_mut(BLOCK * width).enumerate().for_each(|(block, out)| {
             let start = block * BLOCK;
@@ -41,10 +41,10 @@ impl KeptBlocks {
         Some(Self { values, width })
     }
 
-    /// The block that begins with the first of the rows, for passes of its precision.
-    pub fn get<T: Number>(&self, rows: Range<usize>) -> Option<&[T]> {
+    /// The block that begins with the row `start`, for passes in f32.
+    pub fn get<T: Number>(&self, start: usize) -> Option<&[T]> {
         let values: &Vec<T> = (&self.values as &dyn Any).downcast_ref()?;
-        Some(&values[rows.start * self.width..][..BLOCK * self.width])
+        Some(&values[start * self.width..][..BLOCK * self.width])
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Filler<T> {
 
 impl<T: Number> Filler<T> {
     pub fn new(frame: &Frame) -> Self {
-        let width = frame.centre.len().next_multiple_of(PADDING);
+        let width = frame.width();
         Self {
             block: Vec::new(),
             centre: frame.centre.iter().map(|&value| T::of(value)).collect(),
@@ -93,6 +93,7 @@ impl<T: Number> Filler<T> {
 #[cfg(test)]
 mod tests {
     use super::super::super::rows::{HeldRows, Matrix};
+    use super::super::products::PADDING;
     use super::*;
 
     #[test]
@@ -104,10 +105,10 @@ mod tests {
         let kept = KeptBlocks::of(&rows, &frame).unwrap();
         let mut filler = Filler::<f32>::new(&frame);
         for range in [0..BLOCK, BLOCK..count] {
-            assert_eq!(kept.get::<f32>(range.clone()).unwrap(), filler.fill(&rows, range.clone()));
-            assert!(kept.get::<f64>(range).is_none());
+            assert_eq!(kept.get::<f32>(range.start).unwrap(), filler.fill(&rows, range.clone()));
+            assert!(kept.get::<f64>(range.start).is_none());
         }
-        let last = kept.get::<f32>(BLOCK..count).unwrap();
+        let last = kept.get::<f32>(BLOCK).unwrap();
         assert_eq!(last[0], (values[BLOCK * dim] - 0.3) * 4.0);
         assert!(last[dim..2 * PADDING].iter().chain(&last[3 * 2 * PADDING..]).all(|&value| value == 0.0));
         let many = HeldRows::new(vec![0.0; KEPT / 4 + PADDING], (KEPT / 4 / PADDING + 1, PADDING)).unwrap();

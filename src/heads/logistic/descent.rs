@@ -120,22 +120,23 @@ impl Descent {
 
     /// Turns to where the objective falls and gives half of the slope there: about how far, in nats, the optimum lies
     /// below. With `scaled` the preconditioner is brought to the length of the last step (7.20), without which most first
-    /// trials are too long or too short; not where steps are small enough for their changes to be rounding.
+    /// trials are too long or too short. A last step in a steep direction makes all others short: what is given is half of
+    /// the slope without that.
     pub fn turn(&mut self, curvature: &Curvature, scaled: bool) -> f64 {
         let gradient = self.gradient();
-        let mut direction = self.against(&gradient, (curvature, scaled));
+        let (mut direction, mut scale) = self.against(&gradient, curvature, scaled);
         let mut slope = dot(&gradient, &direction);
         if slope >= 0.0 || !slope.is_finite() {
             self.pairs.clear();
-            direction = self.against(&gradient, (curvature, scaled));
+            (direction, scale) = self.against(&gradient, curvature, scaled);
             slope = dot(&gradient, &direction);
         }
         (self.direction, self.slope, self.length, self.trials) = (direction, slope, 1.0, 0);
-        -0.5 * slope
+        -0.5 * slope / scale.min(1.0)
     }
 
-    /// The two loops of L-BFGS around the preconditioner.
-    fn against(&self, gradient: &[f64], (curvature, scaled): (&Curvature, bool)) -> Vec<f64> {
+    /// The two loops of L-BFGS around the preconditioner, and what that was scaled by.
+    fn against(&self, gradient: &[f64], curvature: &Curvature, scaled: bool) -> (Vec<f64>, f64) {
         let mut rest = gradient.to_vec();
         let mut factors = Vec::with_capacity(self.pairs.len());
         for pair in self.pairs.iter().rev() {
@@ -145,16 +146,15 @@ impl Descent {
         }
         let solve = |gradient| curvature.solve(gradient, &self.value.curvature, self.penalty, self.softmax);
         let mut direction = solve(&rest);
-        if let Some(last) = self.pairs.back().filter(|_| scaled) {
-            let scale = last.inner / dot(&last.change, &solve(&last.change));
-            direction.iter_mut().for_each(|value| *value *= scale);
-        }
+        let last = self.pairs.back().filter(|_| scaled);
+        let scale = last.map_or(1.0, |last| last.inner / dot(&last.change, &solve(&last.change)));
+        direction.iter_mut().for_each(|value| *value *= scale);
         for (pair, factor) in self.pairs.iter().zip(factors.iter().rev()) {
             let correction = factor - dot(&pair.change, &direction) / pair.inner;
             add(&mut direction, correction, &pair.step);
         }
         direction.iter_mut().for_each(|value| *value = -*value);
-        direction
+        (direction, scale)
     }
 
     /// The point to look at next.

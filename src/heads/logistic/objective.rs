@@ -8,6 +8,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, Axis, Zip, s};
 
 use super::super::arithmetic::{sigmoid, softmax};
+use super::products::PADDING;
 
 /// Rows converted to f64 at a time: a block of 384-dimensional rows stays in the second-level cache.
 const BLOCK: usize = 256;
@@ -49,6 +50,11 @@ impl Frame {
         }
         let found = (squared / n).sqrt();
         (found > 1e-12 * centre.dot(&centre).sqrt()).then(|| Self { centre, scale: norm / found })
+    }
+
+    /// Numbers of a row in a pass: padded to whole registers.
+    pub fn width(&self) -> usize {
+        self.centre.len().next_multiple_of(PADDING)
     }
 
     /// The rows in these coordinates.

@@ -12,7 +12,7 @@ use super::super::trainer::Targets;
 use super::blocks::{Filler, KeptBlocks};
 use super::objective::Frame;
 use super::problem::{frame, targets_of};
-use super::products::{BLOCK, PADDING, add_gradient, logits};
+use super::products::{BLOCK, add_gradient, logits};
 use crate::heads::lanes::{Lanes, Number, Work, with_widest};
 
 /// Blocks whose gradients are added up before they are turned to f64.
@@ -68,7 +68,7 @@ impl<'a> Data<'a> {
     }
 
     pub fn width(&self) -> usize {
-        self.rows.dim().next_multiple_of(PADDING)
+        self.frame.width()
     }
 }
 
@@ -141,7 +141,7 @@ impl<T: Number> Work<T> for Pass<'_, T> {
         let last = starts.len();
         for (index, start) in starts.enumerate() {
             let rows = start..(start + BLOCK).min(self.rows.end);
-            let block = match self.data.kept.as_ref().and_then(|kept| kept.get(rows.clone())) {
+            let block = match self.data.kept.as_ref().and_then(|kept| kept.get(start)) {
                 Some(block) => block,
                 // In no closure: it would not be compiled for the widest registers.
                 None => filler.fill(self.data.rows, rows.clone()),
@@ -363,7 +363,7 @@ impl Work<f64> for Decisions<'_> {
         let columns = self.intercepts.len();
         let rows = Selection::new(self.rows, self.numbers);
         let mut filler = Filler::new(self.frame);
-        let width = self.frame.centre.len().next_multiple_of(PADDING);
+        let width = self.frame.width();
         let mut values = vec![0.0; columns * BLOCK];
         let mut out = Vec::with_capacity(self.numbers.len() * columns);
         for start in (0..self.numbers.len()).step_by(BLOCK) {

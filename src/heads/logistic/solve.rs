@@ -19,12 +19,14 @@ use crate::heads::sample::check_values;
 struct Precision {
     /// Share of the objective that a pass cannot resolve.
     rounding: f64,
-    /// Steps without a smaller gradient after which it has given what it can.
+    /// Steps without a smaller gradient or objective after which it has given what it can.
     patience: u64,
     /// Whether steps are scaled by the last one, see [`Descent::turn`].
     scaled: bool,
 }
 
+// What f32 cannot do is left to f64, which has nobody behind it: it may stall for longer, and starts with steps whose changes
+// f32 has measured, by which it must not scale.
 const SINGLE: Precision = Precision { rounding: 1e-7, patience: 8, scaled: true };
 const DOUBLE: Precision = Precision { rounding: 1e-13, patience: 32, scaled: false };
 

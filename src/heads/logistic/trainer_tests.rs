@@ -253,6 +253,53 @@ fn a_path_gives_what_single_fits_give() {
     }
 }
 
+/// Few rows of many features, for which only the mean of the curvature is known: steps are far from Newton's, and strong
+/// features make the last of them a bad measure of the rest.
+#[test]
+fn losses_on_a_path_are_near_those_of_certified_fits() {
+    let (n, dim) = (400, 256);
+    let noise = |row: usize, feature: usize| {
+        let hash = (row * dim + feature + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (hash >> 40) as f64 / f64::from(1 << 23) - 1.0
+    };
+    let class = |row: usize| usize::from(noise(row, 0) + noise(row, 3) + 0.5 * noise(row, dim) > 0.0);
+    // The rows, then zero and the unit vectors, whose decision values tell intercept and coefficients.
+    let rows = Array2::from_shape_fn((n + 1 + dim, dim), |(row, feature)| match row.checked_sub(n + 1) {
+        Some(unit) => f32::from(u8::from(unit == feature)),
+        None if row == n => 0.0,
+        None => (noise(row, feature) / (1.0 + feature as f64).sqrt()) as f32,
+    });
+    let of: Vec<usize> = (0..rows.nrows()).map(class).collect();
+    let objective = |coefficients: &[f64], intercept: f64, c: f64| {
+        let loss = |(row, class): (ndarray::ArrayView1<'_, f32>, &usize)| {
+            let logit = intercept + row.iter().zip(coefficients).map(|(&x, w)| f64::from(x) * w).sum::<f64>();
+            let wrong = if *class == 1 { -logit } else { logit };
+            wrong.max(0.0) + (-wrong.abs()).exp().ln_1p()
+        };
+        let losses = rows.rows().into_iter().zip(&of).take(n).map(loss).sum::<f64>();
+        (losses + coefficients.iter().map(|w| w * w).sum::<f64>() / (2.0 * c)) / n as f64
+    };
+    let grid = [0.01, 0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0];
+    let fold = Fold { train: (0..n).collect(), validation: (n..rows.nrows()).collect() };
+    let set = Set { rows: rows.clone(), targets: Targets::Classes { of: of.clone(), classes: 2 }, weights: None };
+    let path = &set.path(&[fold], &grid, LogisticSolver::Fused).unwrap()[0];
+    let train = Set {
+        rows: rows.slice(ndarray::s![..n, ..]).to_owned(),
+        targets: Targets::Classes { of: of[..n].to_vec(), classes: 2 },
+        weights: None,
+    };
+    for (found, c) in path.iter().zip(grid) {
+        let intercept = found[[0, 0]];
+        let coefficients: Vec<f64> = found.column(0).iter().skip(1).map(|value| value - intercept).collect();
+        let fitted = train.fit(c, 1e-4).unwrap();
+        let (certified, intercepts) = parts(&fitted);
+        let best = objective(certified.as_slice().unwrap(), intercepts[0], c);
+        let gap = objective(&coefficients, intercept, c) - best;
+        assert!((-1e-7..5e-5).contains(&gap), "C = {c}: {gap:.1e} nats a row above {best}");
+    }
+}
+
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let fixture = Fixture::open();
