@@ -1,13 +1,14 @@
 //! About how the loss bends: a preconditioner out of the covariance of the features, the same for all problems.
 //!
 //! Knows rows, no labels. The Hessian of a column is taken as h·G + penalty, with h the mean p·(1 - p) of the column and
-//! G the Gram matrix of a sample of the rows in the problem's frame. G = Q·T·Qᵀ with T tridiagonal, so that every h and
-//! penalty costs one tridiagonal system. Invariant: [`Curvature::solve`] is linear, symmetric and positive definite, up to
+//! G the Gram matrix of a sample of the rows in the problem's frame. Where passes are cheap, G is taken as m·mᵀ + v·I, with m
+//! the mean row; else G = Q·T·Qᵀ with T tridiagonal, so that every h and penalty costs one tridiagonal system. Invariant: [`Curvature::solve`] is linear, symmetric and positive definite, up to
 //! rounding.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
 
+use super::super::arithmetic::dot;
 use super::super::rows::Rows;
 use super::super::tridiagonal::Tridiagonal;
 use super::objective::Frame;
@@ -15,8 +16,8 @@ use super::objective::Frame;
 /// Rows of the sample at least; four for each feature otherwise.
 const SAMPLE: usize = 2048;
 
-/// Rows of the sample that only the mean is taken of.
-const FLAT_SAMPLE: usize = 512;
+/// Rows of the sample where only their mean and variance are asked for.
+const ROUND_SAMPLE: usize = 512;
 
 /// Smallest curvature of a column that is believed: below, the column is certain of all rows.
 const SMALLEST: f64 = 1e-9;
@@ -25,9 +26,17 @@ const SMALLEST: f64 = 1e-9;
 #[derive(Debug)]
 pub(super) struct Curvature {
     dim: usize,
-    /// Mean of the eigenvalues of G.
-    mean: f64,
-    basis: Option<Basis>,
+    gram: Gram,
+}
+
+#[derive(Debug)]
+enum Gram {
+    /// Same in all directions but that of the mean row, which is long where rows are not centred.
+    Round {
+        mean: Vec<f64>,
+        variance: f64,
+    },
+    Full(Basis),
 }
 
 #[derive(Debug)]
@@ -39,15 +48,20 @@ struct Basis {
 }
 
 impl Curvature {
-    /// Of the mean eigenvalue alone: costs one look at the sample.
-    pub fn flat(rows: &dyn Rows, frame: &Frame) -> Self {
-        let sample = sample(rows, frame, FLAT_SAMPLE);
-        let mut squares = vec![0.0; rows.dim()];
+    /// Of the mean row and the mean variance about it: costs one look at a small sample.
+    pub fn round(rows: &dyn Rows, frame: &Frame) -> Self {
+        let sample = sample(rows, frame, ROUND_SAMPLE);
+        let (mut mean, mut squares) = (vec![0.0; rows.dim()], vec![0.0; rows.dim()]);
         for row in sample.rows() {
-            squares.iter_mut().zip(row).for_each(|(square, &value)| *square += f64::from(value) * f64::from(value));
+            for ((mean, square), &value) in mean.iter_mut().zip(&mut squares).zip(row) {
+                *mean += f64::from(value);
+                *square += f64::from(value) * f64::from(value);
+            }
         }
-        let mean = squares.iter().sum::<f64>() / (sample.nrows() * rows.dim()) as f64;
-        Self { dim: rows.dim(), mean, basis: None }
+        let count = sample.nrows() as f64;
+        mean.iter_mut().for_each(|sum| *sum /= count);
+        let about = squares.iter().sum::<f64>() / count - dot(&mean, &mean);
+        Self { dim: rows.dim(), gram: Gram::Round { mean, variance: about.max(0.0) / rows.dim() as f64 } }
     }
 
     /// Of all of G.
@@ -55,9 +69,7 @@ impl Curvature {
         let sample = sample(rows, frame, SAMPLE.max(4 * rows.dim()));
         let mut gram = Array2::zeros((rows.dim(), rows.dim()));
         general_mat_mul(1.0 / sample.nrows() as f32, &sample.t(), &sample, 0.0, &mut gram);
-        let mean = gram.diag().iter().map(|&value| f64::from(value)).sum::<f64>() / rows.dim() as f64;
-        let gram = gram.as_standard_layout().into_owned();
-        Self { dim: rows.dim(), mean, basis: Some(Basis::of(gram)) }
+        Self { dim: rows.dim(), gram: Gram::Full(Basis::of(gram.as_standard_layout().into_owned())) }
     }
 
     /// Solves for the direction that a gradient (coefficients column after column, then intercepts) points against;
@@ -66,12 +78,17 @@ impl Curvature {
         let (dim, columns) = (self.dim, spread.len());
         let mut out = gradient.to_vec();
         let (weights, intercepts) = out.split_at_mut(columns * dim);
-        match &self.basis {
-            Some(basis) => basis.solve(weights, spread, penalty),
-            None => {
+        match &self.gram {
+            Gram::Full(basis) => basis.solve(weights, spread, penalty),
+            Gram::Round { mean, variance } => {
+                let length = dot(mean, mean);
                 for (weights, &spread) in weights.chunks_exact_mut(dim).zip(spread) {
-                    let bend = spread.max(SMALLEST) * self.mean + penalty;
-                    weights.iter_mut().for_each(|weight| *weight /= bend);
+                    let spread = spread.max(SMALLEST);
+                    let bend = spread * variance + penalty;
+                    // Sherman and Morrison's formula for bend·I + spread·m·mᵀ.
+                    let along = spread * dot(mean, weights) / (bend + spread * length);
+                    let solved = weights.iter_mut().zip(mean);
+                    solved.for_each(|(weight, mean)| *weight = (*weight - along * mean) / bend);
                 }
             }
         }
@@ -172,16 +189,9 @@ mod tests {
         (0..n * dim).map(|i| (((i * 7919) % 1009) as f32 / 500.0 - 1.0) / (1.0 + (i % dim) as f32)).collect()
     }
 
-    #[test]
-    fn the_system_is_solved() {
-        let (n, dim, penalty) = (300, 21, 0.01);
-        let values = rows(n, dim);
-        let matrix = Matrix::new(&values, (n, dim)).unwrap();
-        let frame = Frame { centre: vec![0.1; dim].into(), scale: 2.0 };
-        let curvature = Curvature::full(&matrix, &frame);
-        let wide = Array2::from_shape_fn((n, dim), |(i, j)| (f64::from(values[i * dim + j]) - 0.1) * 2.0);
-        let gram = wide.t().dot(&wide) / n as f64;
-        assert!((curvature.mean - gram.diag().sum() / dim as f64).abs() < 1e-6);
+    /// Checks that what is solved for `gram` gives the gradient back.
+    fn check(curvature: &Curvature, gram: &Array2<f64>, tolerance: f64) {
+        let (dim, penalty) = (gram.nrows(), 0.01);
         let spread = [0.2, 0.05];
         let gradient: Vec<f64> = (0..2 * dim + 2).map(|i| ((i * 37) % 11) as f64 - 5.0).collect();
         let solved = curvature.solve(&gradient, &spread, penalty, false);
@@ -189,13 +199,25 @@ mod tests {
             let x = ndarray::ArrayView1::from(&solved[column * dim..(column + 1) * dim]);
             let back = gram.dot(&x) * spread[column] + &(&x * penalty);
             let want = &gradient[column * dim..(column + 1) * dim];
-            assert!(back.iter().zip(want).all(|(back, want)| (back - want).abs() < 1e-3), "{back} for {want:?}");
+            assert!(back.iter().zip(want).all(|(back, want)| (back - want).abs() < tolerance), "{back} for {want:?}");
             assert!((solved[2 * dim + column] * spread[column] - gradient[2 * dim + column]).abs() < 1e-12);
         }
-        let flat = Curvature::flat(&matrix, &frame);
-        assert!((flat.mean - curvature.mean).abs() < 1e-6);
-        let solved = flat.solve(&gradient, &spread, penalty, false);
-        assert!((solved[0] * (0.2 * flat.mean + penalty) - gradient[0]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_system_is_solved() {
+        let (n, dim) = (300, 21);
+        let values = rows(n, dim);
+        let matrix = Matrix::new(&values, (n, dim)).unwrap();
+        let frame = Frame { centre: vec![0.1; dim].into(), scale: 2.0 };
+        let wide = Array2::from_shape_fn((n, dim), |(i, j)| (f64::from(values[i * dim + j]) - 0.1) * 2.0);
+        let gram = wide.t().dot(&wide) / n as f64;
+        check(&Curvature::full(&matrix, &frame), &gram, 1e-3);
+        let mean = wide.mean_axis(ndarray::Axis(0)).unwrap();
+        let variance = (gram.diag().sum() - mean.dot(&mean)) / dim as f64;
+        let column = mean.insert_axis(ndarray::Axis(1));
+        let round = column.dot(&column.t()) + Array2::<f64>::eye(dim) * variance;
+        check(&Curvature::round(&matrix, &frame), &round, 1e-4);
     }
 
     #[test]

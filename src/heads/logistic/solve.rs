@@ -230,6 +230,6 @@ pub(super) fn curvature(data: &Data<'_>, columns: usize, strengths: usize) -> Cu
     if passes > REDUCTION * dim * dim * dim {
         Curvature::full(data.rows, &data.frame)
     } else {
-        Curvature::flat(data.rows, &data.frame)
+        Curvature::round(data.rows, &data.frame)
     }
 }
