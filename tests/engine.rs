@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::{Workplace, minilm_bundle, tiny_bundle, tiny_reference_bundle};
 use offprint::encode::{self, TokenBudget};
 use offprint::model::Precision;
+use offprint::runtime::ProviderChoice;
 use offprint::runtime::tensorrt::{
     BatchShape, EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, ShapeGuard, ShapeHistogram, plan_profiles,
 };
@@ -45,12 +46,15 @@ fn a_plan_covers_every_length_and_says_what_the_provider_is_told() {
     let plan = planned(&place, &["--max-batch-tokens", "2048"]);
     let longest = plan["limits"]["max_length"].as_u64().unwrap();
     let profiles = plan["profiles"].as_array().unwrap();
-    let mut next = 1;
+    // Batches are no narrower than 8 tokens, and their widths are multiples of it.
+    let mut next = 8;
     for profile in profiles {
         let [rows, columns] = shape(&profile["min"]);
         assert_eq!((rows, columns), (1, next), "{plan:#}");
         let [rows, columns] = shape(&profile["max"]);
-        assert_eq!(rows, (2048 / next).min(4_096));
+        assert_eq!(rows, (2048 / next.next_multiple_of(8).min(longest)).min(4_096));
+        let tuned_for = shape(&profile["opt"])[1];
+        assert!(tuned_for % 8 == 0 || tuned_for == longest, "{plan:#}");
         next = columns + 1;
     }
     assert_eq!(next, longest + 1);
@@ -178,7 +182,7 @@ fn with_its_provider_and_without_tensorrt_the_missing_library_is_named() {
 
 /// Engines as TensorRT would leave them.
 fn fill(place: &Workplace, graph: &str, engines: usize) -> EngineSetting {
-    let limits = PlanLimits { max_length: 128, batch_tokens: 4_096, batch_rows: 4_096, profiles: 8 };
+    let limits = PlanLimits { max_length: 128, batch_tokens: 4_096, batch_rows: 4_096, step: 8, profiles: 8 };
     let plan = plan_profiles(&ShapeHistogram::default(), limits).unwrap();
     assert!(plan.profiles.len() >= 2);
     let setting = EngineSetting { graph: graph.repeat(16), precision: Precision::Fp16, takes_adapter: false, plan };
@@ -255,20 +259,19 @@ proptest! {
         extra in 0_usize..20_000,
         window in 1_usize..400,
     ) {
-        let budget = TokenBudget::new(512 + extra, 512).unwrap();
+        let budget = TokenBudget::new(512 + extra, 512).unwrap().on(ProviderChoice::TensorRt);
         let mut histogram = ShapeHistogram::default();
         let shapes = |lengths: &[usize]| -> Vec<BatchShape> {
             let of_window = |lengths: &[usize]| {
-                let longest = |batch: &Vec<usize>| batch.iter().map(|&text| lengths[text].max(1)).max().unwrap();
+                let longest = |batch: &Vec<usize>| batch.iter().map(|&text| lengths[text]).max().unwrap();
                 let plan = encode::plan(lengths, budget);
-                plan.batches.iter().map(|batch| BatchShape::new(batch.len(), longest(batch))).collect::<Vec<_>>()
+                let shape = |batch: &Vec<usize>| BatchShape::new(batch.len(), budget.columns(longest(batch)));
+                plan.batches.iter().map(shape).collect::<Vec<_>>()
             };
             lengths.chunks(window).flat_map(of_window).collect()
         };
         shapes(&corpus).into_iter().for_each(|shape| histogram.add(shape));
-        let limits =
-            PlanLimits { max_length: 512, batch_tokens: budget.tokens(), batch_rows: window, profiles: 8 };
-        let plan = plan_profiles(&histogram, limits).unwrap();
+        let plan = plan_profiles(&histogram, budget.limits(window, 8)).unwrap();
         let guard = ShapeGuard::new(plan.profiles.clone());
         // Of the corpus that was planned for, and of any other.
         for shape in shapes(&corpus).into_iter().chain(shapes(&run)) {

@@ -107,7 +107,7 @@ fn what_was_tuned_is_used_until_something_else_is_said() {
         place.run(&args, 0)
     };
     let tuned = run(&["--threads", "2", "--tune=1"]);
-    tuned.expect(&["tuning for about 1 s", "tuned: "]);
+    tuned.expect(&["tuning: ", "tuned: "]);
     let settings = tuned.json()["settings"].clone();
     assert_eq!(settings["tuned"], true);
     let kept: Vec<_> = fs::read_dir(place.path("cache/tune")).unwrap().map(|file| file.unwrap().path()).collect();
@@ -131,6 +131,36 @@ fn what_was_tuned_is_used_until_something_else_is_said() {
     let damaged = run(&["--threads", "2"]);
     damaged.expect(&["warning: what was tuned is not used: `", "`--tune` writes it anew"]);
     assert_eq!(damaged.json()["settings"]["tuned"], false);
+}
+
+#[test]
+fn what_was_tuned_holds_for_the_provider_that_ran_then() {
+    let place = Workplace::new();
+    corpus(&place, 4);
+    if place.run(&["doctor", "--json"], 0).json()["library"]["providers"].to_string().contains("CUDA") {
+        println!("skipped: the ONNX Runtime of this machine has a CUDA provider, which may run");
+        return;
+    }
+    let run = |flags: &[&str]| {
+        let mut args = vec!["embed", "--model", tiny_bundle(), "papers.jsonl", "-o", "x.npy", "--no-cache", "--json"];
+        args.extend(["--threads", "2", "--provider", "cuda,cpu"]);
+        args.extend(flags);
+        place.run(&args, 0)
+    };
+    run(&["--tune=1"]).expect(&["settings, for about ", "cuda"]);
+    let file = fs::read_dir(place.path("cache/tune")).unwrap().next().unwrap().unwrap().path();
+    let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    // The budget of the CPU provider, and not that of the one which was preferred.
+    assert_eq!((&kept["provider"], &kept["default"]["batch_tokens"]), (&"cpu".into(), &1_024.into()), "{kept:#}");
+    for (provider, tuned) in [("cpu", true), ("cuda", false)] {
+        kept["provider"] = provider.into();
+        kept["setting"] = serde_json::json!({ "sessions": 2, "batch_tokens": 512 });
+        fs::write(&file, kept.to_string()).unwrap();
+        let settings = run(&[]).json()["settings"].clone();
+        let expected = if tuned { (2, 512) } else { (1, 1_024) };
+        assert_eq!((&settings["sessions"], &settings["batch_tokens"]), (&expected.0.into(), &expected.1.into()));
+        assert_eq!(settings["tuned"], tuned, "measured on {provider}: {settings}");
+    }
 }
 
 #[test]

@@ -156,11 +156,12 @@ fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
 /// The engines that TensorRT needs: built before, for all batches of the setting.
 fn engines(job: &CellJob, max_length: usize) -> Option<EngineUse> {
     let (batch_tokens, batch_rows) = match job.setting.batches {
-        Batching::Tokens(tokens) => (tokens.max(max_length), WINDOW),
+        Batching::Tokens(tokens) => (tokens, WINDOW),
         Batching::Fixed(shape) => (shape.rows * shape.tokens, shape.rows),
     };
     let store = EngineStore::in_cache(job.cache_dir.as_deref()?);
-    Some(EngineUse { store, batch_tokens, batch_rows })
+    let budget = TokenBudget::new(batch_tokens.max(max_length), max_length).ok()?.on(ProviderChoice::TensorRt);
+    Some(EngineUse { store, budget, batch_rows })
 }
 
 /// A provider by its name with those of `options`, `key=value` or `provider.key=value` each, that it takes: none on the CPU

@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
             adapter: adapters.choice(),
             engines: places::cache_dir(args.cache_dir.as_deref()).ok().map(|cache_dir| EngineUse {
                 store: EngineStore::in_cache(&cache_dir),
-                batch_tokens: budget.on(ProviderChoice::TensorRt).tokens(),
+                budget: budget.on(ProviderChoice::TensorRt),
                 batch_rows: WINDOW,
             }),
             ..BundleEncoder::on_cpu(bundle, threads)
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         let mut options = EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() };
         let stop = Stop::on_signals()?;
         let settled = Unsettled { args, corpus, encoder: &encoder, options: &options, stop: &stop }.settle()?;
-        encoder.sessions = settled.sessions;
+        (encoder.sessions, encoder.tuned) = (settled.sessions, settled.tuned);
         options.budget = settled.budget;
         Ok(Self { args, encoder, adapters, caches: Vec::new(), options, settled, rejects, stop })
     }

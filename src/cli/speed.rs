@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::encode::{
-    Account, BundleEncoder, EncodeOptions, Setting, TokenBudget, TuneJob, TuneKey, TuneStep, Tuned, first_texts,
+    Account, BundleEncoder, EncodeOptions, Race, Setting, TokenBudget, TuneJob, TuneKey, TuneStep, Tuned, first_texts,
     keep_tuned, kept_tuned, tune, tuned_before,
 };
 use offprint::paper::Corpus;
+use offprint::runtime::tensorrt::Gpu;
 use offprint::runtime::{
     Machine, MemoryPreset, OnnxRuntime, Provider, ProviderChoice, default_sessions, divide_threads,
 };
@@ -40,7 +41,7 @@ pub(crate) struct SpeedArgs {
     pub memory: MemoryPreset,
 
     /// Measure which number of sessions and which budget of a batch are fastest here, on the first rows of the corpus,
-    /// for about so many seconds [25 without a number], and use that in this and every later run with the same bundle,
+    /// for about so many seconds [25 without a number; a slow model takes longer, which is said], and use that in this and every later run with the same bundle,
     /// processor, threads and ONNX Runtime
     #[arg(
         long,
@@ -59,9 +60,10 @@ pub(crate) struct SpeedArgs {
 pub(crate) struct Settled {
     pub sessions: usize,
     pub budget: TokenBudget,
+    /// Sessions in the place of those on the provider that was measured; the budget knows it, too.
+    pub tuned: Option<(ProviderChoice, usize)>,
     threads: usize,
     memory: MemoryPreset,
-    tuned: bool,
 }
 
 impl Settled {
@@ -71,9 +73,11 @@ impl Settled {
         let budget = ran.map_or(self.budget, |provider| self.budget.on(provider.choice));
         // Where several devices were named each has a session, and that one a thread.
         let least = ran.map_or(1, Provider::least_sessions);
-        let setting = Setting { sessions: self.sessions.max(least), batch_tokens: budget.tokens() };
+        let tuned = self.tuned.filter(|(tuned, _)| ran.is_none_or(|provider| provider.choice == *tuned));
+        let sessions = tuned.map_or(self.sessions, |(_, sessions)| sessions);
+        let setting = Setting { sessions: sessions.max(least), batch_tokens: budget.tokens() };
         let threads = self.threads.max(least);
-        Settings { setting, threads, memory: self.memory.to_string(), tuned: self.tuned }
+        Settings { setting, threads, memory: self.memory.to_string(), tuned: tuned.is_some() }
     }
 }
 
@@ -139,11 +143,12 @@ impl Unsettled<'_> {
             None
         };
         let (memory, untuned) = (flags.memory, self.options.budget);
-        let Some(Tuned { setting, .. }) = tuned else {
-            return Ok(Settled { sessions, budget: untuned, threads, memory, tuned: false });
-        };
-        let budget = TokenBudget::new(setting.batch_tokens, self.encoder.bundle.manifest.max_length)?;
-        Ok(Settled { sessions: setting.sessions, budget, threads, memory, tuned: true })
+        let budget = tuned.as_ref().map_or(untuned, |Tuned { provider, race }| {
+            // Any other provider has its own default.
+            untuned.tuned(race.setting.batch_tokens, *provider)
+        });
+        let tuned = tuned.map(|Tuned { provider, race }| (provider, race.setting.sessions));
+        Ok(Settled { sessions, budget, tuned, threads, memory })
     }
 
     /// Measures and keeps what was found; `None` if a signal stopped it.
@@ -154,35 +159,35 @@ impl Unsettled<'_> {
         }
         let texts = (&self.options.template, self.options.sep.as_str());
         let texts = first_texts(self.corpus, texts, &self.options.adapters, TEXTS)?;
-        let named = self.encoder.provider.named().first();
-        let budget = self.options.budget.on(named.map_or(ProviderChoice::Cpu, |provider| provider.choice));
-        let default = Setting { sessions, batch_tokens: budget.tokens() };
-        remark(&format!("tuning for about {seconds} s"));
         let threads = self.encoder.threads;
         let mut display = Display::new();
         let job = TuneJob {
             open: &|counts: &[usize]| self.encoder.open_for_each(counts),
             texts: &texts,
-            default,
+            sessions,
+            budget: self.options.budget,
             threads,
             max_length: self.encoder.bundle.manifest.max_length,
             seconds: seconds.into(),
             stop: self.stop.flag(),
         };
-        let mut show = |step: TuneStep| {
-            display.show(step.share, &words(step.setting, threads), || format!("{} settings, ", step.settings));
+        let mut show = |step: TuneStep| match step {
+            TuneStep::Begins { settings, seconds } => {
+                remark(&format!("tuning: {settings} settings, for about {} s", seconds.ceil()));
+            }
+            TuneStep::Ran { setting, share } => display.show(share, &words(setting, threads), String::new),
         };
         let Some(tuned) = tune(&job, &mut show)? else { return Ok(None) };
         drop(display);
         if let Err(error) = keep_tuned(&self.folder()?, &self.key()?, &tuned) {
             remark(&format!("warning: what was tuned holds for this run only: {error}"));
         }
-        let settings = tuned.measured.len();
-        remark(&if tuned.setting == default {
+        let Race { setting, default, times_as_fast: times, ref measured, .. } = tuned.race;
+        let settings = measured.len();
+        remark(&if setting == default {
             format!("tuned: none of {settings} settings is clearly faster than the default")
         } else {
-            let times = tuned.times_as_fast;
-            format!("tuned: {}: {times:.2} times as fast as {}", words(tuned.setting, threads), words(default, threads))
+            format!("tuned: {}: {times:.2} times as fast as {}", words(setting, threads), words(default, threads))
         });
         Ok(Some(tuned))
     }
@@ -194,9 +199,8 @@ impl Unsettled<'_> {
         if !tuned_before(&folder, &self.encoder.fingerprint().hash()) {
             return None;
         }
-        let max_length = self.encoder.bundle.manifest.max_length;
         match kept_tuned(&folder, &self.key().ok()?) {
-            Ok(kept) => kept.filter(|tuned| tuned.setting.batch_tokens >= max_length),
+            Ok(kept) => kept,
             Err(error) => {
                 remark(&format!("warning: what was tuned is not used: {error}; `--tune` writes it anew"));
                 None
@@ -211,9 +215,18 @@ impl Unsettled<'_> {
     fn key(&self) -> Result<TuneKey> {
         let (_, runtime_version, _) = OnnxRuntime::find(self.encoder.ort_lib.as_deref())?;
         let machine = Machine::read();
+        let providers = &self.encoder.provider;
+        let named = providers.named();
+        let on_gpu = named.iter().find(|provider| provider.choice.has_devices());
+        let device = on_gpu.map(Provider::first_device).or(providers.is_auto().then_some(0));
+        let options = named.iter().flat_map(|provider| {
+            provider.options.iter().map(move |(key, value)| format!("{}.{key}={value}", provider.choice))
+        });
         Ok(TuneKey {
             fingerprint: self.encoder.fingerprint().hash(),
-            provider: self.encoder.provider.to_string(),
+            provider: providers.to_string(),
+            provider_options: options.collect(),
+            gpu: device.and_then(Gpu::read).map(|gpu| gpu.name),
             cpu: machine.cpu_summary(),
             threads: self.encoder.threads,
             core_quota: machine.core_quota,

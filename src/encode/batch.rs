@@ -10,12 +10,13 @@ use std::cmp::Reverse;
 
 use super::error::Error;
 use super::tokenizer::Encoding;
+use crate::runtime::tensorrt::PlanLimits;
 use crate::runtime::{Batch, ProviderChoice};
 
 /// What starting one more batch costs, in padded tokens: the plan pads this much rather than start another.
 const BATCH_COST: u64 = 16;
 
-/// Steps of the width of a batch, in tokens: this one up to [`SHORT`] tokens, [`LONG_STEP`] beyond.
+/// Steps of the width of a batch, in tokens: this one up to [`SHORT`] tokens, [`LONG_STEP`] beyond, a multiple of it.
 const SHORT_STEP: usize = 8;
 /// The widest batch whose width goes by the short step.
 const SHORT: usize = 64;
@@ -28,10 +29,20 @@ const LONG_STEP: usize = 16;
 pub struct TokenBudget {
     tokens: usize,
     max_length: usize,
-    /// Whether the provider that will run decides the budget.
-    by_provider: bool,
+    by: DecidedBy,
     /// Whether widths go by steps.
     stepped: bool,
+}
+
+/// Who decides a budget, once it is known which provider runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DecidedBy {
+    /// The user, for all of them.
+    User,
+    /// The provider.
+    Provider,
+    /// A measurement on this provider; any other decides itself.
+    Tuning(ProviderChoice),
 }
 
 impl TokenBudget {
@@ -43,20 +54,30 @@ impl TokenBudget {
         if tokens < max_length {
             return Err(Error::BudgetTooSmall { budget: tokens, max_length });
         }
-        Ok(Self { tokens, max_length, by_provider: false, stepped: false })
+        Ok(Self { tokens, max_length, by: DecidedBy::User, stepped: false })
     }
 
     /// A budget for texts of at most `max_length` tokens that suits the provider which will run; until that is known, the one
     /// for the CPU provider.
     pub fn of_provider(max_length: usize) -> Self {
         let tokens = ProviderChoice::Cpu.batch_tokens().max(max_length);
-        Self { tokens, max_length, by_provider: true, stepped: false }
+        Self { tokens, max_length, by: DecidedBy::Provider, stepped: false }
+    }
+
+    /// The same, but of `tokens` on that provider, where these were found to be fastest; no fewer than a text of max length
+    /// has.
+    pub fn tuned(self, tokens: usize, provider: ProviderChoice) -> Self {
+        Self { by: DecidedBy::Tuning(provider), ..self.of(tokens) }
     }
 
     /// The budget on that provider: of as many tokens, unless these were to suit the provider, and with widths by steps on an
     /// accelerator.
     pub fn on(self, provider: ProviderChoice) -> Self {
-        let budget = if self.by_provider { self.of(provider.batch_tokens()) } else { self };
+        let budget = match self.by {
+            DecidedBy::User => self,
+            DecidedBy::Tuning(tuned) if tuned == provider => self,
+            DecidedBy::Provider | DecidedBy::Tuning(_) => self.of(provider.batch_tokens()),
+        };
         Self { stepped: provider.is_accelerator(), ..budget }
     }
 
@@ -74,6 +95,12 @@ impl TokenBudget {
     /// Padded tokens of a batch of texts of these lengths.
     pub(super) fn cost(self, lengths: impl ExactSizeIterator<Item = usize>) -> usize {
         lengths.len() * self.columns(lengths.max().unwrap_or(0))
+    }
+
+    /// What batches a run within this budget can make, of at most so many texts each; for engines of so many profiles.
+    pub fn limits(self, batch_rows: usize, profiles: usize) -> PlanLimits {
+        let step = if self.stepped { SHORT_STEP } else { 1 };
+        PlanLimits { max_length: self.max_length, batch_tokens: self.tokens, batch_rows, step, profiles }
     }
 
     /// The budget in padded tokens.

@@ -77,6 +77,8 @@ pub struct BundleEncoder {
     pub threads: usize,
     /// Sessions that run batches side by side, among which `threads` are divided; at least 1, at most `threads`.
     pub sessions: usize,
+    /// As many in their place on this provider, where that was measured to be faster.
+    pub tuned: Option<(ProviderChoice, usize)>,
     /// The cores of each NUMA node, among which the sessions are spread if there are as many; empty: they run anywhere.
     pub nodes: Vec<Vec<usize>>,
     /// What a session on the CPU provider keeps between two batches.
@@ -97,6 +99,7 @@ impl BundleEncoder {
             fallback: None,
             threads,
             sessions: 1,
+            tuned: None,
             nodes: Vec::new(),
             memory: MemoryPreset::default(),
             adapter: AdapterChoice::default(),
@@ -128,6 +131,11 @@ impl BundleEncoder {
     /// [`Manifest::fingerprint`]: crate::model::Manifest::fingerprint
     pub fn fingerprint(&self) -> Fingerprint {
         self.bundle.manifest.fingerprint_of(self.place()).with_numerics(self.provider.numerics())
+    }
+
+    /// Sessions that it runs on that provider.
+    pub(super) fn sessions_on(&self, provider: ProviderChoice) -> usize {
+        self.tuned.filter(|(tuned, _)| *tuned == provider).map_or(self.sessions, |(_, sessions)| sessions)
     }
 
     /// The place of the one adapter that all texts go through.

@@ -3,10 +3,10 @@
 //! Knows no provider but this one. Invariant: without engines that take every batch of the run nothing is opened; TensorRT
 //! would build one for minutes whenever a text is longer than those before.
 
-use super::{BundleEncoder, Error};
+use super::{BundleEncoder, Error, TokenBudget};
 use crate::model::SENTENCE_EMBEDDING;
 use crate::runtime::tensorrt::{
-    self, EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, ProfiledSessions, TrtOptions, UsedEngine,
+    self, EngineSetting, EngineStore, EngineTarget, Gpu, ProfiledSessions, TrtOptions, UsedEngine,
 };
 use crate::runtime::{
     self, AdapterChoice, CpuSettings, EncoderSession, OnnxRuntime, Provider, ProviderChoice, Refusal, RunBatch,
@@ -18,8 +18,8 @@ use crate::runtime::{
 pub struct EngineUse {
     /// The engines.
     pub store: EngineStore,
-    /// Padded tokens of a batch.
-    pub batch_tokens: usize,
+    /// The budget of a batch, on TensorRT.
+    pub budget: TokenBudget,
     /// Texts of a batch: those of a window.
     pub batch_rows: usize,
 }
@@ -102,12 +102,7 @@ impl BundleEncoder {
         let refused = |error: tensorrt::Error| runtime::Error::from(Refusal::Engines(Box::new(error)));
         let engines = self.engines.as_ref().filter(|_| options.graph == self.bundle.graph_path());
         let engines = engines.ok_or_else(|| refused(tensorrt::Error::NotForEngines))?;
-        let limits = PlanLimits {
-            max_length: self.bundle.manifest.max_length,
-            batch_tokens: engines.batch_tokens,
-            batch_rows: engines.batch_rows,
-            profiles: 1,
-        };
+        let limits = engines.budget.limits(engines.batch_rows, 1);
         engines.store.find(&EngineSetting::graph_of(&self.bundle.manifest), &target, &limits).map_err(refused)
     }
 

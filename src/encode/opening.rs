@@ -24,7 +24,7 @@ struct Opening<'a> {
     graph: &'a Path,
     outputs: &'a [(&'a str, usize)],
     names: Vec<&'a str>,
-    /// Each number of sessions that will be opened.
+    /// Each number of sessions that will be opened, if it is the CPU provider that runs them.
     counts: &'a [usize],
     /// Made when the CPU provider is tried first.
     places: OnceCell<Places>,
@@ -36,8 +36,8 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: &Path, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        let mut opened = self.open_each(graph, outputs, &[self.sessions])?;
-        Ok(opened.pop().expect("there is one for each number of sessions, of which there is one"))
+        let counts = [self.sessions_on(ProviderChoice::Cpu)];
+        self.opening(graph, outputs, &counts)?.open(&|provider| self.sessions_on(provider))
     }
 
     /// Opens the bundle for its vectors, once for each of these numbers of sessions in the place of its own; all of them
@@ -46,7 +46,9 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_for_each(&self, counts: &[usize]) -> Result<Vec<OpenedEncoder>, Error> {
-        self.open_each(&self.bundle.graph_path(), &[(SENTENCE_EMBEDDING, self.dim())], counts)
+        let (graph, outputs) = (self.bundle.graph_path(), [(SENTENCE_EMBEDDING, self.dim())]);
+        let opening = self.opening(&graph, &outputs, counts)?;
+        counts.iter().map(|&sessions| opening.open(&|_| sessions)).collect()
     }
 
     /// One session as those that it opens on `provider`, which writes its profile into a file whose name begins with `path`;
@@ -57,26 +59,27 @@ impl BundleEncoder {
     pub fn open_profiled(&self, provider: &Provider, path: &Path) -> Result<EncoderSession, Error> {
         refuse_unopened(self.wanted())?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let Share { provider, threads } = shares(provider, self.sessions, self.threads)?.swap_remove(0);
+        let sessions = self.sessions_on(provider.choice);
+        let Share { provider, threads } = shares(provider, sessions, self.threads)?.swap_remove(0);
         let options = SessionOptions { graph: self.bundle.graph_path(), provider, threads };
         let cpu = CpuSettings { memory: self.memory, profile: Some(path.to_owned()), ..CpuSettings::default() };
         Ok(self.open_session(&runtime, (&options, &cpu), &[SENTENCE_EMBEDDING])?.with_adapter(self.adapter))
     }
 
-    fn open_each(
-        &self,
-        graph: &Path,
-        outputs: &[(&str, usize)],
-        counts: &[usize],
-    ) -> Result<Vec<OpenedEncoder>, Error> {
+    /// What can be refused before a session is opened is refused here.
+    fn opening<'a>(
+        &'a self,
+        graph: &'a Path,
+        outputs: &'a [(&'a str, usize)],
+        counts: &'a [usize],
+    ) -> Result<Opening<'a>, Error> {
         refuse_unopened(self.wanted())?;
         for &sessions in counts {
             divide_threads(self.threads, sessions)?;
         }
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
         let names = outputs.iter().map(|(name, _)| *name).collect();
-        let opening = Opening { encoder: self, runtime, graph, outputs, names, counts, places: OnceCell::new() };
-        counts.iter().map(|&sessions| opening.open(sessions)).collect()
+        Ok(Opening { encoder: self, runtime, graph, outputs, names, counts, places: OnceCell::new() })
     }
 
     fn wanted(&self) -> Wanted<'_> {
@@ -124,10 +127,10 @@ impl BundleEncoder {
 
 impl Opening<'_> {
     /// Opens what runs batches, in so many sessions or in as many as there are devices.
-    fn open(&self, sessions: usize) -> Result<OpenedEncoder, Error> {
+    fn open(&self, sessions_on: &dyn Fn(ProviderChoice) -> usize) -> Result<OpenedEncoder, Error> {
         let encoder = self.encoder;
         let open = |provider: &Provider| -> Result<Vec<Runner>, runtime::Error> {
-            let shares = shares(provider, sessions, encoder.threads)?;
+            let shares = shares(provider, sessions_on(provider.choice), encoder.threads)?;
             shares.iter().enumerate().map(|(place, share)| self.runner(share, (place, shares.len()))).collect()
         };
         let (runners, mut selection) = first_usable(encoder.wanted(), &self.runtime.providers(), open)?;

@@ -132,8 +132,7 @@ fn count(lengths: &[usize], budget: TokenBudget, shapes: &mut CorpusShapes) {
     shapes.batches += plan.batches.len() as u64;
     for batch in &plan.batches {
         let longest = batch.iter().map(|&text| lengths[text]).max().unwrap_or(0);
-        // A text without tokens still takes a place.
-        shapes.histogram.add(BatchShape::new(batch.len(), longest.max(1)));
+        shapes.histogram.add(BatchShape::new(batch.len(), budget.columns(longest)));
     }
 }
 
@@ -144,9 +143,10 @@ mod tests {
     use super::super::{OpenEncoder, OpenedEncoder, StubEncoder};
     use super::*;
     use crate::paper::CorpusOptions;
+    use crate::runtime::ProviderChoice;
 
     fn options(window: usize) -> ShapeOptions {
-        let budget = TokenBudget::new(64, 16).unwrap();
+        let budget = TokenBudget::new(64, 16).unwrap().on(ProviderChoice::TensorRt);
         ShapeOptions { template: Template::ModelCard, sep: "[SEP]".to_owned(), budget, window }
     }
 
@@ -178,6 +178,8 @@ mod tests {
         assert_eq!(found.batches, found.histogram.batches());
         assert_eq!(found.padded_tokens, found.histogram.tokens());
         let expected = plan(&[6, 6, 6, 16, 11], options(1).budget);
+        // Three of 6 tokens are 8 wide, the other two 16.
+        assert_eq!((found.histogram.tokens_at(8), found.histogram.tokens_at(16)), (3 * 8, 2 * 16));
         assert_eq!((found.batches, found.padded_tokens), (expected.batches.len() as u64, expected.padded_tokens));
         assert_eq!(found.padding_share(), expected.padding_share());
         assert_eq!(seen.last().map(|step| step.rows), Some(5));

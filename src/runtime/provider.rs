@@ -7,6 +7,8 @@ use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Precision;
 
 use super::error::Error;
@@ -27,7 +29,8 @@ const TOLERANCE: f64 = 1e-5;
 const HALF_TOLERANCE: f64 = 5e-3;
 
 /// A provider of ONNX Runtime that this program knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ProviderChoice {
     /// ONNX Runtime's own kernels on the processor, which give a text the same bits in any batch.
     #[default]

@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 use offprint::encode::{CorpusShapes, ShapeOptions, TokenBudget, Tokenizer, WINDOW, corpus_shapes};
 use offprint::model::Bundle;
 use offprint::paper::Corpus;
-use offprint::runtime::tensorrt::{EngineSetting, EngineStore, EngineTarget, Gpu, PlanLimits, plan_profiles};
+use offprint::runtime::tensorrt::{EngineSetting, EngineStore, EngineTarget, Gpu, plan_profiles};
 use offprint::runtime::{OnnxRuntime, Provider, ProviderChoice, default_threads};
 
 use super::super::progress::Display;
@@ -68,12 +68,7 @@ pub(super) fn measure(args: &EngineArgs, prepared: Prepared) -> Result<Planned> 
         window: WINDOW,
     };
     let shapes = read(&corpus, &tokenizer, (&options, args.corpus.limit))?;
-    let limits = PlanLimits {
-        max_length,
-        batch_tokens: budget.tokens(),
-        batch_rows: WINDOW,
-        profiles: usize::from(args.max_engines),
-    };
+    let limits = budget.limits(WINDOW, usize::from(args.max_engines));
     let plan = plan_profiles(&shapes.histogram, limits)?;
     let gpu = Gpu::read(provider.first_device());
     let target = target(args, gpu.as_ref())?;

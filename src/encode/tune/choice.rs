@@ -14,11 +14,11 @@ const CLEARLY: f64 = 1.03;
 /// ... and faster at all in this share of them.
 const MOST_ROUNDS: f64 = 0.75;
 /// Rounds that a setting must have been in to win, and that are run whatever they cost.
-const LEAST_ROUNDS: usize = 3;
+pub(super) const LEAST_ROUNDS: usize = 3;
 /// More rounds than this change nothing.
 const LAST_ROUND: usize = 9;
 /// Rounds of the winner against the default, which decide.
-const DUEL: usize = 5;
+pub(super) const DUEL: usize = 5;
 /// After a round, settings slower than this share of the fastest one are left out of the rest.
 const HOPELESS: f64 = 0.85;
 
@@ -33,7 +33,7 @@ pub struct Measured {
 
 /// The outcome of a race.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tuned {
+pub struct Race {
     /// The setting that won; the default, if none won clearly.
     pub setting: Setting,
     /// How many times as fast as the default it was in the rounds against it alone (median); 1 for the default itself.
@@ -53,7 +53,7 @@ pub(super) fn race<E>(
     settings: &[Setting],
     (limit, clock): (f64, &mut dyn FnMut() -> f64),
     speed_of: &mut dyn FnMut(Setting) -> ControlFlow<E, f64>,
-) -> ControlFlow<E, Tuned> {
+) -> ControlFlow<E, Race> {
     let mut measured: Vec<Measured> =
         settings.iter().map(|&setting| Measured { setting, speeds: Vec::new() }).collect();
     for round in 0..LAST_ROUND {
@@ -76,7 +76,7 @@ pub(super) fn race<E>(
     let default = measured[0].setting;
     let Some(winner) = fastest(&measured) else {
         let (setting, times_as_fast, duel) = (default, 1.0, Vec::new());
-        return ControlFlow::Continue(Tuned { setting, times_as_fast, default, measured, duel });
+        return ControlFlow::Continue(Race { setting, times_as_fast, default, measured, duel });
     };
     let mut duel = Vec::new();
     for round in 0..DUEL {
@@ -88,7 +88,7 @@ pub(super) fn race<E>(
     }
     let ratios: Vec<f64> = duel.iter().map(|[default, winner]| winner / default).collect();
     let (setting, times_as_fast) = clearly_faster(&ratios).map_or((default, 1.0), |times| (winner, times));
-    ControlFlow::Continue(Tuned { setting, times_as_fast, default, measured, duel })
+    ControlFlow::Continue(Race { setting, times_as_fast, default, measured, duel })
 }
 
 /// The setting that was clearly faster than the default, which comes first, and most of all of those; if any was.
@@ -128,7 +128,7 @@ mod tests {
     ];
 
     /// Races the settings with these speeds by round, a second a turn.
-    fn raced(speeds: impl Fn(Setting, usize) -> f64, limit: f64) -> Tuned {
+    fn raced(speeds: impl Fn(Setting, usize) -> f64, limit: f64) -> Race {
         let seconds = std::cell::Cell::new(0.0);
         let mut turns = std::collections::HashMap::new();
         let mut speed_of = |setting: Setting| -> ControlFlow<(), f64> {

@@ -1,6 +1,6 @@
 //! What a measurement found, kept for later runs: one small JSON file for each bundle, machine and ONNX Runtime, in a
 //! folder of the cache. Knows where, not when. Invariant: a setting is used only where all that it was measured with is
-//! the same.
+//! the same; whether the provider is, too, is seen when one runs.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use super::{Setting, Tuned};
 use crate::durable;
 
 /// Number of this file format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Letters of a hash in a file's name.
 const HASH_LETTERS: usize = 16;
 
@@ -21,8 +21,12 @@ const HASH_LETTERS: usize = 16;
 pub struct TuneKey {
     /// The bundle's fingerprint: graph, tokenizer, max length.
     pub fingerprint: String,
-    /// The provider that was asked for.
+    /// The providers that were asked for.
     pub provider: String,
+    /// What they were told.
+    pub provider_options: Vec<String>,
+    /// The graphics card, where one of them may run on it.
+    pub gpu: Option<String>,
     /// Processor and its instruction sets.
     pub cpu: String,
     /// Threads of all sessions together.
@@ -77,7 +81,7 @@ pub fn kept_tuned(folder: &Path, key: &TuneKey) -> io::Result<Option<Tuned>> {
         Err(error) => return Err(named(&file, &error)),
     };
     let kept: Kept = serde_json::from_slice(&text).map_err(|error| named(&file, &error.into()))?;
-    let Setting { sessions, batch_tokens } = kept.tuned.setting;
+    let Setting { sessions, batch_tokens } = kept.tuned.race.setting;
     if kept.format != FORMAT || sessions == 0 || sessions > key.threads || batch_tokens == 0 {
         let what = format!("format {}, {sessions} sessions, {batch_tokens} tokens", kept.format);
         return Err(named(&file, &io::Error::new(io::ErrorKind::InvalidData, what)));
@@ -107,13 +111,16 @@ fn named(file: &Path, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Measured;
+    use super::super::{Measured, Race};
     use super::*;
+    use crate::runtime::ProviderChoice;
 
     fn key() -> TuneKey {
         TuneKey {
             fingerprint: "f".repeat(64),
             provider: "cpu".to_owned(),
+            provider_options: Vec::new(),
+            gpu: None,
             cpu: "Some CPU (avx2)".to_owned(),
             threads: 2,
             core_quota: Some(2.0),
@@ -126,7 +133,8 @@ mod tests {
         let default = Setting { sessions: 1, batch_tokens: 1_024 };
         let measured = vec![Measured { setting: default, speeds: vec![0.1 + 0.2, 1.0] }];
         let setting = Setting { sessions, batch_tokens: 512 };
-        Tuned { setting, times_as_fast: 1.07, default, measured, duel: vec![[1.0, 1.07]] }
+        let race = Race { setting, times_as_fast: 1.07, default, measured, duel: vec![[1.0, 1.07]] };
+        Tuned { provider: ProviderChoice::Cpu, race }
     }
 
     #[test]
@@ -143,6 +151,8 @@ mod tests {
         let others = [
             TuneKey { fingerprint: "e".repeat(64), ..key() },
             TuneKey { provider: "openvino".to_owned(), ..key() },
+            TuneKey { provider_options: vec!["openvino.num_streams=2".to_owned()], ..key() },
+            TuneKey { gpu: Some("a card".to_owned()), ..key() },
             TuneKey { cpu: "Another CPU".to_owned(), ..key() },
             TuneKey { threads: 4, ..key() },
             TuneKey { core_quota: None, ..key() },
@@ -163,7 +173,7 @@ mod tests {
             &text[..text.len() / 2],
             "",
             &text.replacen("\"sessions\": 2", "\"sessions\": 3", 1),
-            &text.replacen("\"format\": 1", "\"format\": 2", 1),
+            &text.replacen("\"format\": 2", "\"format\": 1", 1),
         ] {
             fs::write(&file, damaged).unwrap();
             let error = kept_tuned(folder.path(), &key()).unwrap_err().to_string();

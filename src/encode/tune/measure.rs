@@ -8,16 +8,18 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::choice::{Tuned, race};
-use super::{Setting, candidates};
+use serde::{Deserialize, Serialize};
+
+use super::choice::{DUEL, LEAST_ROUNDS, Race, race};
+use super::{Setting, candidates, session_counts};
 use crate::encode::{Encoding, Error, OpenedEncoder, RowAdapters, TextSample, TokenBudget, assemble_within, plan};
 use crate::paper::{Corpus, Row, Template};
 use crate::runtime::{Batch, ProviderChoice, RunBatch};
 
-/// Rounds that the time is meant for, if no setting is left out.
-const ROUNDS: f64 = 4.0;
+/// Settings that are tried at least, even if they take more time than was given.
+const LEAST_SETTINGS: usize = 3;
 /// A turn has work for so many batches of the default at least, ...
-const LEAST_BATCHES: usize = 4;
+const LEAST_BATCHES: usize = 2;
 /// ... for so many batches of each session, so that settings with more than that are not tried, ...
 const BATCHES_A_SESSION: usize = 2;
 /// ... and for this many tokens at most.
@@ -32,13 +34,16 @@ pub struct TuneJob<'a> {
     pub open: &'a OpenSessions<'a>,
     /// Texts like those of the runs to come; they are used again where they are few.
     pub texts: &'a TextSample,
-    /// What is run where nothing is tuned.
-    pub default: Setting,
+    /// Sessions that are run where nothing is tuned.
+    pub sessions: usize,
+    /// The budget of a batch where nothing is tuned; on the provider that runs, where that decides.
+    pub budget: TokenBudget,
     /// Threads of all sessions together.
     pub threads: usize,
     /// The longest input in tokens.
     pub max_length: usize,
-    /// Seconds to measure for, about: three rounds are run whatever they take, and opening sessions is not counted.
+    /// Seconds to measure for, about. Where all settings would take longer those nearest to the default are tried, and three
+    /// rounds of three settings whatever they take. Opening sessions is not counted.
     pub seconds: f64,
     /// Raised by a signal.
     pub stop: &'a AtomicBool,
@@ -46,13 +51,31 @@ pub struct TuneJob<'a> {
 
 /// How far a measurement is.
 #[derive(Debug, Clone, Copy)]
-pub struct TuneStep {
-    /// The setting that was just measured.
-    pub setting: Setting,
-    /// Settings in the race when it began.
-    pub settings: usize,
-    /// Share of the time that has gone by, 0 to 1.
-    pub share: f64,
+pub enum TuneStep {
+    /// It is known what will be measured.
+    Begins {
+        /// Settings in the race.
+        settings: usize,
+        /// Seconds that it will take, about.
+        seconds: f64,
+    },
+    /// A setting was measured once more.
+    Ran {
+        /// Which one.
+        setting: Setting,
+        /// Share of the time that has gone by, 0 to 1.
+        share: f64,
+    },
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// The provider that ran, and the only one for which it holds.
+    pub provider: ProviderChoice,
+    /// What was measured, and what won.
+    #[serde(flatten)]
+    pub race: Race,
 }
 
 /// The texts of the first rows that can be embedded, `most` at most, in their order.
@@ -93,26 +116,59 @@ pub fn first_texts(
 /// # Errors
 /// An encoder that cannot be opened or run; a text that cannot be tokenized.
 pub fn tune(job: &TuneJob<'_>, watch: &mut dyn FnMut(TuneStep)) -> Result<Option<Tuned>, Error> {
-    let settings = candidates(job.default, job.threads, job.max_length);
-    let mut bench = Bench::open(job, &settings)?;
-    let settings = match bench.prepare(job, settings)? {
-        Some(settings) => settings,
-        None => return Ok(None),
-    };
+    let counts = session_counts(job.sessions, job.threads);
+    let mut bench = Bench::open(job, &counts)?;
+    let provider = bench.provider;
+    let default = Setting { sessions: job.sessions, batch_tokens: job.budget.on(provider).tokens() };
+    // Its engines are those for the default.
+    let most = if provider == ProviderChoice::TensorRt { default.batch_tokens } else { usize::MAX };
+    let settings = candidates(default, &counts, job.max_length..=most);
+    let Some(Course { settings, seconds, duel, .. }) = bench.prepare(job, settings)? else { return Ok(None) };
+    watch(TuneStep::Begins { settings: settings.len(), seconds });
     let started = Instant::now();
     let mut speed_of = |setting: Setting| match bench.speed(setting, job.stop) {
         Ok(Some(speed)) => {
-            let share = (started.elapsed().as_secs_f64() / job.seconds).min(1.0);
-            watch(TuneStep { setting, settings: settings.len(), share });
+            watch(TuneStep::Ran { setting, share: (started.elapsed().as_secs_f64() / seconds).min(1.0) });
             ControlFlow::Continue(speed)
         }
         Ok(None) => ControlFlow::Break(None),
         Err(error) => ControlFlow::Break(Some(error)),
     };
-    match race(&settings, (job.seconds, &mut || started.elapsed().as_secs_f64()), &mut speed_of) {
-        ControlFlow::Continue(tuned) => Ok(Some(tuned)),
+    match race(&settings, (seconds - duel, &mut || started.elapsed().as_secs_f64()), &mut speed_of) {
+        ControlFlow::Continue(race) => Ok(Some(Tuned { provider, race })),
         ControlFlow::Break(None) => Ok(None),
         ControlFlow::Break(Some(error)) => Err(error),
+    }
+}
+
+/// What will be measured, and how long that takes.
+#[derive(Debug, PartialEq)]
+struct Course {
+    settings: Vec<Setting>,
+    /// Tokens of texts that a turn has.
+    tokens: usize,
+    /// Seconds of all of it, about.
+    seconds: f64,
+    /// Seconds of its end, the rounds of the winner against the default.
+    duel: f64,
+}
+
+impl Course {
+    /// As many of the settings, the first ones before others, as `seconds` are enough for where the default computes `speed`
+    /// tokens a second.
+    fn of(mut settings: Vec<Setting>, speed: f64, seconds: f64) -> Self {
+        let default = settings[0];
+        let least = LEAST_BATCHES * default.batch_tokens;
+        let turns = |settings: usize| (LEAST_ROUNDS * settings + 2 * DUEL) as f64;
+        let fits = |settings: usize| (speed * seconds / turns(settings)) as usize;
+        let count = (LEAST_SETTINGS..=settings.len()).rev().find(|&count| fits(count) >= least);
+        settings.truncate(count.unwrap_or(LEAST_SETTINGS));
+        let tokens = fits(settings.len()).clamp(least, MOST_TOKENS.max(least));
+        let enough = |setting: &Setting| setting.sessions * setting.batch_tokens * BATCHES_A_SESSION <= tokens;
+        settings.retain(|setting| *setting == default || enough(setting));
+        let turn = tokens as f64 / speed;
+        let seconds = seconds.max(turns(settings.len()) * turn);
+        Self { settings, tokens, seconds, duel: 2.0 * DUEL as f64 * turn }
     }
 }
 
@@ -132,43 +188,34 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(job: &TuneJob<'_>, settings: &[Setting]) -> Result<Self, Error> {
-        let mut counts: Vec<usize> = settings.iter().map(|setting| setting.sessions).collect();
-        counts.sort_unstable();
-        counts.dedup();
-        let encoders = (job.open)(&counts)?;
+    fn open(job: &TuneJob<'_>, counts: &[usize]) -> Result<Self, Error> {
+        let encoders = (job.open)(counts)?;
         let first = encoders.first().expect("there is the number of sessions of the default at least");
         let pad_id = first.tokenizer.pad_id();
         let provider = first.selection.choice();
         let texts: Vec<(&str, usize)> = job.texts.texts.iter().map(|text| (text.as_str(), 0)).collect();
         let encodings = first.tokenizer.encode_all(&texts).into_iter().collect::<Result<_, _>>()?;
-        let opened = counts.into_iter().zip(encoders.into_iter().map(|encoder| encoder.sessions)).collect();
+        let opened = counts.iter().copied().zip(encoders.into_iter().map(|encoder| encoder.sessions)).collect();
         let adapters = job.texts.adapters.clone();
         Ok(Self { opened, encodings, adapters, pad_id, provider, work: BTreeMap::new() })
     }
 
-    /// Lays out as much work as fits the time, warms the sessions up, and gives the settings that this work is enough
-    /// for; `None` if it was stopped.
-    fn prepare(&mut self, job: &TuneJob<'_>, settings: Vec<Setting>) -> Result<Option<Vec<Setting>>, Error> {
-        let default = job.default;
-        let least = LEAST_BATCHES * default.batch_tokens;
-        self.lay(least, default.batch_tokens, job.max_length)?;
+    /// Lays out as much work as fits the time and warms the sessions up; `None` if it was stopped.
+    fn prepare(&mut self, job: &TuneJob<'_>, settings: Vec<Setting>) -> Result<Option<Course>, Error> {
+        let default = settings[0];
+        self.lay(LEAST_BATCHES * default.batch_tokens, default.batch_tokens, job.max_length)?;
         // The first pass is slower: memory is touched and kernels are chosen.
         let mut speed = 0.0;
         for _ in 0..2 {
             let Some(measured) = self.speed(default, job.stop)? else { return Ok(None) };
             speed = measured;
         }
-        let fits_the_time = speed * job.seconds / (settings.len() as f64 * ROUNDS);
-        let tokens = (fits_the_time as usize).clamp(least, MOST_TOKENS.max(least));
-        let enough = |setting: &Setting| setting.sessions * setting.batch_tokens * BATCHES_A_SESSION <= tokens;
-        let settings: Vec<Setting> =
-            settings.into_iter().filter(|setting| *setting == default || enough(setting)).collect();
+        let course = Course::of(settings, speed, job.seconds);
         self.work.clear();
-        for setting in &settings {
-            self.lay(tokens, setting.batch_tokens, job.max_length)?;
+        for setting in &course.settings {
+            self.lay(course.tokens, setting.batch_tokens, job.max_length)?;
         }
-        Ok(self.warm_up(&settings, job.stop)?.then_some(settings))
+        Ok(self.warm_up(&course.settings, job.stop)?.then_some(course))
     }
 
     /// Lays out texts, from the first on and around, until they have so many tokens.

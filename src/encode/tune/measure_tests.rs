@@ -30,7 +30,17 @@ fn texts(count: usize) -> TextSample {
 }
 
 /// Tunes sessions of this cost; what won, and what was run.
-fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tuned>, Vec<Batch>) {
+fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Race>, Vec<Batch>) {
+    let (found, seen) = tuned_on(ProviderChoice::Cpu, cost, (threads, stop));
+    (found.map(|found| found.race), seen)
+}
+
+/// The same on a provider.
+fn tuned_on(
+    provider: ProviderChoice,
+    cost: fn(usize) -> Duration,
+    (threads, stop): (usize, bool),
+) -> (Option<Tuned>, Vec<Batch>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let stub = StubEncoder { dim: 4, max_length: MAX_LENGTH };
     let open = |counts: &[usize]| {
@@ -41,6 +51,7 @@ fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tun
             }
             let timed = |inner| Box::new(Timed { inner, cost, seen: Arc::clone(&seen) }) as Box<dyn RunBatch>;
             opened.sessions = opened.sessions.into_iter().map(timed).collect();
+            opened.selection.provider = Some(provider.into());
             Ok(opened)
         });
         opened.collect()
@@ -48,7 +59,8 @@ fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tun
     let job = TuneJob {
         open: &open,
         texts: &texts(60),
-        default: DEFAULT,
+        sessions: DEFAULT.sessions,
+        budget: TokenBudget::new(DEFAULT.batch_tokens, MAX_LENGTH).unwrap(),
         threads,
         max_length: MAX_LENGTH,
         seconds: 0.4,
@@ -56,11 +68,18 @@ fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Tun
     };
     let mut steps = 0;
     let found = tune(&job, &mut |step| {
-        assert!((0.0..=1.0).contains(&step.share) && step.settings >= 1);
-        steps += 1;
+        match step {
+            TuneStep::Begins { settings, seconds } => assert!(settings >= 1 && seconds >= 0.4, "{step:?}"),
+            TuneStep::Ran { share, .. } => {
+                assert!((0.0..=1.0).contains(&share));
+                steps += 1;
+            }
+        }
     });
     let found = found.unwrap();
-    let turns = |tuned: &Tuned| tuned.measured.iter().map(|one| one.speeds.len()).sum::<usize>() + 2 * tuned.duel.len();
+    let turns = |Tuned { race, .. }: &Tuned| {
+        race.measured.iter().map(|one| one.speeds.len()).sum::<usize>() + 2 * race.duel.len()
+    };
     assert_eq!(steps, found.as_ref().map_or(0, turns));
     let seen = seen.lock().unwrap().clone();
     (found, seen)
@@ -88,6 +107,62 @@ fn every_setting_runs_the_same_texts_and_no_batch_above_its_budget() {
     let largest = found.unwrap().measured.iter().map(|one| one.setting.batch_tokens).max().unwrap();
     assert!(seen.iter().all(|batch| batch.rows * batch.columns <= largest), "{largest}");
     assert!(seen.iter().all(|batch| batch.rows > 0 && batch.columns <= MAX_LENGTH));
+}
+
+#[test]
+fn the_provider_that_runs_is_noted_and_engines_get_no_larger_batch_than_they_are_built_for() {
+    let quick = |tokens| Duration::from_micros(5 * tokens as u64);
+    for (provider, most) in [(ProviderChoice::TensorRt, 64), (ProviderChoice::Cuda, 256)] {
+        let (found, seen) = tuned_on(provider, quick, (1, false));
+        let found = found.unwrap();
+        let largest = found.race.measured.iter().map(|one| one.setting.batch_tokens).max();
+        assert_eq!((found.provider, largest), (provider, Some(most)), "{found:?}");
+        assert!(seen.iter().all(|batch| batch.columns % 8 == 0 && batch.rows * batch.columns <= most));
+    }
+}
+
+#[test]
+fn the_default_is_the_budget_of_the_provider_that_runs() {
+    let stub = StubEncoder { dim: 4, max_length: MAX_LENGTH };
+    for provider in [ProviderChoice::Cpu, ProviderChoice::Cuda] {
+        let open = |counts: &[usize]| {
+            let opened = counts.iter().map(|_| {
+                let mut opened = stub.open()?;
+                opened.selection.provider = Some(provider.into());
+                Ok(opened)
+            });
+            opened.collect()
+        };
+        let job = TuneJob {
+            open: &open,
+            texts: &texts(60),
+            sessions: 1,
+            budget: TokenBudget::of_provider(MAX_LENGTH),
+            threads: 1,
+            max_length: MAX_LENGTH,
+            seconds: 0.01,
+            stop: &AtomicBool::new(false),
+        };
+        let found = tune(&job, &mut |_| {}).unwrap().unwrap();
+        assert_eq!((found.provider, found.race.default.batch_tokens), (provider, provider.batch_tokens()));
+    }
+}
+
+#[test]
+fn settings_are_left_out_where_the_time_is_too_short_for_all_and_it_is_said_how_long_the_others_take() {
+    let settings = || candidates(Setting { sessions: 1, batch_tokens: 1_024 }, &[1, 2], 256..=usize::MAX);
+    let all = settings().len();
+    // Ten settings of three rounds and ten turns of a duel, 8,192 tokens in each, so that two sessions have two batches.
+    let plenty = Course::of(settings(), 16_384.0, 40.0 * 1.01);
+    assert_eq!((plenty.settings.len(), plenty.seconds), (all, 40.4));
+    assert!((16_384..17_000).contains(&plenty.tokens), "{plenty:?}");
+    let short = Course::of(settings(), 2_000.0, 25.0);
+    assert_eq!((short.settings.clone(), short.tokens), (settings()[..2].to_vec(), 2_272), "{short:?}");
+    assert_eq!(short.seconds, 25.0);
+    assert!((short.duel - 11.36).abs() < 1e-9, "{short:?}");
+    let hopeless = Course::of(settings(), 100.0, 1.0);
+    assert_eq!((hopeless.settings.len(), hopeless.tokens), (2, 2_048));
+    assert!((hopeless.seconds - 16.0 * 20.48).abs() < 1e-9, "{hopeless:?}");
 }
 
 #[test]

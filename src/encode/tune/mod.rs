@@ -6,14 +6,16 @@ mod choice;
 mod kept;
 mod measure;
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::runtime::divide_threads;
 
-pub use choice::{Measured, Tuned};
+pub use choice::{Measured, Race};
 pub use kept::{TuneKey, keep_tuned, kept_tuned, tuned_before};
-pub use measure::{OpenSessions, TuneJob, TuneStep, first_texts, tune};
+pub use measure::{OpenSessions, TuneJob, TuneStep, Tuned, first_texts, tune};
 
 /// Numbers of sessions that are tried, at most: 1, 2, 4 ... and as many as there are threads.
 const MOST_COUNTS: usize = 5;
@@ -47,26 +49,35 @@ impl Setting {
     }
 }
 
-/// What is tried beside `default`, which comes first: each number of sessions with each budget from a quarter of the
-/// default's to four times as much. No budget is below `max_length` tokens, and no session has less than a thread.
-pub(crate) fn candidates(default: Setting, threads: usize, max_length: usize) -> Vec<Setting> {
+/// Numbers of sessions that are tried, the `default` among them; no session has less than a thread.
+fn session_counts(default: usize, threads: usize) -> Vec<usize> {
     let mut counts: Vec<usize> = std::iter::successors(Some(1_usize), |count| count.checked_mul(2))
         .take_while(|&count| count < threads)
         .take(MOST_COUNTS - 1)
         .chain([threads])
         .collect();
-    if !counts.contains(&default.sessions) {
-        counts.push(default.sessions);
+    if !counts.contains(&default) {
+        counts.push(default);
     }
+    counts
+}
+
+/// What is tried: each of these numbers of sessions with each budget from a quarter of the default's to four times as much
+/// that lies in `tokens`. The default comes first, then the others by how often one of both numbers has to be doubled or
+/// halved on the way from it.
+fn candidates(default: Setting, counts: &[usize], tokens: RangeInclusive<usize>) -> Vec<Setting> {
     let mut budgets: Vec<usize> =
         [1_usize, 2, 4, 8, 16].map(|quarters| default.batch_tokens.saturating_mul(quarters) / 4).to_vec();
-    budgets.retain(|&tokens| tokens >= max_length);
-    let mut settings = vec![default];
-    for &sessions in &counts {
-        settings.extend(budgets.iter().map(|&batch_tokens| Setting { sessions, batch_tokens }));
-    }
-    let mut met = std::collections::HashSet::new();
-    settings.retain(|setting| met.insert(*setting));
+    budgets.retain(|budget| tokens.contains(budget));
+    let grid = counts.iter().flat_map(|&sessions| budgets.iter().map(move |&tokens| (sessions, tokens)));
+    let others = grid.map(|(sessions, batch_tokens)| Setting { sessions, batch_tokens });
+    let mut settings: Vec<Setting> = others.filter(|setting| *setting != default).collect();
+    let octaves = |one: usize, other: usize| (one as f64 / other as f64).log2().abs();
+    let way = |setting: &Setting| {
+        octaves(setting.sessions, default.sessions) + octaves(setting.batch_tokens, default.batch_tokens)
+    };
+    settings.sort_by(|one, other| way(one).total_cmp(&way(other)));
+    settings.insert(0, default);
     settings
 }
 
@@ -81,23 +92,17 @@ mod tests {
     #[test]
     fn every_number_of_sessions_meets_every_budget_and_the_default_comes_first() {
         let default = setting(1, 1_024);
-        let two = candidates(default, 2, 256);
-        assert_eq!(two[0], default);
+        let two = candidates(default, &session_counts(1, 2), 256..=usize::MAX);
+        assert_eq!(two[..4], [default, setting(1, 512), setting(1, 2_048), setting(2, 1_024)], "the nearest come first");
         let mut sorted = two.clone();
         sorted.sort_unstable();
         let grid = [1, 2].iter().flat_map(|&n| [256, 512, 1_024, 2_048, 4_096].map(|tokens| setting(n, tokens)));
         assert_eq!(sorted, grid.collect::<Vec<_>>());
-        assert!(candidates(default, 2, 512).iter().all(|setting| setting.batch_tokens >= 512));
-        let counts = |threads| {
-            let mut counts: Vec<usize> =
-                candidates(default, threads, 1_024).iter().map(|setting| setting.sessions).collect();
-            counts.sort_unstable();
-            counts.dedup();
-            counts
-        };
+        let within = candidates(default, &[1, 2], 512..=1_024);
+        assert_eq!(within, [default, setting(1, 512), setting(2, 1_024), setting(2, 512)]);
+        let counts = |threads| session_counts(1, threads);
         assert_eq!((counts(1), counts(3), counts(6)), (vec![1], vec![1, 2, 3], vec![1, 2, 4, 6]));
-        assert_eq!(counts(64), [1, 2, 4, 8, 64]);
-        assert_eq!(candidates(setting(1, 512), 1, 512).len(), 3);
+        assert_eq!((counts(64), session_counts(3, 4)), (vec![1, 2, 4, 8, 64], vec![1, 2, 4, 3]));
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
     use crate::runtime::{EmbeddingMatrix, StubFault, StubSession};
 
     fn building(cache: &Path, takes_adapter: bool) -> BuildingEngine {
-        let limits = PlanLimits { max_length: 64, batch_tokens: 1_024, batch_rows: 4_096, profiles: 8 };
+        let limits = PlanLimits { max_length: 512, batch_tokens: 1_024, batch_rows: 4_096, step: 8, profiles: 8 };
         let plan: EnginePlan = plan_profiles(&ShapeHistogram::default(), limits).unwrap();
         let setting = EngineSetting { graph: "g".to_owned(), precision: Precision::Fp32, takes_adapter, plan };
         let some = |text: &str| Some(text.to_owned());

@@ -146,7 +146,7 @@ mod tests {
     fn plan(batch_tokens: usize) -> EnginePlan {
         let mut histogram = ShapeHistogram::default();
         histogram.add(BatchShape::new(8, 64));
-        let limits = PlanLimits { max_length: 128, batch_tokens, batch_rows: 4_096, profiles: 8 };
+        let limits = PlanLimits { max_length: 128, batch_tokens, batch_rows: 4_096, step: 8, profiles: 8 };
         plan_profiles(&histogram, limits).unwrap()
     }
 

@@ -1,8 +1,8 @@
 //! Cuts the lengths that batches can have into a few ranges, one engine for each.
 //!
 //! Pure: what batches a corpus makes comes in, profiles go out. Invariants: the ranges follow each other without a gap
-//! from 1 token to the longest input, so that every batch within the budget lies in exactly one of them, whatever the
-//! texts; the same input gives the same profiles.
+//! from the narrowest batch to the longest input, so that every batch within the budget lies in exactly one of them,
+//! whatever the texts; the same input gives the same profiles.
 //!
 //! A range from `a` to `b` tokens must take as many texts of `b` tokens as the budget allows of `a` tokens: memory is
 //! set aside for about b/a times the budget. That factor is bounded, which alone asks for some cuts. Where more cuts
@@ -42,6 +42,8 @@ pub struct PlanLimits {
     pub batch_tokens: usize,
     /// Texts of a batch, however short they are: those of a window.
     pub batch_rows: usize,
+    /// Widths of batches are multiples of it, or the longest input; at least 1.
+    pub step: usize,
     /// Profiles of the plan; at least 1, at most [`MAX_PROFILES`].
     pub profiles: usize,
 }
@@ -54,14 +56,22 @@ impl PlanLimits {
 
     /// Whether a run of these limits makes no batch that one of `other` would not.
     pub fn fits_in(&self, other: &Self) -> bool {
+        let longest_is_a_width = self.max_length == other.max_length || self.max_length.is_multiple_of(other.step);
         self.max_length <= other.max_length
+            && longest_is_a_width
+            && self.step.is_multiple_of(other.step)
             && self.batch_tokens <= other.batch_tokens
             && self.batch_rows <= other.batch_rows
     }
 
+    /// The width of a batch whose longest text has so many tokens.
+    fn width(&self, length: usize) -> usize {
+        length.next_multiple_of(self.step.max(1)).min(self.max_length)
+    }
+
     /// Memory of a range, in padded tokens.
     fn reserve(&self, first: usize, last: usize) -> usize {
-        self.rows_at(first).saturating_mul(last)
+        self.rows_at(self.width(first)).saturating_mul(last)
     }
 }
 
@@ -91,9 +101,9 @@ pub fn plan_profiles(histogram: &ShapeHistogram, limits: PlanLimits) -> Result<E
     if limits.batch_tokens < limits.max_length {
         return Err(Error::BudgetTooSmall { budget: limits.batch_tokens, max_length: limits.max_length });
     }
-    let limits = PlanLimits { profiles: limits.profiles.clamp(1, MAX_PROFILES), ..limits };
+    let limits = PlanLimits { profiles: limits.profiles.clamp(1, MAX_PROFILES), step: limits.step.max(1), ..limits };
     let lengths = Lengths::new(histogram, limits.max_length);
-    let ends = ends_of_ranges(lengths.longest());
+    let ends = ends_of_ranges(&limits);
     let mut reserve = RESERVE;
     let (distance, ranges) = loop {
         let allowed = limits.batch_tokens.saturating_mul(reserve);
@@ -104,13 +114,13 @@ pub fn plan_profiles(histogram: &ShapeHistogram, limits: PlanLimits) -> Result<E
         reserve = reserve.saturating_mul(2);
     };
     let profile = |&(first, last): &(usize, usize)| {
-        let length = lengths.tuned(first, last);
+        let length = limits.width(lengths.tuned(first, last));
         let most = limits.rows_at(length);
         let rows = (fill(histogram, (first, last), &limits) * most as f64).round() as usize;
         ShapeProfile {
-            min: BatchShape::new(1, first),
+            min: BatchShape::new(1, first.max(limits.width(1))),
             opt: BatchShape::new(rows.clamp(1, most), length),
-            max: BatchShape::new(limits.rows_at(first), last),
+            max: BatchShape::new(limits.rows_at(limits.width(first)), last),
         }
     };
     let profiles: Vec<ShapeProfile> = ranges.iter().map(profile).collect();
@@ -132,13 +142,14 @@ fn fill(histogram: &ShapeHistogram, (first, last): (usize, usize), limits: &Plan
     (first..=last).map(full).sum::<f64>() / tokens as f64
 }
 
-/// The last lengths that a range may have: multiples of 8 from 64 on, the longest input among them.
-fn ends_of_ranges(longest: usize) -> Vec<usize> {
+/// The widths that a range may end at, the longest input among them.
+fn ends_of_ranges(limits: &PlanLimits) -> Vec<usize> {
+    let longest = limits.max_length;
     let mut ends: Vec<usize> = Vec::new();
     let mut octave = 1_usize;
     while octave < longest {
         let step = |part: usize| octave + octave * part / CUTS_AN_OCTAVE;
-        ends.extend((0..CUTS_AN_OCTAVE).map(step).filter(|&end| end < longest));
+        ends.extend((0..CUTS_AN_OCTAVE).map(step).filter(|&end| end < longest && limits.width(end) == end));
         octave = octave.saturating_mul(2);
     }
     ends.push(longest);
@@ -210,10 +221,6 @@ impl Lengths {
             octaves.push(octaves[length - 1] + part * (length as f64).log2());
         }
         Self { share, octaves }
-    }
-
-    fn longest(&self) -> usize {
-        self.share.len() - 1
     }
 
     /// The length that half of the range's tokens are in batches of at most; where there are none, the middle octave.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn limits(max_length: usize, batch_tokens: usize) -> PlanLimits {
-    PlanLimits { max_length, batch_tokens, batch_rows: 4_096, profiles: MAX_PROFILES }
+    PlanLimits { max_length, batch_tokens, batch_rows: 4_096, step: 1, profiles: MAX_PROFILES }
 }
 
 /// Full batches of these lengths, each so many times.
@@ -86,9 +86,25 @@ fn what_no_plan_can_be_made_for_is_refused() {
     assert_eq!(plan_profiles(&ShapeHistogram::default(), none).unwrap().profiles.len(), 1);
 }
 
+#[test]
+fn a_run_fits_in_a_plan_that_was_made_for_all_its_widths() {
+    let plan = PlanLimits { step: 8, ..limits(512, 16_384) };
+    assert!(plan.fits_in(&plan));
+    assert!(PlanLimits { max_length: 256, batch_tokens: 1_024, ..plan }.fits_in(&plan));
+    for other in [
+        PlanLimits { max_length: 520, ..plan },
+        PlanLimits { max_length: 250, ..plan },
+        PlanLimits { batch_tokens: 16_385, ..plan },
+        PlanLimits { batch_rows: 4_097, ..plan },
+        PlanLimits { step: 1, ..plan },
+    ] {
+        assert!(!other.fits_in(&plan), "{other:?}");
+    }
+}
+
 /// The least distance of `count` ranges of any ends, by trying all.
 fn least(lengths: &Lengths, first: usize, count: usize) -> f64 {
-    let longest = lengths.longest();
+    let longest = lengths.share.len() - 1;
     if count == 1 {
         return lengths.distance(first, longest);
     }
@@ -103,22 +119,24 @@ proptest! {
         extra in 0_usize..40_000,
         batch_rows in 1_usize..5_000,
         profiles in 0_usize..12,
+        step in prop::sample::select(vec![1_usize, 8, 16]),
         shapes in prop::collection::vec((1_usize..5_000, 1_usize..2_000), 0..60),
     ) {
-        let limits = PlanLimits { max_length, batch_tokens: max_length + extra, batch_rows, profiles };
+        let limits = PlanLimits { max_length, batch_tokens: max_length + extra, batch_rows, step, profiles };
         let mut histogram = ShapeHistogram::default();
         shapes.iter().for_each(|&(rows, columns)| histogram.add(BatchShape::new(rows, columns)));
         let plan = plan_profiles(&histogram, limits).unwrap();
         prop_assert!((1..=profiles.clamp(1, MAX_PROFILES)).contains(&plan.profiles.len()));
-        prop_assert_eq!(plan.profiles[0].min.columns, 1);
+        prop_assert_eq!(plan.profiles[0].min.columns, step.min(max_length), "nothing narrower is made");
         prop_assert_eq!(plan.profiles[plan.profiles.len() - 1].max.columns, max_length);
         for pair in plan.profiles.windows(2) {
             prop_assert_eq!(pair[0].max.columns + 1, pair[1].min.columns);
         }
         for profile in &plan.profiles {
             prop_assert!(profile.contains(profile.opt) && profile.min.rows == 1, "{}", profile);
+            prop_assert!([profile.opt, profile.max].iter().all(|shape| limits.width(shape.columns) == shape.columns));
         }
-        for columns in 1..=max_length {
+        for columns in (1..=max_length).filter(|&columns| limits.width(columns) == columns) {
             for rows in [1, limits.rows_at(columns)] {
                 let shape = BatchShape::new(rows, columns);
                 let fitting = plan.profiles.iter().filter(|profile| profile.contains(shape)).count();
@@ -142,7 +160,7 @@ proptest! {
         profiles in 1_usize..4,
     ) {
         // Up to 15 tokens every length is a place for a cut, and so many texts that memory asks for none.
-        let limits = PlanLimits { max_length: 15, batch_tokens: 600, batch_rows: 160, profiles };
+        let limits = PlanLimits { max_length: 15, batch_tokens: 600, batch_rows: 160, step: 1, profiles };
         let histogram = full_batches(&limits, &tokens);
         let plan = plan_profiles(&histogram, limits).unwrap();
         let lengths = Lengths::new(&histogram, 15);

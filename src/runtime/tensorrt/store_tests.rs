@@ -9,7 +9,7 @@ use crate::model::Precision;
 fn setting(graph: &str, batch_tokens: usize) -> EngineSetting {
     let mut histogram = ShapeHistogram::default();
     histogram.add(BatchShape::new(8, 64));
-    let limits = PlanLimits { max_length: 128, batch_tokens, batch_rows: 4_096, profiles: 8 };
+    let limits = PlanLimits { max_length: 128, batch_tokens, batch_rows: 4_096, step: 8, profiles: 8 };
     let plan = plan_profiles(&histogram, limits).unwrap();
     assert!(plan.profiles.len() > 1);
     EngineSetting { graph: graph.to_owned(), precision: Precision::Fp16, takes_adapter: false, plan }
