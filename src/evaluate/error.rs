@@ -275,6 +275,20 @@ pub enum Error {
         /// Its label, or labels.
         label: String,
     },
+    /// A class whose rows all weigh nothing.
+    #[error("no row of train with the label `{label}` has a weight above 0")]
+    Weightless {
+        /// The label.
+        label: String,
+    },
+    /// A number that answers, which are f32, cannot reach.
+    #[error("paper `{id}` has {value:e} as its number, expected one between {:e} and {:e}", f32::MIN, f32::MAX)]
+    BeyondAnswers {
+        /// The paper's id.
+        id: String,
+        /// Its number.
+        value: f64,
+    },
     /// A part of which nothing is left to measure.
     #[error("none of the {rows} rows of {part} has a label that a train row has")]
     NothingKnown {
@@ -346,6 +360,8 @@ impl Error {
             Self::InnerFolds { .. } => {
                 Some("leave `--nested` out, or give more groups or at least three named folds".to_owned())
             }
+            Self::Weightless { .. } => Some("give some of its rows a weight, or take them out".to_owned()),
+            Self::BeyondAnswers { .. } => Some("divide the numbers by a common factor".to_owned()),
             Self::UnknownLabel { .. } | Self::NothingKnown { .. } => {
                 Some("`--unknown-labels missed` counts such labels as missed".to_owned())
             }

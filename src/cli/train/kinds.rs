@@ -73,8 +73,8 @@ pub(super) fn possible(args: &TrainArgs) -> Vec<KindName> {
     }
 }
 
-/// Refuses flags that were typed for another kind.
-pub(super) fn check_flags(args: &TrainArgs) -> Result<()> {
+/// Refuses flags that were typed for another kind than these, or for another task, as far as it is known.
+pub(super) fn check_flags(kinds: &[KindName], task: Option<Task>) -> Result<()> {
     use KindName::{ElasticNet, Knn, Logistic, Ridge, Svm};
     let flags: [(&str, &[KindName]); 14] = [
         ("--solver", &[Logistic]),
@@ -92,11 +92,14 @@ pub(super) fn check_flags(args: &TrainArgs) -> Result<()> {
         ("--tolerance", &[Logistic, Svm, Ridge, ElasticNet]),
         ("--no-intercept", &[Logistic, Svm, Ridge, ElasticNet]),
     ];
-    let kinds = possible(args);
+    if let Some(task) = task.filter(|task| *task != Task::Regression && is_typed("--epsilon")) {
+        let what = format!("`--epsilon` is how far a number may be off, and the task is {task}");
+        return Err(user_error(what, "leave it out, or `--task regression`"));
+    }
     let strange = |(flag, of): &&(&str, &[KindName])| is_typed(flag) && !kinds.iter().any(|kind| of.contains(kind));
     let Some((flag, of)) = flags.iter().find(strange) else { return Ok(()) };
     Err(user_error(
-        format!("`{flag}` is about {}, and the head is to be {}", listed(of, "and"), listed(&kinds, "or")),
+        format!("`{flag}` is about {}, and the head is to be {}", listed(of, "and"), listed(kinds, "or")),
         format!("leave it out, or choose `--kind {}`", of[0].kind()),
     ))
 }

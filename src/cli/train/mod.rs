@@ -45,6 +45,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     let task = set.task();
     let kind = args.kind.kind.unwrap_or_else(|| KindName::default_of(task));
     kinds::check_task(kind, task)?;
+    kinds::check_flags(&[kind], Some(task))?;
     let trainer = kinds::trainer(args, (kind, task))?;
     let objective = plan.objective.unwrap_or_else(|| Objective::default_of(task));
     if !objective.serves(task) {

@@ -31,8 +31,8 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(args: &TrainArgs) -> Result<Self> {
-        kinds::check_flags(args)?;
         let task = args.kind.task.task();
+        kinds::check_flags(&kinds::possible(args), task)?;
         if let (Some(kind), Some(task)) = (args.kind.kind, task) {
             kinds::check_task(kind, task)?;
         }

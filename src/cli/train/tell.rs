@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 
 use indicatif::HumanCount;
-use offprint::evaluate::{Fitting, Interval, LeaksOfParts, Objective, PartFigures, Quality, SeenGroups};
-use offprint::heads::{Model, TRAIN, TrainingSet};
+use offprint::evaluate::{ClassFigures, Fitting, Interval, LeaksOfParts, Objective, PartFigures, Quality, SeenGroups};
+use offprint::heads::{DEV, Model, TRAIN, TrainingSet};
 use offprint::model::Task;
 
 use super::super::say::{counted, counted_that, remark};
 use super::super::table;
 use super::args::{KindName, TrainArgs};
 
+/// More labels than half of the rows are worth a look, if they are this many.
+const MANY_LABELS: usize = 20;
 /// Pairs of labels that look alike that are named.
 const MOST_LOOK_ALIKES: usize = 5;
 
@@ -44,7 +46,9 @@ impl Told<'_> {
         let near = self.fitting.leaks.threshold.is_some();
         let found = self.fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near > 0);
         warnings.extend(found.map(|leak| leaked(leak, near)));
+        warnings.extend(self.fitting.parts.iter().find_map(|part| constant(&part.figures)));
         warnings.extend(self.unreached());
+        warnings.extend(self.seen_by_answers());
         warnings.extend(self.edge());
         warnings
     }
@@ -71,9 +75,16 @@ impl Told<'_> {
         warnings
     }
 
-    /// Labels that may be meant as one.
+    /// Labels that may be meant as one, and those that hardly any other row has.
     fn of_labels(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        let (labels, rows) = (self.set.classes.trained, self.set.rows_of(TRAIN).len());
+        if self.set.task() == Task::Classification && labels > MANY_LABELS && 2 * labels > rows {
+            let field = &self.args.labels.label;
+            warnings.push(format!(
+                "{rows} rows of {TRAIN} have {labels} labels; if `{field}` holds numbers, `--task regression` says which rows have none"
+            ));
+        }
         for alike in self.set.look_alikes.iter().take(MOST_LOOK_ALIKES) {
             let [(one, of_one), (other, of_other)] = &alike.labels;
             let rows = [of_one, of_other].map(|&rows| match rows {
@@ -132,6 +143,25 @@ impl Told<'_> {
         Some(format!("{said} not reach `{rule}` with any threshold; the first is `{name}`"))
     }
 
+    /// Figures of rows that calibration, thresholds or sets were settled on.
+    fn seen_by_answers(&self) -> Option<String> {
+        let (answers, head) = (&self.args.answers, &self.fitting.head);
+        let settled = [
+            ("calibration", answers.calibration.is_some()),
+            ("thresholds", answers.thresholds.is_some()),
+            ("sets", head.conformal.is_some()),
+        ];
+        let settled: Vec<&str> = settled.iter().filter(|(_, settled)| *settled).map(|(name, _)| *name).collect();
+        let on_dev = self.fitting.choice.as_ref().is_some_and(|choice| choice.on == DEV);
+        (on_dev && !settled.is_empty()).then(|| {
+            let settled = settled.join(" and ");
+            format!(
+                "figures of {DEV} are better than new papers will give, for its rows settled {settled}; `--folds 5` leaves \
+                 that to {TRAIN}"
+            )
+        })
+    }
+
     /// What was fitted, on what, and how near to its optimum it is.
     pub(super) fn fitted(&self) -> String {
         let (set, fitting) = (self.set, self.fitting);
@@ -183,10 +213,8 @@ impl Told<'_> {
         }
         lines.extend(fitting.leaks.pairs.iter().filter(|leak| leak.exact + leak.near == 0).filter_map(looked_for));
         if let Some(nested) = &fitting.nested {
-            lines.push(format!(
-                "with the choice inside each fold: {} {:.4}, spread {:.4}",
-                self.objective, nested.mean, nested.spread
-            ));
+            let spread = if nested.folds.len() > 1 { format!(", spread {:.4}", nested.spread) } else { String::new() };
+            lines.push(format!("with the choice inside each fold: {} {:.4}{spread}", self.objective, nested.mean));
         }
         if let Some(gap) = &fitting.gap {
             lines.push(format!(
@@ -305,6 +333,26 @@ fn of_groups(groups: &SeenGroups) -> Option<String> {
         figure(groups.unseen),
         counted(*unseen_rows as u64, "row"),
     ))
+}
+
+/// A head that says the same of all rows that it was fitted on.
+fn constant(part: &PartFigures) -> Option<String> {
+    let says = match &part.quality {
+        _ if part.part != TRAIN => return None,
+        Quality::Label(report) => {
+            let held = |class: &&ClassFigures| class.support > 0;
+            let several = report.per_class.iter().filter(held).count() > 1;
+            let all = |class: &ClassFigures| class.recall == 1.0 && (class.precision - report.accuracy).abs() < 1e-12;
+            let class = report.per_class.iter().position(|class| several && all(class))?;
+            format!("gives `{}` to every row of {TRAIN}", report.classes[class])
+        }
+        Quality::Labels(report) if report.f1_micro == 0.0 => format!("gives no row of {TRAIN} a label that it has"),
+        Quality::Value(report) if report.r2.is_some_and(|r2| r2 < 1e-9) => {
+            format!("explains nothing of {TRAIN} (r2 {:.4})", report.r2.unwrap_or_default())
+        }
+        Quality::Labels(_) | Quality::Value(_) => return None,
+    };
+    Some(format!("the head {says}, on which it was fitted: another strength, kind or scale of the numbers may help"))
 }
 
 /// Labels of a part that the head doesn't know.

@@ -1,15 +1,18 @@
 //! What is refused before anything is fitted, as a fit may take hours. Knows sets and plans. Invariant: what is let
 //! through here does not fail for a flag once the head is there.
 
+use std::collections::HashSet;
+
 use super::super::error::Error;
 use super::super::{Objective, Scale};
 use super::{FitPlan, UnknownRule};
-use crate::heads::{self, Meaning, Reading, TRAIN, ThresholdRule, TrainingSet};
+use crate::heads::{self, Meaning, Reading, TRAIN, Targets, ThresholdRule, TrainingSet};
 use crate::model::Task;
 
 /// Refuses a plan that the set or the kind of the head has no answer to.
 pub(super) fn check(set: &TrainingSet, plan: &FitPlan<'_>) -> Result<(), Error> {
     check_unknown(set, plan.unknown)?;
+    check_targets(set)?;
     plan.objective.check_task(set.task())?;
     if plan.objective == Objective::LogLoss && Scale::of(plan.trainer.kind()) != Scale::Logits {
         return Err(Error::NeedsLogits { objective: plan.objective });
@@ -40,6 +43,29 @@ fn check_answers(set: &TrainingSet, plan: &FitPlan<'_>) -> Result<(), Error> {
         _ if task != Task::Classification => Err(Error::AbstainOfTask { task }),
         Meaning::Score if answers.calibrate.is_none() => Err(Error::AbstainOfScores { kind, least }),
         _ => Ok(()),
+    }
+}
+
+/// Refuses classes without a weight, and numbers that no answer could be near to.
+fn check_targets(set: &TrainingSet) -> Result<(), Error> {
+    match &set.targets {
+        Targets::Numbers(numbers) => {
+            let beyond = |(_, value): &((usize, usize), &f64)| value.abs() > f64::from(f32::MAX);
+            let Some(((row, _), &value)) = numbers.indexed_iter().find(beyond) else { return Ok(()) };
+            Err(Error::BeyondAnswers { id: set.ids[row].clone(), value })
+        }
+        Targets::Classes { of, .. } => {
+            let Some(weights) = &set.weights else { return Ok(()) };
+            let train = set.rows_of(TRAIN);
+            let counted: HashSet<usize> = train.iter().filter(|&&row| weights[row] > 0.0).map(|&row| of[row]).collect();
+            let class = train.iter().map(|&row| of[row]).find(|class| !counted.contains(class));
+            // Where all rows weigh nothing that is what is wrong.
+            match class.filter(|_| !counted.is_empty()) {
+                Some(class) => Err(Error::Weightless { label: set.classes.names[class].clone() }),
+                None => Ok(()),
+            }
+        }
+        Targets::Labels { .. } => Ok(()),
     }
 }
 

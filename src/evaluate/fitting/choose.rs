@@ -1,5 +1,8 @@
-//! The rows that decide what is chosen: the `train` rows in folds, or the `dev` rows. Knows trainers and folds.
+//! The rows that decide what is chosen: the `train` rows in folds, or the `dev` rows, if these are enough for it. Knows
+//! trainers and folds.
 //! Invariant: the same set and plan give the same folds, and no row is scored by a model that was fitted on it.
+
+use std::collections::BTreeSet;
 
 use ndarray::Axis;
 
@@ -44,7 +47,13 @@ impl Bench {
         let wanted = plan.strengths.len() > 1 || plan.answers.needs_rows() || plan.learning_curve || plan.nested;
         let wanted = wanted || plan.folds.is_some() || set.folds.is_some() || set.groups_in(&train) >= FOLDS;
         let by_dev = plan.folds.is_none() && set.folds.is_none();
-        let dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| by_dev && set.is_known(row)).collect();
+        let mut dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| by_dev && set.is_known(row)).collect();
+        let (all, in_dev) = (labels_of(&set.learnt(&train)), labels_of(&set.learnt(&dev)));
+        let lacking = all.difference(&in_dev).count();
+        let too_few = !dev.is_empty() && lacking > 0 && plan.answers.needs_every_label();
+        if too_few {
+            dev.clear();
+        }
         let some = |names: &Option<Vec<Option<String>>>| {
             names.as_ref().map(|names| train.iter().map(|&row| names[row].clone()).collect::<Vec<_>>())
         };
@@ -65,6 +74,9 @@ impl Bench {
         }
         if dev.is_empty() {
             (bench.folds, bench.on) = bench.parted(plan.seed)?;
+            if too_few {
+                bench.on.push_str(&format!(" ({DEV} lacks {lacking} of {} labels)", all.len()));
+            }
         } else {
             let count = bench.numbers.len();
             bench.numbers.extend(&dev);
@@ -219,6 +231,15 @@ fn is_of_too_few_rows(error: &Error) -> bool {
 
 fn is_neighbour_count(error: &heads::Error) -> bool {
     matches!(error, heads::Error::Fit(FitError::NeighbourCount { .. }))
+}
+
+/// The classes or labels that any row has.
+fn labels_of(targets: &Targets) -> BTreeSet<usize> {
+    match targets {
+        Targets::Classes { of, .. } => of.iter().copied().collect(),
+        Targets::Labels { of, .. } => of.iter().flatten().copied().collect(),
+        Targets::Numbers(_) => BTreeSet::new(),
+    }
 }
 
 /// Weights of the rows, as a field says them.

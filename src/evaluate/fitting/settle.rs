@@ -34,6 +34,12 @@ impl AnswerPlan {
     pub fn needs_rows(&self) -> bool {
         self.calibrate.is_some() || self.thresholds.is_some() || self.conformal.is_some()
     }
+
+    /// Whether each label needs rows of its own among them: without any, it would be given to no paper any more.
+    pub(super) fn needs_every_label(&self) -> bool {
+        let by_label = matches!(self.calibrate, Some(CalibrationMethod::Platt | CalibrationMethod::Isotonic));
+        by_label || self.thresholds.is_some()
+    }
 }
 
 /// What was settled beside the head's own fields.

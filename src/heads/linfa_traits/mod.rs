@@ -1,5 +1,5 @@
-//! linfa's traits for ridge, elastic net, support vectors and nearest neighbours: `fit` on a data set of f32 records,
-//! `predict` for new ones.
+//! linfa's traits for ridge, elastic net, support vectors and nearest neighbours: `fit` on a data set of f32 records with
+//! or without weights, `predict` for new ones.
 //!
 //! Knows data sets; the fits are those of the trainers. Invariant: parameters that have not been checked cannot fit.
 
@@ -35,11 +35,21 @@ pub struct FittedRegressor<I> {
 }
 
 impl<T: Trainer, A> TrainerValidParams<T, A> {
-    fn fit_rows<D: Data<Elem = f32>>(&self, records: &ArrayBase<D, Ix2>, targets: &Targets) -> Result<Fitted, Error> {
-        let records = records.as_standard_layout();
+    fn fit_rows<D: Data<Elem = f32>, Y>(
+        &self,
+        dataset: &DatasetBase<ArrayBase<D, Ix2>, Y>,
+        targets: &Targets,
+    ) -> Result<Fitted, Error> {
+        let records = dataset.records.as_standard_layout();
         let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
-        self.trainer.fit(&LabelledRows { rows: &rows, targets, weights: None }, self.strength)
+        let weights = weights_of(dataset);
+        self.trainer.fit(&LabelledRows { rows: &rows, targets, weights: weights.as_deref() }, self.strength)
     }
+}
+
+/// How much each row of a data set counts, if it says so.
+pub(super) fn weights_of<D: Data<Elem = f32>, Y>(dataset: &DatasetBase<ArrayBase<D, Ix2>, Y>) -> Option<Vec<f64>> {
+    dataset.weights().map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect())
 }
 
 impl<D, T, R> Fit<ArrayBase<D, Ix2>, T, Error> for TrainerValidParams<R, ForClasses>
@@ -55,7 +65,7 @@ where
         let classes: Vec<T::Elem> = given.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
         let of = given.iter().map(|label| classes.partition_point(|class| class < label)).collect();
         let targets = Targets::Classes { of, classes: classes.len() };
-        Ok(FittedClassifier { fitted: self.fit_rows(&dataset.records, &targets)?, classes })
+        Ok(FittedClassifier { fitted: self.fit_rows(dataset, &targets)?, classes })
     }
 }
 
@@ -72,7 +82,7 @@ where
         let columns = given.shape().get(1).copied().unwrap_or(1);
         let numbers = Array2::from_shape_vec((given.shape()[0], columns), given.iter().copied().collect());
         let targets = Targets::Numbers(numbers.expect("as many numbers as the targets have"));
-        Ok(FittedRegressor { fitted: self.fit_rows(&dataset.records, &targets)?, dimensions: PhantomData })
+        Ok(FittedRegressor { fitted: self.fit_rows(dataset, &targets)?, dimensions: PhantomData })
     }
 }
 
@@ -171,7 +181,7 @@ impl<I: TargetDim> FittedRegressor<I> {
 mod tests {
     use linfa::traits::Predict;
     use linfa::{Dataset, ParamGuard};
-    use ndarray::array;
+    use ndarray::{array, s};
 
     use super::*;
     use crate::heads::fixture::drawn;
@@ -221,6 +231,16 @@ mod tests {
             let refused = fitted.decision_values(&array![[1.0_f32, f32::NAN, 0.0, 0.0]]);
             assert!(matches!(refused, Err(Error::NotFinite { row: 0, column: 1, .. })));
         }
+        // A row that weighs nothing is as good as none.
+        let weights = Array1::from_iter((0..60).map(|row| if row < 40 { 1.0_f32 } else { 0.0 }));
+        let weighted = Dataset::new(rows.clone(), numbers.clone()).with_weights(weights.clone());
+        let few = Dataset::new(rows.slice(s![..40, ..]).to_owned(), numbers.slice(s![..40, ..]).to_owned());
+        let [of_weighted, of_few, of_all] =
+            [&weighted, &few, &data].map(|data| RidgeTrainer::regressor().fit(data).unwrap().predict(&rows));
+        assert!((&of_weighted - &of_few).iter().all(|off| off.abs() < 1e-9));
+        assert!((&of_weighted - &of_all).iter().any(|off| off.abs() > 1e-4));
+        let named = Dataset::new(rows.clone(), names).with_weights(weights);
+        assert!(NeighbourTrainer::classifier().fit(&named).unwrap_err().to_string().contains("weigh"));
         // Targets in one dimension are answered in one.
         let single = Dataset::new(rows.clone(), numbers.column(0).to_owned());
         let (one, both) =

@@ -58,7 +58,14 @@ pub(super) fn fit(data: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
     // A shift of all intercepts changes nothing but how they read: their mean is 0, as in scikit-learn.
     let shift = if columns == 1 { 0.0 } else { parameters.row(dim).sum() / columns as f64 };
     let intercepts = parameters.row(dim).iter().map(|intercept| intercept - shift).collect();
-    Ok(LogisticFit { coefficients, intercepts, c: options.c, convergence, tolerance: options.tolerance })
+    Ok(LogisticFit {
+        coefficients,
+        intercepts,
+        c: options.c,
+        convergence,
+        tolerance: options.tolerance,
+        solver: options.solver,
+    })
 }
 
 fn copy(rows: &dyn Rows) -> Array2<f32> {

@@ -7,7 +7,11 @@ use linfa::{DatasetBase, ParamGuard};
 use ndarray::{Array1, Array2};
 
 use super::super::error::Error;
-use super::{LogisticFit, LogisticOptions, LogisticSolver, check_options, fit_logistic};
+use super::super::linfa_traits::weights_of;
+use super::super::rows::Matrix;
+use super::super::trainer::{LabelledRows, Targets};
+use super::fit::fit;
+use super::{LogisticFit, LogisticOptions, LogisticSolver, check_options};
 
 /// Parameters as they were given.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -68,11 +72,14 @@ impl ParamGuard for LogisticParams {
 impl Fit<Array2<f32>, Array1<usize>, Error> for LogisticValidParams {
     type Object = LogisticFit;
 
-    /// Fits class numbers; there are as many classes as the largest says.
+    /// Fits class numbers; there are as many classes as the largest says. Weights of the data set are those of its rows.
     fn fit(&self, dataset: &DatasetBase<Array2<f32>, Array1<usize>>) -> Result<LogisticFit, Error> {
-        let labels = dataset.targets.to_vec();
-        let classes = labels.iter().max().map_or(0, |largest| largest + 1);
-        fit_logistic(dataset.records.view(), &labels, classes, &self.0)
+        let of = dataset.targets.to_vec();
+        let classes = of.iter().max().map_or(0, |largest| largest + 1);
+        let records = dataset.records.as_standard_layout();
+        let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
+        let (targets, weights) = (Targets::Classes { of, classes }, weights_of(dataset));
+        fit(&LabelledRows { rows: &rows, targets: &targets, weights: weights.as_deref() }, &self.0)
     }
 }
 
@@ -102,6 +109,12 @@ mod tests {
         assert_eq!((predicted, fitted.c), (array![0, 0, 1, 1], 10.0));
         let linfa = LogisticFit::params().c(10.0).solver(LogisticSolver::Linfa).fit(&dataset).unwrap();
         assert!((&linfa.coefficients - &fitted.coefficients).iter().all(|d| d.abs() < 1e-2));
+        let weights = array![1.0_f32, 5.0, 1.0, 1.0];
+        let weighted = LogisticFit::params().c(10.0).fit(&dataset.clone().with_weights(weights)).unwrap();
+        let distances = &weighted.coefficients - &fitted.coefficients;
+        assert!(distances.iter().any(|d| d.abs() > 1e-2), "{distances}");
+        let none = LogisticFit::params().fit(&dataset.clone().with_weights(array![1.0_f32, 1.0])).unwrap_err();
+        assert_eq!(none.to_string(), "got 2 weights for 4 rows");
         let error = LogisticFit::params().c(-1.0).fit(&dataset).unwrap_err();
         assert_eq!(error.to_string(), "C is -1, expected a finite number above 0");
     }

@@ -66,6 +66,15 @@ pub enum LogisticSolver {
     Linfa,
 }
 
+impl LogisticSolver {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Fused => "fused L-BFGS",
+            Self::Linfa => "linfa-logistic, Newton",
+        }
+    }
+}
+
 impl Default for LogisticOptions {
     /// C = 1, intercepts, coefficients within 1e-3, 2000 steps (20 are usual).
     fn default() -> Self {
@@ -102,6 +111,8 @@ pub struct LogisticFit {
     pub convergence: Convergence,
     /// How close it was to come: the largest coefficient error that was allowed.
     pub tolerance: f64,
+    /// What brought it there.
+    pub solver: LogisticSolver,
 }
 
 impl LogisticFit {
@@ -117,7 +128,7 @@ impl From<LogisticFit> for Fitted {
             model: Model::Linear(LinearModel { coefficients: fit.coefficients, intercepts: fit.intercepts }),
             strength: fit.c,
             optimality: Some(Optimality {
-                solver: "newton".to_owned(),
+                solver: fit.solver.words().to_owned(),
                 iterations: fit.convergence.iterations,
                 objective: fit.convergence.objective,
                 bound: "coefficient_error".to_owned(),

@@ -9,7 +9,7 @@ use super::super::folds::Fold;
 use super::super::kind::HeadKind;
 use super::super::rows::Selection;
 use super::super::trainer::{
-    Fitted, LabelledRows, LinearModel, Model, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
+    Fitted, LabelledRows, Optimality, Simplest, StrengthName, TakeDecisions, Targets, Trainer,
 };
 use super::fit::{fit, whole_objective};
 use super::path::{check_fold, path};
@@ -24,7 +24,7 @@ pub struct LogisticTrainer {
     /// What does the work.
     pub solver: LogisticSolver,
     /// Largest allowed relative distance of a fit's coefficients from the optimum, as bounded by the gradient; fits of a
-    /// path are looser: their loss is within about 10⁻⁵ nats a row.
+    /// path are looser: their loss is within about 10⁻⁵ nats a row, less with a tolerance below the default.
     pub tolerance: f64,
     /// Steps at most.
     pub max_iterations: u64,
@@ -66,20 +66,9 @@ impl Trainer for LogisticTrainer {
 
     fn fit(&self, data: &LabelledRows<'_>, strength: f64) -> Result<Fitted, Error> {
         let found = self.fit_logistic(data, strength)?;
-        let solver = match self.solver {
-            LogisticSolver::Fused => "fused L-BFGS",
-            LogisticSolver::Linfa => "linfa-logistic, Newton",
-        };
-        let optimality = Optimality {
-            solver: solver.to_owned(),
-            iterations: found.convergence.iterations,
-            objective: whole_objective(data, &found),
-            bound: "coefficient_error".to_owned(),
-            reached: found.convergence.coefficient_error,
-            allowed: self.tolerance,
-        };
-        let model = Model::Linear(LinearModel { coefficients: found.coefficients, intercepts: found.intercepts });
-        Ok(Fitted { model, strength, optimality: Some(optimality) })
+        let objective = whole_objective(data, &found);
+        let fitted = Fitted::from(found);
+        Ok(Fitted { optimality: fitted.optimality.map(|measured| Optimality { objective, ..measured }), ..fitted })
     }
 
     fn path(
