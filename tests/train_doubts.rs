@@ -1,6 +1,6 @@
 //! Promise: what a reader of `train`'s figures should doubt is said, and a flag that means nothing for the head that the
 //! labels ask for is refused.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say why it is skipped")]
 
 mod common;
 
@@ -23,7 +23,9 @@ fn papers(rows: usize, dev_has: &[&str]) -> String {
             _ => "train",
         };
         let weight = usize::from(label != "alloy");
-        let row = json!({ "id": format!("p{n}"), "title": title, "field": label, "split": split, "value": n as f64 / 7.0, "weight": weight });
+        let mut row = json!({ "id": format!("p{n}"), "title": title, "field": label, "split": split, "value": n as f64 / 7.0, "weight": weight });
+        let source = if n.is_multiple_of(10) { Value::Null } else { format!("s{}", n % 9).into() };
+        row["source"] = source;
         format!("{row}\n")
     };
     (0..rows).map(row).collect()
@@ -90,6 +92,15 @@ fn a_head_that_says_the_same_of_all_rows_is_said_so() {
 }
 
 #[test]
+fn rows_without_a_group_or_fold_are_counted() {
+    let place = place(&[]);
+    let said = train(&place, "field", &["--group-field", "source", "--folds", "3"], 0);
+    said.expect(&["warning: 24 rows of train name no `source`: each is a group by itself"]);
+    let said = train(&place, "field", &["--fold-field", "source"], 0);
+    said.expect(&["warning: 24 rows of train name no `source`: fitted on in every fold, scored in none"]);
+}
+
+#[test]
 fn flags_that_mean_nothing_for_what_the_labels_ask_for_are_refused() {
     let place = place(&[]);
     let refused = |label: &str, flags: &[&str], parts: &[&str]| {
@@ -98,7 +109,11 @@ fn flags_that_mean_nothing_for_what_the_labels_ask_for_are_refused() {
     };
     refused("value", &["--c-grid"], &["error: `--c-grid` is about logistic and svm, and the head is to be ridge"]);
     refused("value", &["--solver", "linfa"], &["error: `--solver` is about logistic, and the head is to be ridge"]);
-    refused("field", &["--alpha", "2"], &["error: `--alpha` is about ridge and elastic-net, and the head is to be log"]);
+    refused(
+        "field",
+        &["--alpha", "2"],
+        &["error: `--alpha` is about ridge and elastic-net, and the head is to be log"],
+    );
     let what = "error: `--epsilon` is how far a number may be off, and the task is classification";
     refused("field", &["--kind", "svm", "--epsilon", "0.3"], &[what, "hint: leave it out, or `--task regression`"]);
     train(&place, "value", &["--kind", "svm", "--epsilon", "0.3"], 0);

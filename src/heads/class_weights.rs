@@ -1,5 +1,6 @@
 //! Weights of classes as weights of their rows, the one kind of weight that trainers know. Knows class numbers only.
-//! Invariant: as in scikit-learn, a weight of a class multiplies the weight of each of its rows.
+//! Invariant: as in scikit-learn's logistic regression and ridge, a weight of a class multiplies the weight of each of its
+//! rows. Its LinearSVC differs beyond two classes: liblinear weighs a row by its class in that class's own column alone.
 
 use super::error::Error;
 use super::trainer::Targets;

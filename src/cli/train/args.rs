@@ -177,7 +177,7 @@ pub(crate) struct KindArgs {
     #[arg(long)]
     pub no_intercept: bool,
 
-    /// Let each class count the same, however many rows it has
+    /// Let each class count the same, however many rows it has: rows are weighed, in every column of the head
     #[arg(long, value_name = "HOW")]
     pub class_weight: Option<ClassWeight>,
 }

@@ -7,6 +7,7 @@ mod kinds;
 mod page;
 mod plan;
 mod tell;
+mod warnings;
 
 use anyhow::Result;
 use offprint::evaluate::{FitPlan, Objective, Rule, fit_and_measure};
