@@ -54,6 +54,6 @@ pub use shapes::{CorpusShapes, ShapeOptions, ShapeProgress, corpus_shapes};
 pub use texts::{built_in_texts, comparison_texts};
 pub use tokenizer::{Encoding, Tokenizer, WordPiece};
 pub use tune::{
-    Measured, OpenSessions, Race, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned, tune,
-    tuned_before,
+    Measured, OpenSessions, Race, Setting, TuneJob, TuneKey, TuneStep, Tuned, first_texts, keep_tuned, kept_tuned,
+    tune, tuned_before,
 };

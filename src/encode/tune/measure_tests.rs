@@ -67,13 +67,11 @@ fn tuned_on(
         stop: &AtomicBool::new(stop),
     };
     let mut steps = 0;
-    let found = tune(&job, &mut |step| {
-        match step {
-            TuneStep::Begins { settings, seconds } => assert!(settings >= 1 && seconds >= 0.4, "{step:?}"),
-            TuneStep::Ran { share, .. } => {
-                assert!((0.0..=1.0).contains(&share));
-                steps += 1;
-            }
+    let found = tune(&job, &mut |step| match step {
+        TuneStep::Begins { settings, seconds } => assert!(settings >= 1 && seconds >= 0.4, "{step:?}"),
+        TuneStep::Ran { share, .. } => {
+            assert!((0.0..=1.0).contains(&share));
+            steps += 1;
         }
     });
     let found = found.unwrap();

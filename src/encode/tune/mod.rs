@@ -93,7 +93,11 @@ mod tests {
     fn every_number_of_sessions_meets_every_budget_and_the_default_comes_first() {
         let default = setting(1, 1_024);
         let two = candidates(default, &session_counts(1, 2), 256..=usize::MAX);
-        assert_eq!(two[..4], [default, setting(1, 512), setting(1, 2_048), setting(2, 1_024)], "the nearest come first");
+        assert_eq!(
+            two[..4],
+            [default, setting(1, 512), setting(1, 2_048), setting(2, 1_024)],
+            "the nearest come first"
+        );
         let mut sorted = two.clone();
         sorted.sort_unstable();
         let grid = [1, 2].iter().flat_map(|&n| [256, 512, 1_024, 2_048, 4_096].map(|tokens| setting(n, tokens)));
