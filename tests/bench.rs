@@ -118,6 +118,9 @@ fn the_table_and_the_page_say_what_the_record_says() {
     assert_eq!(rows.len(), cells(&record).len());
     let column = |name: &str| header.iter().position(|column| column == name).unwrap_or_else(|| panic!("{name}"));
     for (row, cell) in rows.iter().zip(cells(&record)) {
+        for fact in ["offprint", "processor", "cores", "system"] {
+            assert_eq!(row[column(fact)], *record["environment"][fact].as_str().unwrap(), "{fact}");
+        }
         assert_eq!(row[column("max_batch_tokens")], cell["batches"]["tokens"].to_string());
         match cell["figures"].get("papers_per_second") {
             Some(papers) => {
@@ -266,6 +269,21 @@ fn openvino_is_measured_through_its_own_library() {
     assert!(float(&accuracy["cosine_min"]) > 0.999_99, "{accuracy}");
     let versions = place.read("speed/report.json");
     assert!(versions.contains("ONNX Runtime of OpenVINOExecutionProvider"), "{versions}");
+
+    // What a provider is told makes another setting of it.
+    place.write("first.json", place.read("speed/bench.json"));
+    let told = ["--provider-option", "openvino.num_streams=1", "--repeats", "1", "--threads", "1"];
+    let said = bench(&place, &[&["--providers", "cpu,openvino", "--ort-lib", &named], &told[..]].concat(), 0);
+    assert!(said.stdout.contains(", openvino with num_streams=1, "), "{}", said.stdout);
+    let record = json(&place, "speed/bench.json");
+    assert!(cells(&record)[0].get("provider_options").is_none(), "the CPU provider takes none");
+    assert_eq!(cells(&record)[1]["provider_options"], serde_json::json!(["num_streams=1"]));
+    let compared = place.run(&["bench", "compare", "first.json", "speed"], 0).stdout;
+    for line in
+        ["only in A: ", "only in B: "].map(|alone| compared.lines().find(|line| line.starts_with(alone)).unwrap())
+    {
+        assert_eq!(line.contains("num_streams"), line.starts_with("only in B"), "{compared}");
+    }
 }
 
 /// Writes a record whose cells have these papers a second, each within 1 %, with claims allowed or not.

@@ -17,6 +17,7 @@ fn job(folder: &Path, batches: Batching) -> CellJob {
         model: "stub".into(),
         precision: Precision::Fp32,
         provider: "cpu".into(),
+        provider_options: Vec::new(),
         batches,
         sessions: 1,
         threads: 1,

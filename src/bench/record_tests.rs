@@ -9,6 +9,7 @@ pub(in super::super) fn setting(model: &str, tokens: usize) -> Setting {
         model: model.into(),
         precision: Precision::Fp32,
         provider: "cpu".into(),
+        provider_options: Vec::new(),
         batches: Batching::Tokens(tokens),
         sessions: 1,
         threads: 2,
@@ -77,6 +78,8 @@ fn both_files_come_back_and_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let mut record = record(&[("a, \"quoted\"", STEADY), ("b", &[])]);
     record.cells[1].fail("no, \"such\"\nlibrary".into());
+    record.cells[1].setting.provider_options = ["num_streams=1", "precision=ACCURACY"].map(str::to_owned).to_vec();
+    record.environment.extend([("offprint".into(), "0.1".into()), ("cores".into(), "2".into())]);
     record.write(folder.path()).unwrap();
     assert_eq!(Record::read(folder.path()).unwrap(), record);
     assert_eq!(Record::read(&folder.path().join(BENCH_JSON)).unwrap(), record);
@@ -88,6 +91,17 @@ fn both_files_come_back_and_say_the_same() {
         rows[row].get(header.iter().position(|column| column == name).unwrap()).unwrap().to_owned()
     };
     assert_eq!(rows.len(), 2);
+    for row in 0..2 {
+        let of = |name: &str| at(row, name);
+        assert_eq!(
+            (of("processor"), of("offprint"), of("cores"), of("system")),
+            ("Some CPU".into(), "0.1".into(), "2".into(), String::new())
+        );
+    }
+    assert_eq!(
+        (at(0, "provider_options"), at(1, "provider_options")),
+        (String::new(), "num_streams=1 precision=ACCURACY".into())
+    );
     assert_eq!((at(0, "model"), at(0, "state"), at(0, "rounds")), ("a, \"quoted\"".into(), "done".into(), "6".into()));
     let figures = record.cells[0].figures.as_ref().unwrap();
     assert_eq!(at(0, "papers_per_second").parse::<f64>().unwrap(), figures.papers_per_second.median);

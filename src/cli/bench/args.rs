@@ -13,6 +13,7 @@ use offprint::runtime::{Provider, ProviderList, default_threads, provider_words}
 use super::super::corpus_args::CorpusArgs;
 use super::super::hub::HubArgs;
 use super::super::{places, user_error};
+use super::plan::without_folders;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Grid")]
@@ -161,12 +162,13 @@ impl GridArgs {
         // Cut at every comma, devices of one provider among them.
         let words = provider_words(&self.providers.join(","));
         let providers: Vec<String> = words.iter().map(|provider| name_of(provider)).collect::<Result<_>>()?;
-        self.check_options(&providers)?;
+        let provider_options = self.options_of(&providers)?;
         let tokens = self.max_batch_tokens.iter().map(|&tokens| Batching::Tokens(tokens as usize));
         let wide = |numbers: &[u16]| numbers.iter().copied().map(usize::from).collect::<Vec<_>>();
         Ok(Grid {
             models: bundles.bundles.iter().zip(&bundles.names).map(model).collect(),
             providers,
+            provider_options,
             batches: tokens.chain(self.fixed_shape.iter().copied().map(Batching::Fixed)).collect(),
             sessions: wide(&self.sessions),
             threads: if self.threads.is_empty() { vec![default_threads()] } else { wide(&self.threads) },
@@ -175,21 +177,28 @@ impl GridArgs {
 }
 
 impl GridArgs {
-    /// An error unless every option is one that some provider of the grid takes.
-    fn check_options(&self, providers: &[String]) -> Result<()> {
+    /// What each provider is told, as a record states it; an error unless every option is one that some of them takes.
+    fn options_of(&self, providers: &[String]) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut taken = vec![false; self.provider_option.len()];
         for provider in providers {
+            let options = told.entry(provider.clone()).or_default();
             for (option, taken) in self.provider_option.iter().zip(&mut taken) {
                 let list = provider_with(provider, std::slice::from_ref(option))?;
-                *taken |= list.named().iter().any(|provider| !provider.options.is_empty());
+                let takes = list.named().iter().flat_map(|provider| &provider.options);
+                let before = options.len();
+                options.extend(takes.map(|(key, value)| without_folders(&format!("{key}={value}"))));
+                *taken |= options.len() > before;
             }
+            // Of one key the last value holds, in whatever order the others stand.
+            options.sort_by(|a, b| a.split('=').next().cmp(&b.split('=').next()));
         }
         match self.provider_option.iter().zip(taken).find(|(_, taken)| !taken) {
             Some((option, _)) => Err(user_error(
                 format!("`--provider-option {option}` is for none of the providers ({})", providers.join(", ")),
                 "name its provider with `--providers`, or leave it out",
             )),
-            None => Ok(()),
+            None => Ok(told),
         }
     }
 }

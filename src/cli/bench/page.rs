@@ -81,7 +81,7 @@ fn by_tokens(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
         let setting = &cell.setting;
         let sessions = if setting.sessions == 1 { String::new() } else { format!(" in {} sessions", setting.sessions) };
         let threads = counted(setting.threads as u64, "thread");
-        format!("{} {}, {}, {threads}{sessions}", setting.model, setting.precision, setting.provider)
+        format!("{} {}, {}, {threads}{sessions}", setting.model, setting.precision, setting.provider_in_words())
     };
     let axes = [Axis::logarithmic("padded tokens of a batch"), Axis::linear("papers a second")];
     scaling("Papers a second by provider and batch", axes, (run, &tokens, &name))
@@ -93,7 +93,8 @@ fn by_threads(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     let name = |cell: &CellRecord| {
         let setting = &cell.setting;
         let sessions = counted(setting.sessions as u64, "session");
-        format!("{} {}, {}, {}, {sessions}", setting.model, setting.precision, setting.provider, setting.batches)
+        let provider = setting.provider_in_words();
+        format!("{} {}, {provider}, {}, {sessions}", setting.model, setting.precision, setting.batches)
     };
     let axes = [Axis::linear("threads"), Axis::linear("papers a second")];
     scaling("Papers a second by threads", axes, (run, &threads, &name))

@@ -182,7 +182,8 @@ fn command() -> String {
     std::iter::once("offprint".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn without_folders(word: &str) -> String {
+/// A word of the command line, or an option, with the last part of each path.
+pub(super) fn without_folders(word: &str) -> String {
     let part = |part: &str| part.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
     let after_equals = |item: &str| item.split('=').map(part).collect::<Vec<_>>().join("=");
     word.split(',').map(after_equals).collect::<Vec<_>>().join(",")
