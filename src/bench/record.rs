@@ -216,7 +216,7 @@ impl Record {
 }
 
 /// The columns before the intervals.
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 24] = [
     "model",
     "precision",
     "provider",
@@ -237,6 +237,7 @@ const COLUMNS: [&str; 23] = [
     "padding_share",
     "cosine_min",
     "max_delta",
+    "engine_build_seconds",
     "beside_first",
     "beside_first_low",
     "beside_first_high",
@@ -304,6 +305,7 @@ fn row(cell: &CellRecord) -> Vec<String> {
         text(work.map(super::ready::Work::padding_share)),
         text(cell.accuracy.as_ref().map(|accuracy| accuracy.cosine_min)),
         text(cell.accuracy.as_ref().map(|accuracy| accuracy.max_delta)),
+        text(cell.figures.as_ref().and_then(|figures| figures.engine_build_seconds)),
         text(cell.beside_first.map(|beside| beside.ratio)),
         text(cell.beside_first.map(|beside| beside.low)),
         text(cell.beside_first.map(|beside| beside.high)),

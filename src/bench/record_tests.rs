@@ -112,6 +112,21 @@ fn both_files_come_back_and_say_the_same() {
 }
 
 #[test]
+fn what_engines_took_to_build_stands_in_both_files_where_there_are_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = record(&[("a", &[]), ("b", STEADY)]);
+    record.take(0, Round { engine_build_seconds: Some(93.5), ..round(4.0, None) });
+    record.write(folder.path()).unwrap();
+    let read = Record::read(folder.path()).unwrap();
+    let seconds: Vec<_> = read.run().map(|(_, figures)| figures.engine_build_seconds).collect();
+    assert_eq!(seconds, [Some(93.5), None]);
+    let mut table = csv::Reader::from_path(folder.path().join(BENCH_CSV)).unwrap();
+    let at = table.headers().unwrap().iter().position(|column| column == "engine_build_seconds").unwrap();
+    let column: Vec<String> = table.records().map(|row| row.unwrap()[at].to_owned()).collect();
+    assert_eq!(column, ["93.5", ""]);
+}
+
+#[test]
 fn files_that_are_no_record_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.json");

@@ -178,7 +178,7 @@ fn speed(run: &[(&CellRecord, &Figures)]) -> Section {
 }
 
 fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
-    let columns = [
+    let mut columns = vec![
         "setting",
         "p50 ms",
         "p90 ms",
@@ -192,8 +192,10 @@ fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
         "tokens/s",
         "tokens/s by core",
     ];
+    let has_engines = run.iter().any(|(_, figures)| figures.engine_build_seconds.is_some());
+    columns.extend(has_engines.then_some("engines built before, s"));
     let row = |(cell, figures): &(&CellRecord, &Figures)| {
-        vec![
+        let mut row = vec![
             Cell::from(cell.setting.to_string()),
             figures.latency_p50.median.into(),
             figures.latency_p90.median.into(),
@@ -206,7 +208,9 @@ fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
             figures.tokenize_papers_per_second.map(|papers| papers.median).into(),
             figures.tokenize_tokens_per_second.map(|tokens| tokens.median).into(),
             figures.tokenize_tokens_per_core.map(|tokens| tokens.median).into(),
-        ]
+        ];
+        row.extend(has_engines.then(|| Cell::from(figures.engine_build_seconds)));
+        row
     };
     Section::table("Latency, start and memory", &columns, run.iter().map(row).collect())
 }
