@@ -251,8 +251,25 @@ fn batches_of_one_shape_are_measured_without_padding() {
     let [first, second] = &cells(&record)[..] else { panic!("{record}") };
     assert_eq!(first["batches"]["fixed"]["tokens"], 16);
     assert_eq!((&first["rounds"][0]["work"]["shapes"], &first["figures"]["padding_share"]), (&1.into(), &0.0.into()));
-    assert!(first["figures"].get("pipeline_share").is_none() && first.get("accuracy").is_none());
+    assert!(first["figures"].get("pipeline_share").is_none());
+    let accuracy = &first["accuracy"];
+    assert_eq!((&accuracy["rows_differ"], &accuracy["cosine_min"]), (&0.into(), &1.0.into()), "on the CPU provider");
+    assert_eq!(accuracy["texts"], first["rounds"][0]["work"]["texts"].as_u64().unwrap().min(64));
+    assert!(record.get("notes").is_none(), "{record}");
     assert!(second["reason"].as_str().unwrap().starts_with("texts of 99 tokens pass the bundle's max length"));
+}
+
+#[test]
+fn batches_of_one_shape_are_compared_with_fp32_of_that_shape() {
+    let Some(library) = openvino_library() else { return };
+    let place = place();
+    let named = format!("openvino={}", library.display());
+    let more = ["--providers", "openvino", "--fixed-shape", "2x16,40x8", "--repeats", "1", "--threads", "1"];
+    bench(&place, &[&more[..], &["--ort-lib", &named]].concat(), 0);
+    for cell in cells(&json(&place, "speed/bench.json")) {
+        let accuracy = &cell["accuracy"];
+        assert!(float(&accuracy["cosine_min"]) > 0.999_99 && accuracy["texts"].as_u64().unwrap() > 8, "{cell}");
+    }
 }
 
 #[test]

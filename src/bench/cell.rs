@@ -211,10 +211,8 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
     let gpu = meter.and_then(GpuMeter::finish);
     let pipeline = if job.pipeline_first { before } else { pipeline()? };
     let peak_memory = memory_in_use().map(|memory| memory.peak);
-    if let Some(path) = &job.vectors
-        && let Some(vectors) = ready.vectors(&machine)?
-    {
-        write_vectors(path, &vectors)?;
+    if let Some(path) = &job.vectors {
+        write_vectors(path, &ready.vectors(&machine)?)?;
     }
     Ok(Round {
         provider: machine.origin.provider.clone(),
