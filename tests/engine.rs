@@ -54,7 +54,7 @@ fn a_plan_covers_every_length_and_says_what_the_provider_is_told() {
         let [rows, columns] = shape(&profile["max"]);
         assert_eq!(rows, (2048 / next.next_multiple_of(8).min(longest)).min(4_096));
         let tuned_for = shape(&profile["opt"])[1];
-        assert!(tuned_for % 8 == 0 || tuned_for == longest, "{plan:#}");
+        assert!(tuned_for.is_multiple_of(8) || tuned_for == longest, "{plan:#}");
         next = columns + 1;
     }
     assert_eq!(next, longest + 1);
