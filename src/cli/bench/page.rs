@@ -275,3 +275,42 @@ fn versions(run: &[(&CellRecord, &Figures)]) -> BTreeMap<String, String> {
     let rounds = run.iter().flat_map(|(cell, _)| &cell.rounds);
     rounds.map(|round| (round.provider.clone(), round.runtime_version.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use offprint::bench::Setting;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_engines_took_is_a_column_only_where_there_are_engines() {
+        let setting: Setting = serde_json::from_value(json!({
+            "model": "m", "precision": "fp16", "provider": "tensorrt", "batches": {"tokens": 64}, "sessions": 1, "threads": 1
+        }))
+        .unwrap();
+        let cell = CellRecord::new(setting);
+        let one = json!({"median": 1.0, "low": 1.0, "high": 1.0, "confidence": 0.0});
+        let mut figures: Value = json!({"padding_share": 0.0, "first_open_seconds": 1.0, "unsettled": 0});
+        for name in [
+            "papers_per_second",
+            "tokens_per_second",
+            "useful_tokens_per_second",
+            "latency_p50",
+            "latency_p90",
+            "latency_p99",
+            "open_seconds",
+            "first_batch_seconds",
+            "busy_cores",
+        ] {
+            figures[name] = one.clone();
+        }
+        let without: Figures = serde_json::from_value(figures.clone()).unwrap();
+        figures["engine_build_seconds"] = 93.5.into();
+        let with: Figures = serde_json::from_value(figures).unwrap();
+        let table = |run: &[(&CellRecord, &Figures)]| serde_json::to_value(cost(run)).unwrap().to_string();
+        let told = table(&[(&cell, &without), (&cell, &with)]);
+        assert!(told.contains("engines built before, s") && told.contains("93.5"), "{told}");
+        assert!(!table(&[(&cell, &without)]).contains("engines"), "no provider but TensorRT has some");
+    }
+}
