@@ -128,6 +128,8 @@ pub enum Refusal {
     NoneUsable {
         /// What was asked for.
         asked: String,
+        /// Whether the CPU provider would refuse the bundle as well, for want of kernels for fp16.
+        half: bool,
         /// Each of them with its reason, as a chain of causes.
         #[source]
         passed_over: PassedOverChain,
@@ -161,7 +163,7 @@ impl Refusal {
                 )
             }),
             Self::SharedLibraryMissing { missing, .. } => Product::of(missing).map(|product| product.way()),
-            Self::HalfOnCpu { .. } => Some(
+            Self::HalfOnCpu { .. } | Self::NoneUsable { half: true, .. } => Some(
                 "export it with `--precision fp32` for this machine, which does not round and takes no more memory, or \
                  run it all the same with `--fallback warn`"
                     .to_owned(),
@@ -177,7 +179,7 @@ impl Refusal {
                 Some("`nvidia-smi` lists the cards that the driver sees, and their memory".to_owned())
             }
             Self::Engines(error) => error.hint(),
-            Self::NoneUsable { .. } => Some("`--provider cpu` is always there".to_owned()),
+            Self::NoneUsable { half: false, .. } => Some("`--provider cpu` is always there".to_owned()),
             Self::Unloadable { .. } | Self::NotStarted { .. } | Self::NotOpened { .. } => None,
         }
     }
@@ -340,7 +342,7 @@ mod tests {
         let passed =
             |provider: &str, reason: &str| PassedOver { provider: provider.to_owned(), reason: reason.to_owned() };
         let chain = PassedOverChain::of(vec![passed("tensorrt", "no engine"), passed("cuda:1", "no card")]).unwrap();
-        let refusal = Refusal::NoneUsable { asked: "tensorrt,cuda:1".to_owned(), passed_over: chain };
+        let refusal = Refusal::NoneUsable { asked: "tensorrt,cuda:1".to_owned(), half: false, passed_over: chain };
         assert_eq!(refusal.to_string(), "none of the providers that `--provider tensorrt,cuda:1` may take can be used");
         let causes = std::iter::successors(std::error::Error::source(&refusal), |source| source.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
