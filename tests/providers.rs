@@ -220,6 +220,20 @@ fn openvino_refuses_an_option_that_it_does_not_know_in_its_own_words() {
 }
 
 #[test]
+fn the_memory_preset_is_told_only_of_the_provider_that_it_is_for() {
+    let Some(library) = openvino_library() else { return };
+    let place = place();
+    let library = library.to_str().unwrap();
+    for (provider, memory) in [("cpu", "low"), ("openvino", "balanced")] {
+        let flags = ["--provider", provider, "--ort-lib", library, "--memory", "low"];
+        let said = place.run(&embed(&[&flags[..], &["--json"]].concat()), 0);
+        assert_eq!(said.json()["settings"]["memory"], memory, "{provider}: {}", said.stdout);
+        let said = place.run(&embed(&flags), 0);
+        assert_eq!(said.stderr.contains("memory low"), provider == "cpu", "{}", said.stderr);
+    }
+}
+
+#[test]
 fn options_that_may_change_numbers_are_cached_apart() {
     let Some(library) = openvino_library() else { return };
     let place = place();
