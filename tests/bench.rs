@@ -384,6 +384,13 @@ fn flags_that_make_no_sense_are_refused_before_anything_runs() {
     refused(&["--warm-up", "inf"], &["error: the argument '--warm-up <S>' cannot be used multiple times"]);
     refused(&["--fixed-shape", "8"], &["`8` is no shape, expected rows and tokens such as `8x128`"]);
     refused(&["--fixed-shape", "8x8", "--max-batch-tokens", "64"], &["cannot be used with"]);
+    refused(
+        &["--ort-lib", "openvin=nowhere.so"],
+        &[
+            "error: `--ort-lib openvin=nowhere.so` names neither a provider nor a file\n  cause: execution provider `openvin` is",
+            "known are: ",
+        ],
+    );
     refused(&["--ort-lib", "a", "--ort-lib", "b"], &["error: `--ort-lib` without a provider is given twice"]);
     let args = ["bench", "--model", tiny_bundle(), "papers.jsonl", "-o", "speed", "--warm-up", "inf"];
     place.run(&args, 2).expect(&["error: `--warm-up` is inf, expected seconds from 0 to 3600"]);

@@ -108,16 +108,22 @@ pub(super) struct Libraries {
 }
 
 impl Libraries {
-    /// Reads `openvino=libonnxruntime.so` and plain paths.
+    /// Reads `openvino=libonnxruntime.so` and plain paths. What stands before an equals sign and is neither a provider nor
+    /// may be a part of a path is a mistyped provider: taken as a path it would be the library of all of them.
     pub(super) fn parse(named: &[String]) -> Result<Self> {
         let mut libraries = Self::default();
         for text in named {
-            let known = text.split_once('=').and_then(|(provider, path)| Some((name_of(provider).ok()?, path)));
-            let (what, taken) = match known {
-                Some((provider, path)) => {
+            let named = text.split_once('=').map(|(provider, path)| (provider, name_of(provider), path));
+            let (what, taken) = match named {
+                Some((_, Ok(provider), path)) => {
                     (format!("`--ort-lib {provider}=...`"), libraries.by_provider.insert(provider, path.into()))
                 }
-                None => ("`--ort-lib` without a provider".to_owned(), libraries.other.replace(text.into())),
+                Some((before, Err(unknown), _))
+                    if !before.contains(std::path::is_separator) && !Path::new(text).exists() =>
+                {
+                    return Err(unknown.context(format!("`--ort-lib {text}` names neither a provider nor a file")));
+                }
+                _ => ("`--ort-lib` without a provider".to_owned(), libraries.other.replace(text.into())),
             };
             if taken.is_some() {
                 return Err(user_error(format!("{what} is given twice"), "name one library for it"));
@@ -250,6 +256,15 @@ mod tests {
         assert_eq!(libraries.of("openvino"), Some("/a/x.so".into()));
         assert_eq!(libraries.of("cpu"), Some("/b/y=z.so".into()), "a path may have an equals sign");
         assert_eq!(Libraries::default().of("cpu"), None);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("openvin=1.so");
+        std::fs::write(&file, "").unwrap();
+        let named = parse(&[file.to_str().unwrap()]).unwrap();
+        assert_eq!(named.of("cpu"), Some(file), "and so may its last part");
+        let error = parse(&["openvin=/a/x.so"]).unwrap_err();
+        assert_eq!(error.to_string(), "`--ort-lib openvin=/a/x.so` names neither a provider nor a file");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.starts_with("execution provider `openvin` is not known, known are: "), "{cause}");
         let error = parse(&["cpu=/a", "CPUExecutionProvider=/b"]).unwrap_err().to_string();
         assert_eq!(error, "`--ort-lib cpu=...` is given twice");
         assert_eq!(parse(&["/a", "/b"]).unwrap_err().to_string(), "`--ort-lib` without a provider is given twice");
