@@ -128,7 +128,7 @@ struct Lent {
 
 impl Lent {
     fn open(encoder: BundleEncoder) -> Outcome<Self> {
-        let OpenedEncoder { tokenizer, sessions, origin, selection } = encoder.open()?;
+        let OpenedEncoder { tokenizer, sessions, origin, selection, .. } = encoder.open()?;
         let sessions = sessions.into_iter().map(|session| Arc::new(Mutex::new(session))).collect();
         let (noting, noted) = (Arc::new(Mutex::new(true)), Arc::default());
         Ok(Self { encoder, tokenizer: Arc::from(tokenizer), sessions, origin, selection, noting, noted })
@@ -150,6 +150,7 @@ impl OpenEncoder for Lent {
             sessions: self.sessions.iter().map(session).collect(),
             origin: self.origin.clone(),
             selection: self.selection.clone(),
+            engine_build_seconds: None,
         })
     }
 }

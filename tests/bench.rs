@@ -118,6 +118,9 @@ fn the_table_and_the_page_say_what_the_record_says() {
     assert_eq!(rows.len(), cells(&record).len());
     let column = |name: &str| header.iter().position(|column| column == name).unwrap_or_else(|| panic!("{name}"));
     for (row, cell) in rows.iter().zip(cells(&record)) {
+        for fact in ["offprint", "processor", "cores", "system"] {
+            assert_eq!(row[column(fact)], *record["environment"][fact].as_str().unwrap(), "{fact}");
+        }
         assert_eq!(row[column("max_batch_tokens")], cell["batches"]["tokens"].to_string());
         match cell["figures"].get("papers_per_second") {
             Some(papers) => {
@@ -248,8 +251,25 @@ fn batches_of_one_shape_are_measured_without_padding() {
     let [first, second] = &cells(&record)[..] else { panic!("{record}") };
     assert_eq!(first["batches"]["fixed"]["tokens"], 16);
     assert_eq!((&first["rounds"][0]["work"]["shapes"], &first["figures"]["padding_share"]), (&1.into(), &0.0.into()));
-    assert!(first["figures"].get("pipeline_share").is_none() && first.get("accuracy").is_none());
+    assert!(first["figures"].get("pipeline_share").is_none());
+    let accuracy = &first["accuracy"];
+    assert_eq!((&accuracy["rows_differ"], &accuracy["cosine_min"]), (&0.into(), &1.0.into()), "on the CPU provider");
+    assert_eq!(accuracy["texts"], first["rounds"][0]["work"]["texts"].as_u64().unwrap().min(64));
+    assert!(record.get("notes").is_none(), "{record}");
     assert!(second["reason"].as_str().unwrap().starts_with("texts of 99 tokens pass the bundle's max length"));
+}
+
+#[test]
+fn batches_of_one_shape_are_compared_with_fp32_of_that_shape() {
+    let Some(library) = openvino_library() else { return };
+    let place = place();
+    let named = format!("openvino={}", library.display());
+    let more = ["--providers", "openvino", "--fixed-shape", "2x16,40x8", "--repeats", "1", "--threads", "1"];
+    bench(&place, &[&more[..], &["--ort-lib", &named]].concat(), 0);
+    for cell in cells(&json(&place, "speed/bench.json")) {
+        let accuracy = &cell["accuracy"];
+        assert!(float(&accuracy["cosine_min"]) > 0.999_99 && accuracy["texts"].as_u64().unwrap() > 8, "{cell}");
+    }
 }
 
 #[test]
@@ -266,6 +286,21 @@ fn openvino_is_measured_through_its_own_library() {
     assert!(float(&accuracy["cosine_min"]) > 0.999_99, "{accuracy}");
     let versions = place.read("speed/report.json");
     assert!(versions.contains("ONNX Runtime of OpenVINOExecutionProvider"), "{versions}");
+
+    // What a provider is told makes another setting of it.
+    place.write("first.json", place.read("speed/bench.json"));
+    let told = ["--provider-option", "openvino.num_streams=1", "--repeats", "1", "--threads", "1"];
+    bench(&place, &[&["--providers", "cpu,openvino", "--ort-lib", &named], &told[..]].concat(), 0);
+    assert!(place.read("speed/report.html").contains(", openvino with num_streams=1, "), "it is named so on the page");
+    let record = json(&place, "speed/bench.json");
+    assert!(cells(&record)[0].get("provider_options").is_none(), "the CPU provider takes none");
+    assert_eq!(cells(&record)[1]["provider_options"], serde_json::json!(["num_streams=1"]));
+    let compared = place.run(&["bench", "compare", "first.json", "speed"], 0).stdout;
+    for line in
+        ["only in A: ", "only in B: "].map(|alone| compared.lines().find(|line| line.starts_with(alone)).unwrap())
+    {
+        assert_eq!(line.contains("num_streams"), line.starts_with("only in B"), "{compared}");
+    }
 }
 
 /// Writes a record whose cells have these papers a second, each within 1 %, with claims allowed or not.
@@ -349,6 +384,13 @@ fn flags_that_make_no_sense_are_refused_before_anything_runs() {
     refused(&["--warm-up", "inf"], &["error: the argument '--warm-up <S>' cannot be used multiple times"]);
     refused(&["--fixed-shape", "8"], &["`8` is no shape, expected rows and tokens such as `8x128`"]);
     refused(&["--fixed-shape", "8x8", "--max-batch-tokens", "64"], &["cannot be used with"]);
+    refused(
+        &["--ort-lib", "openvin=nowhere.so"],
+        &[
+            "error: `--ort-lib openvin=nowhere.so` names neither a provider nor a file\n  cause: execution provider `openvin` is",
+            "known are: ",
+        ],
+    );
     refused(&["--ort-lib", "a", "--ort-lib", "b"], &["error: `--ort-lib` without a provider is given twice"]);
     let args = ["bench", "--model", tiny_bundle(), "papers.jsonl", "-o", "speed", "--warm-up", "inf"];
     place.run(&args, 2).expect(&["error: `--warm-up` is inf, expected seconds from 0 to 3600"]);

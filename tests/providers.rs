@@ -176,6 +176,31 @@ fn doctor_says_which_providers_can_be_used() {
 }
 
 #[test]
+fn a_provider_without_its_host_names_the_file_and_the_way_to_it() {
+    let Some(library) = openvino_library() else { return };
+    let place = place();
+    fs::create_dir(place.path("capi")).unwrap();
+    for entry in fs::read_dir(library.parent().unwrap()).unwrap().map(Result::unwrap) {
+        if entry.file_name() != "libonnxruntime_providers_shared.so" {
+            symlink(entry.path(), place.path("capi").join(entry.file_name())).unwrap();
+        }
+    }
+    let library = place.path("capi").join(library.file_name().unwrap());
+    let library = library.to_str().unwrap();
+    let host = place.path("capi/libonnxruntime_providers_shared.so");
+    let reason = format!(
+        "`OpenVINOExecutionProvider` cannot be used: there is no `{}`, through which ONNX Runtime loads it",
+        host.display()
+    );
+    place.run(&embed(&["--provider", "openvino", "--ort-lib", library]), 2).expect(&[
+        &format!("error: {reason}\n"),
+        "  hint: `pip install --force-reinstall --no-deps onnxruntime-openvino` in the environment of that ONNX Runtime",
+    ]);
+    let doctor = place.run(&["doctor", "--ort-lib", library], 0).stdout;
+    assert!(doctor.contains(&format!("  openvino cannot be used here: {reason}")), "{doctor}");
+}
+
+#[test]
 fn openvino_refuses_an_option_that_it_does_not_know_in_its_own_words() {
     let Some(library) = openvino_library() else { return };
     let place = place();
@@ -192,6 +217,20 @@ fn openvino_refuses_an_option_that_it_does_not_know_in_its_own_words() {
     ]);
     assert!(!place.path("x.npy").exists());
     run("num_streams=1", 0).expect(&["on OpenVINOExecutionProvider"]);
+}
+
+#[test]
+fn the_memory_preset_is_told_only_of_the_provider_that_it_is_for() {
+    let Some(library) = openvino_library() else { return };
+    let place = place();
+    let library = library.to_str().unwrap();
+    for (provider, memory) in [("cpu", "low"), ("openvino", "balanced")] {
+        let flags = ["--provider", provider, "--ort-lib", library, "--memory", "low"];
+        let said = place.run(&embed(&[&flags[..], &["--json"]].concat()), 0);
+        assert_eq!(said.json()["settings"]["memory"], memory, "{provider}: {}", said.stdout);
+        let said = place.run(&embed(&flags), 0);
+        assert_eq!(said.stderr.contains("memory low"), provider == "cpu", "{}", said.stderr);
+    }
 }
 
 #[test]

@@ -74,10 +74,14 @@ pub struct Round {
     pub runtime_version: String,
     /// What one pass computes.
     pub work: Work,
-    /// Seconds to load the library, open the tokenizer and the sessions; a provider that compiles does so here.
+    /// Seconds to load the library, open the tokenizer and the sessions; a provider that compiles does so here, but for
+    /// TensorRT, whose engines are built beforehand.
     pub open_seconds: f64,
     /// Seconds from the beginning of that until the vectors of the first batch were there.
     pub first_batch_seconds: f64,
+    /// Seconds that building the engines took, whenever that was; absent on other providers than TensorRT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_build_seconds: Option<f64>,
     /// How the speed settled.
     pub warm_up: WarmUp,
     /// The bare loop over ready batches.
@@ -207,10 +211,8 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
     let gpu = meter.and_then(GpuMeter::finish);
     let pipeline = if job.pipeline_first { before } else { pipeline()? };
     let peak_memory = memory_in_use().map(|memory| memory.peak);
-    if let Some(path) = &job.vectors
-        && let Some(vectors) = ready.vectors(&machine)?
-    {
-        write_vectors(path, &vectors)?;
+    if let Some(path) = &job.vectors {
+        write_vectors(path, &ready.vectors(&machine)?)?;
     }
     Ok(Round {
         provider: machine.origin.provider.clone(),
@@ -218,6 +220,7 @@ fn measure(encoder: &dyn OpenEncoder, max_length: usize, job: &CellJob) -> Resul
         runtime_version: machine.origin.runtime_version.clone(),
         work: ready.work,
         open_seconds,
+        engine_build_seconds: machine.engine_build_seconds,
         first_batch_seconds,
         warm_up,
         inference: Timing { seconds: pass.seconds, cpu_seconds: pass.cpu_seconds },

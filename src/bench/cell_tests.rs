@@ -17,6 +17,7 @@ fn job(folder: &Path, batches: Batching) -> CellJob {
         model: "stub".into(),
         precision: Precision::Fp32,
         provider: "cpu".into(),
+        provider_options: Vec::new(),
         batches,
         sessions: 1,
         threads: 1,
@@ -56,6 +57,31 @@ fn a_round_measures_all_texts_apart_and_together() {
     assert!(!folder.path().join("texts.rejects.jsonl").exists());
 }
 
+/// The stub on engines that took so many seconds to build.
+struct Built(f64);
+
+impl OpenEncoder for Built {
+    fn dim(&self) -> usize {
+        STUB.dim
+    }
+
+    fn open(&self) -> Result<OpenedEncoder, crate::encode::Error> {
+        Ok(OpenedEncoder { engine_build_seconds: Some(self.0), ..STUB.open()? })
+    }
+}
+
+#[test]
+fn a_round_says_what_its_engines_took_where_it_has_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = job(folder.path(), Batching::Tokens(64));
+    let round = measure(&Built(93.5), 32, &job).unwrap();
+    assert_eq!(round.engine_build_seconds, Some(93.5));
+    let json = serde_json::to_value(&round).unwrap();
+    assert_eq!((&json["engine_build_seconds"], serde_json::from_value(json.clone()).ok()), (&93.5.into(), Some(round)));
+    let json = serde_json::to_value(measure(&STUB, 32, &job).unwrap()).unwrap();
+    assert!(json.get("engine_build_seconds").is_none(), "{json}");
+}
+
 #[test]
 fn batches_of_one_shape_know_no_pipeline() {
     let folder = tempfile::tempdir().unwrap();
@@ -63,7 +89,7 @@ fn batches_of_one_shape_know_no_pipeline() {
     let round = measure(&STUB, 32, &job).unwrap();
     assert_eq!((round.tokenize, round.pipeline), (None, None));
     assert_eq!(round.work.padded_tokens, round.work.useful_tokens);
-    assert!(!folder.path().join("vectors").exists(), "there are no whole texts");
+    assert_eq!(read_vectors(&folder.path().join("vectors")).unwrap().rows, 64, "of the first rows");
 }
 
 /// The stub with a session that fails on a token.

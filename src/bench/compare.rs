@@ -129,6 +129,17 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_that_is_told_something_else_is_another_setting() {
+        let first = record(&[("a", STEADY), ("b", STEADY)]);
+        let mut second = first.clone();
+        second.cells[1].setting.provider_options = vec!["num_streams=2".into()];
+        let compared = compare(&first, &second);
+        assert_eq!((compared.cells.len(), &*compared.cells[0].setting.model), (1, "a"));
+        assert_eq!(compared.only_first, [first.cells[1].setting.clone()]);
+        assert_eq!(compared.only_second, [second.cells[1].setting.clone()]);
+    }
+
+    #[test]
     fn what_else_differs_is_told() {
         let first = record(&[("a", STEADY)]);
         let mut second = first.clone();

@@ -40,6 +40,9 @@ pub struct Figures {
     pub first_open_seconds: f64,
     /// Seconds from the beginning of that until the first vectors.
     pub first_batch_seconds: Interval,
+    /// Seconds that building the engines took which the first round ran on; no round counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_build_seconds: Option<f64>,
     /// Cores that were busy in the bare loop.
     pub busy_cores: Interval,
     /// Texts a second through the tokenizer alone.
@@ -108,6 +111,7 @@ impl Figures {
             open_seconds: all(rounds, |round| Some(round.open_seconds))?,
             first_open_seconds: first.open_seconds,
             first_batch_seconds: all(rounds, |round| Some(round.first_batch_seconds))?,
+            engine_build_seconds: first.engine_build_seconds,
             busy_cores: all(rounds, |round| Some(round.inference.cpu_seconds / round.inference.seconds))?,
             tokenize_papers_per_second: texts(|round| round.tokenize),
             tokenize_tokens_per_second: tokens(|tokenize| tokenize.seconds),
@@ -156,6 +160,7 @@ pub(super) mod tests {
             },
             open_seconds: inference / 10.0,
             first_batch_seconds: inference / 5.0,
+            engine_build_seconds: None,
             warm_up: WarmUp { windows: vec![1.0; 3], settled: inference < 7.0, seconds: 1.0 },
             inference: timing(inference),
             latencies: (1..=20).map(|n| f64::from(n) * inference).collect(),
@@ -225,6 +230,7 @@ pub(super) mod tests {
         assert_eq!(figures.tokenize_tokens_per_core, None);
         assert_eq!((figures.peak_memory, figures.flops_per_second, figures.peak_share), (None, None, None));
         let json = serde_json::to_value(&figures).unwrap();
+        assert!(json.get("engine_build_seconds").is_none(), "{json}");
         assert!(json.get("pipeline_share").is_none() && json.get("peak_share").is_none(), "{json}");
         assert_eq!(Figures::of(&[], None), None);
     }

@@ -1,6 +1,7 @@
 //! The settings that are measured: every combination of bundles, providers, batches, sessions and threads. Opens nothing.
 //! Invariant: a grid has no setting twice, and one that can't be run is told apart before anything is started for it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -67,6 +68,9 @@ pub struct Setting {
     pub precision: Precision,
     /// The provider, as `--providers` names it.
     pub provider: String,
+    /// What it is told, `key=value` each, in the order of the keys; of paths the last part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provider_options: Vec<String>,
     /// How texts become batches.
     pub batches: Batching,
     /// Sessions side by side.
@@ -77,7 +81,8 @@ pub struct Setting {
 
 impl fmt::Display for Setting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, precision, provider, batches, sessions, threads } = self;
+        let Self { model, precision, batches, sessions, threads, .. } = self;
+        let provider = self.provider_in_words();
         write!(out, "{model} {precision}, {provider}, {batches}, {threads} thread{}", plural(*threads))?;
         if *sessions > 1 {
             write!(out, " in {sessions} sessions")?;
@@ -91,6 +96,14 @@ fn plural(count: usize) -> &'static str {
 }
 
 impl Setting {
+    /// The provider with what it is told: `openvino with num_streams=2`.
+    pub fn provider_in_words(&self) -> String {
+        match &self.provider_options[..] {
+            [] => self.provider.clone(),
+            options => format!("{} with {}", self.provider, options.join(" ")),
+        }
+    }
+
     /// Why it can't be run by a bundle of that maximum length, where that is known without trying.
     pub fn refusal(&self, max_length: usize) -> Option<String> {
         let divided = divide_threads(self.threads, self.sessions).err().map(|error| error.to_string());
@@ -124,6 +137,8 @@ pub struct Grid {
     pub models: Vec<GridModel>,
     /// Providers.
     pub providers: Vec<String>,
+    /// What they are told, by provider, as it stands in the settings.
+    pub provider_options: BTreeMap<String, Vec<String>>,
     /// Batches.
     pub batches: Vec<Batching>,
     /// Sessions side by side.
@@ -141,8 +156,15 @@ impl Grid {
                 let default = [Batching::Tokens((model.default_tokens)(provider, model.max_length))];
                 let batches = if self.batches.is_empty() { &default[..] } else { &self.batches };
                 for (batches, sessions, threads) in combinations(batches, &self.sessions, &self.threads) {
-                    let (name, precision, provider) = (model.name.clone(), model.precision, provider.clone());
-                    let setting = Setting { model: name, precision, provider, batches, sessions, threads };
+                    let setting = Setting {
+                        model: model.name.clone(),
+                        precision: model.precision,
+                        provider: provider.clone(),
+                        provider_options: self.provider_options.get(provider).cloned().unwrap_or_default(),
+                        batches,
+                        sessions,
+                        threads,
+                    };
                     if !settings.iter().any(|(_, known)| *known == setting) {
                         settings.push((place, setting));
                     }
@@ -175,6 +197,7 @@ mod tests {
         Grid {
             models: vec![model("a", Precision::Fp32, 256), model("b", Precision::Int8, 2_048)],
             providers: vec!["cpu".into(), "cuda".into()],
+            provider_options: BTreeMap::new(),
             batches: Vec::new(),
             sessions: vec![1],
             threads: vec![2, 1, 2],
@@ -199,6 +222,20 @@ mod tests {
         let several = Grid { batches, sessions: vec![1, 2], ..grid() }.settings();
         assert_eq!(several.len(), 2 * 2 * 2 * 2 * 2);
         assert_eq!(several[7].1.to_string(), "a fp32, cpu, 4x64 fixed, 1 thread in 2 sessions");
+    }
+
+    #[test]
+    fn what_a_provider_is_told_is_part_of_the_setting() {
+        let told = vec!["prefer_nhwc=1".to_owned(), "use_tf32=1".to_owned()];
+        let provider_options = BTreeMap::from([("cuda".to_owned(), told.clone())]);
+        let settings = Grid { provider_options, ..grid() }.settings();
+        assert_eq!(settings[0].1, grid().settings()[0].1, "the CPU provider is told nothing");
+        let (plain, other) = (&grid().settings()[2].1, &settings[2].1);
+        assert_eq!((&other.provider_options, other == plain), (&told, false));
+        assert_eq!(other.to_string(), "a fp32, cuda with prefer_nhwc=1 use_tf32=1, 16384 tokens, 2 threads");
+        let json = serde_json::to_value(plain).unwrap();
+        assert!(json.get("provider_options").is_none(), "{json}");
+        assert_eq!(serde_json::from_value::<Setting>(json).unwrap(), *plain, "records of before say nothing of them");
     }
 
     #[test]

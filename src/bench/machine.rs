@@ -49,19 +49,21 @@ pub(super) struct Machine {
     pub sessions: Vec<SharedSession>,
     pub origin: PartOrigin,
     pub selection: Selection,
+    pub engine_build_seconds: Option<f64>,
     dim: usize,
 }
 
 impl Machine {
     /// Opens the encoder.
     pub(super) fn open(encoder: &dyn OpenEncoder) -> Result<Self, Error> {
-        let OpenedEncoder { tokenizer, sessions, origin, selection } = encoder.open()?;
+        let OpenedEncoder { tokenizer, sessions, origin, selection, engine_build_seconds } = encoder.open()?;
         let shared = |session| SharedSession(Arc::new(Mutex::new(session)));
         Ok(Self {
             tokenizer: Arc::from(tokenizer),
             sessions: sessions.into_iter().map(shared).collect(),
             origin,
             selection,
+            engine_build_seconds,
             dim: encoder.dim(),
         })
     }
@@ -91,6 +93,7 @@ impl OpenEncoder for Machine {
             sessions: self.sessions.iter().map(session).collect(),
             origin: self.origin.clone(),
             selection: self.selection.clone(),
+            engine_build_seconds: self.engine_build_seconds,
         })
     }
 }

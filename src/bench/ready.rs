@@ -17,6 +17,9 @@ use crate::runtime::{Batch, EmbeddingMatrix, ProviderChoice, RunBatch, work_seco
 
 /// The least number of batches of one shape that are run in a pass.
 const LEAST_FIXED: usize = 4;
+/// Rows of batches of one shape whose vectors are compared, at most: the CPU provider has to run them, too, whatever the
+/// shape is made for.
+const COMPARED_FIXED: usize = 64;
 
 /// What one pass over all batches computes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ impl Work {
 /// Batches, with the texts in each.
 pub(super) struct Ready {
     pub batches: Vec<Batch>,
-    /// The places of the texts of each batch; empty where batches are made of no whole texts.
+    /// The places of the vectors of each batch among all; of batches of one shape the first rows alone have some.
     texts: Vec<Vec<usize>>,
     pub work: Work,
 }
@@ -102,15 +105,29 @@ impl Ready {
         let batches: Vec<Batch> = (0..ids.len().div_ceil(tokens).max(LEAST_FIXED)).map(batch).collect();
         let lengths = vec![shape.tokens; batches.len() * shape.rows];
         let work = work(&batches, &lengths, law);
-        Ok(Self { batches, texts: Vec::new(), work })
+        let compared: Vec<usize> = (0..lengths.len().min(COMPARED_FIXED)).collect();
+        let texts = compared.chunks(shape.rows).map(<[usize]>::to_vec).collect();
+        Ok(Self { batches, texts, work })
     }
 
-    /// The vectors of the texts, in the order of the texts; none where batches are made of no whole texts.
-    pub(super) fn vectors(&self, machine: &Machine) -> Result<Option<EmbeddingMatrix>, Error> {
-        if self.texts.is_empty() {
-            return Ok(None);
-        }
-        let rows = self.work.texts as usize;
+    /// Those whose vectors are compared, each row in a batch of its own: a card's batch may be more than a processor's
+    /// memory holds, and our graphs give a row the same bits in any batch there. Only for batches without padding.
+    pub(super) fn row_by_row(self) -> Self {
+        let compared = self.batches.iter().zip(&self.texts);
+        let row = |batch: &Batch, row: usize| {
+            let of_row = row * batch.columns..(row + 1) * batch.columns;
+            let (ids, mask) = (batch.ids[of_row.clone()].to_vec(), batch.mask[of_row].to_vec());
+            Batch { ids, mask, rows: 1, columns: batch.columns, adapters: Vec::new() }
+        };
+        let batches: Vec<Batch> =
+            compared.flat_map(|(batch, places)| (0..places.len()).map(move |place| row(batch, place))).collect();
+        let texts = (0..batches.len()).map(|place| vec![place]).collect();
+        Self { batches, texts, work: self.work }
+    }
+
+    /// The vectors of the texts, in the order of the texts; of batches of one shape those of their first rows.
+    pub(super) fn vectors(&self, machine: &Machine) -> Result<EmbeddingMatrix, Error> {
+        let rows = self.texts.iter().map(Vec::len).sum();
         let mut vectors: Vec<Vec<f32>> = vec![Vec::new(); rows];
         let mut session = machine.sessions[0].clone();
         for (batch, places) in self.batches.iter().zip(&self.texts) {
@@ -120,7 +137,7 @@ impl Ready {
             }
         }
         let dim = vectors.first().map_or(0, Vec::len);
-        Ok(Some(EmbeddingMatrix { rows, dim, data: vectors.concat() }))
+        Ok(EmbeddingMatrix { rows, dim, data: vectors.concat() })
     }
 
     /// Every so many-th batch, at most `most`: what warms up, the same in each window.
@@ -240,7 +257,22 @@ mod tests {
         assert_eq!((work.texts, work.batches, work.shapes), (8, 4, 1));
         assert_eq!((work.padded_tokens, work.useful_tokens, work.padding_share()), (40, 40, 0.0));
         assert_eq!((work.padded_flops, work.useful_flops), (Some(8.0 * 75.0), Some(8.0 * 75.0)));
-        assert!(ready.vectors(&Machine::open(&STUB).unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn of_batches_of_one_shape_the_first_rows_have_vectors_which_are_the_same_row_by_row() {
+        let machine = Machine::open(&STUB).unwrap();
+        for (rows, tokens, compared) in [(2, 5, 8), (48, 5, 64), (100, 3, 64), (1, 5, 4)] {
+            let shape = Batching::Fixed(Shape { rows, tokens });
+            let ready = Ready::of(&encodings(&[3, 4]), shape, (0, 32, ProviderChoice::Cpu), None).unwrap();
+            let together = ready.vectors(&machine).unwrap();
+            assert_eq!((together.rows, together.dim), (compared, 4), "{rows} x {tokens}");
+            let one = machine.sessions[0].clone().run(&ready.batches[0]).unwrap();
+            assert_eq!(together.row(0), one.row(0));
+            let alone = ready.row_by_row();
+            assert!(alone.batches.iter().all(|batch| (batch.rows, batch.columns) == (1, tokens)));
+            assert_eq!(alone.vectors(&machine).unwrap(), together);
+        }
     }
 
     #[test]
@@ -265,7 +297,7 @@ mod tests {
         let law = None;
         let ready =
             Ready::of(&encodings, Batching::Tokens(32), (machine.pad_id(), 32, ProviderChoice::Cpu), law).unwrap();
-        let together = ready.vectors(&machine).unwrap().unwrap();
+        let together = ready.vectors(&machine).unwrap();
         for (row, encoding) in encodings.iter().enumerate() {
             let alone = machine.sessions[0].clone().run(&assemble(&[encoding], 0)).unwrap();
             assert_eq!(alone.row(0), together.row(row));

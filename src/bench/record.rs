@@ -200,23 +200,27 @@ impl Record {
         serde_json::from_slice(&text).map_err(parse)
     }
 
-    /// A row for each cell; an interval is three columns.
+    /// A row for each cell; an interval is three columns. What the figures hold for stands in each row, so that rows of
+    /// several runs can be laid together.
     fn table(&self) -> Result<Vec<u8>, csv::Error> {
         let mut table = csv::Writer::from_writer(Vec::new());
         let intervals = INTERVALS.iter().flat_map(|(name, _)| ["", "_low", "_high"].map(|end| format!("{name}{end}")));
-        table.write_record(COLUMNS.iter().map(|&name| name.to_owned()).chain(intervals))?;
+        let named = |names: &'static [&'static str]| names.iter().map(|&name| name.to_owned());
+        table.write_record(named(&COLUMNS).chain(intervals).chain(named(&ENVIRONMENT)))?;
+        let environment = ENVIRONMENT.map(|name| self.environment.get(name).cloned().unwrap_or_default());
         for cell in &self.cells {
-            table.write_record(row(cell))?;
+            table.write_record(row(cell).iter().chain(&environment))?;
         }
         table.into_inner().map_err(|error| error.into_error().into())
     }
 }
 
 /// The columns before the intervals.
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 24] = [
     "model",
     "precision",
     "provider",
+    "provider_options",
     "max_batch_tokens",
     "fixed_shape",
     "sessions",
@@ -233,10 +237,14 @@ const COLUMNS: [&str; 22] = [
     "padding_share",
     "cosine_min",
     "max_delta",
+    "engine_build_seconds",
     "beside_first",
     "beside_first_low",
     "beside_first_high",
 ];
+
+/// The facts of the environment behind the intervals.
+const ENVIRONMENT: [&str; 4] = ["offprint", "processor", "cores", "system"];
 
 type Get = fn(&Figures) -> Option<Interval>;
 
@@ -280,6 +288,7 @@ fn row(cell: &CellRecord) -> Vec<String> {
         setting.model.clone(),
         setting.precision.to_string(),
         setting.provider.clone(),
+        setting.provider_options.join(" "),
         text(tokens),
         text(shape),
         setting.sessions.to_string(),
@@ -296,6 +305,7 @@ fn row(cell: &CellRecord) -> Vec<String> {
         text(work.map(super::ready::Work::padding_share)),
         text(cell.accuracy.as_ref().map(|accuracy| accuracy.cosine_min)),
         text(cell.accuracy.as_ref().map(|accuracy| accuracy.max_delta)),
+        text(cell.figures.as_ref().and_then(|figures| figures.engine_build_seconds)),
         text(cell.beside_first.map(|beside| beside.ratio)),
         text(cell.beside_first.map(|beside| beside.low)),
         text(cell.beside_first.map(|beside| beside.high)),

@@ -9,6 +9,7 @@ pub(in super::super) fn setting(model: &str, tokens: usize) -> Setting {
         model: model.into(),
         precision: Precision::Fp32,
         provider: "cpu".into(),
+        provider_options: Vec::new(),
         batches: Batching::Tokens(tokens),
         sessions: 1,
         threads: 2,
@@ -77,6 +78,8 @@ fn both_files_come_back_and_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let mut record = record(&[("a, \"quoted\"", STEADY), ("b", &[])]);
     record.cells[1].fail("no, \"such\"\nlibrary".into());
+    record.cells[1].setting.provider_options = ["num_streams=1", "precision=ACCURACY"].map(str::to_owned).to_vec();
+    record.environment.extend([("offprint".into(), "0.1".into()), ("cores".into(), "2".into())]);
     record.write(folder.path()).unwrap();
     assert_eq!(Record::read(folder.path()).unwrap(), record);
     assert_eq!(Record::read(&folder.path().join(BENCH_JSON)).unwrap(), record);
@@ -88,6 +91,17 @@ fn both_files_come_back_and_say_the_same() {
         rows[row].get(header.iter().position(|column| column == name).unwrap()).unwrap().to_owned()
     };
     assert_eq!(rows.len(), 2);
+    for row in 0..2 {
+        let of = |name: &str| at(row, name);
+        assert_eq!(
+            (of("processor"), of("offprint"), of("cores"), of("system")),
+            ("Some CPU".into(), "0.1".into(), "2".into(), String::new())
+        );
+    }
+    assert_eq!(
+        (at(0, "provider_options"), at(1, "provider_options")),
+        (String::new(), "num_streams=1 precision=ACCURACY".into())
+    );
     assert_eq!((at(0, "model"), at(0, "state"), at(0, "rounds")), ("a, \"quoted\"".into(), "done".into(), "6".into()));
     let figures = record.cells[0].figures.as_ref().unwrap();
     assert_eq!(at(0, "papers_per_second").parse::<f64>().unwrap(), figures.papers_per_second.median);
@@ -95,6 +109,21 @@ fn both_files_come_back_and_say_the_same() {
     assert_eq!((at(0, "peak_share"), at(0, "fixed_shape"), at(0, "cosine_min")), Default::default());
     assert_eq!((at(1, "state"), at(1, "reason")), ("not run".into(), "no, \"such\"\nlibrary".into()));
     assert_eq!((at(1, "papers_per_second"), at(1, "texts")), Default::default(), "absent, not zero");
+}
+
+#[test]
+fn what_engines_took_to_build_stands_in_both_files_where_there_are_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = record(&[("a", &[]), ("b", STEADY)]);
+    record.take(0, Round { engine_build_seconds: Some(93.5), ..round(4.0, None) });
+    record.write(folder.path()).unwrap();
+    let read = Record::read(folder.path()).unwrap();
+    let seconds: Vec<_> = read.run().map(|(_, figures)| figures.engine_build_seconds).collect();
+    assert_eq!(seconds, [Some(93.5), None]);
+    let mut table = csv::Reader::from_path(folder.path().join(BENCH_CSV)).unwrap();
+    let at = table.headers().unwrap().iter().position(|column| column == "engine_build_seconds").unwrap();
+    let column: Vec<String> = table.records().map(|row| row.unwrap()[at].to_owned()).collect();
+    assert_eq!(column, ["93.5", ""]);
 }
 
 #[test]

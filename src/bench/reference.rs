@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::grid::Batching;
+use super::grid::{Batching, Shape};
 use super::machine::{Machine, one_adapter};
 use super::ready::Ready;
 use super::texts::{read_texts, write_vectors};
@@ -21,6 +21,8 @@ pub struct ReferenceJob {
     pub ort_lib: Option<PathBuf>,
     /// The texts, a JSON object with `id` and `text` a line.
     pub texts: PathBuf,
+    /// The shape of the batches that are compared; none where they are of whole texts.
+    pub shape: Option<Shape>,
     /// Threads of the session.
     pub threads: usize,
     /// Where the vectors are to be written.
@@ -39,11 +41,11 @@ impl ReferenceJob {
         };
         let machine = Machine::open(&encoder)?;
         let encodings = machine.encode(&read_texts(&self.texts)?)?;
-        let batches = Batching::Tokens(TokenBudget::of_provider(max_length).tokens());
-        let ready = Ready::of(&encodings, batches, (machine.pad_id(), max_length, machine.selection.choice()), None)?;
-        match ready.vectors(&machine)? {
-            Some(vectors) => write_vectors(&self.vectors, &vectors),
-            None => Err(Error::NoTexts),
-        }
+        let sizes = (machine.pad_id(), max_length, machine.selection.choice());
+        let whole_texts = Batching::Tokens(TokenBudget::of_provider(max_length).tokens());
+        let batches = self.shape.map_or(whole_texts, Batching::Fixed);
+        let ready = Ready::of(&encodings, batches, sizes, None)?;
+        let ready = if self.shape.is_some() { ready.row_by_row() } else { ready };
+        write_vectors(&self.vectors, &ready.vectors(&machine)?)
     }
 }

@@ -99,6 +99,7 @@ fn plan(folder: &std::path::Path, cells: usize) -> RunPlan {
         bundle: folder.to_owned(),
         ort_lib: None,
         texts: folder.join("texts"),
+        shape: None,
         threads: 2,
         vectors: folder.join("reference"),
     };

@@ -77,7 +77,10 @@ impl Settled {
         let sessions = tuned.map_or(self.sessions, |(_, sessions)| sessions);
         let setting = Setting { sessions: sessions.max(least), batch_tokens: budget.tokens() };
         let threads = self.threads.max(least);
-        Settings { setting, threads, memory: self.memory.to_string(), tuned: tuned.is_some() }
+        // The preset is for the CPU provider: any other runs without it.
+        let on_cpu = ran.is_none_or(|provider| provider.choice == ProviderChoice::Cpu);
+        let memory = if on_cpu { self.memory } else { MemoryPreset::default() };
+        Settings { setting, threads, memory: memory.to_string(), tuned: tuned.is_some() }
     }
 }
 

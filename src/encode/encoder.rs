@@ -40,6 +40,8 @@ pub struct OpenedEncoder {
     pub origin: PartOrigin,
     /// Which provider runs it, and why.
     pub selection: Selection,
+    /// Seconds that building the engines took that the first session runs on; none on other providers than TensorRT.
+    pub engine_build_seconds: Option<f64>,
 }
 
 /// Something that can be opened into a tokenizer and sessions.
@@ -218,7 +220,8 @@ impl OpenEncoder for StubEncoder {
         let origin = PartOrigin { provider: "stub".into(), runtime_version: "none".into(), cpu: "any".into() };
         let tokenizer = Box::new(WordHasher { max_length: self.max_length });
         let sessions: Vec<Box<dyn RunBatch>> = vec![Box::new(StubSession::new(self.dim))];
-        Ok(OpenedEncoder { tokenizer, sessions, origin, selection: Selection::default() })
+        let selection = Selection::default();
+        Ok(OpenedEncoder { tokenizer, sessions, origin, selection, engine_build_seconds: None })
     }
 }
 

@@ -41,6 +41,14 @@ impl Runner {
         }
     }
 
+    /// Seconds that building its engines took; none where it has none.
+    pub fn engine_build_seconds(&self) -> Option<f64> {
+        match self {
+            Self::One(_) => None,
+            Self::Engines(used, _) => Some(used.record().build_seconds()),
+        }
+    }
+
     /// Ready for batches, whose texts go through these adapters.
     pub fn boxed(self, adapter: AdapterChoice) -> Result<Box<dyn RunBatch>, runtime::Error> {
         let boxed = |session: EncoderSession| -> Box<dyn RunBatch> { Box::new(session.with_adapter(adapter)) };

@@ -144,8 +144,9 @@ impl Opening<'_> {
             runtime_version: self.runtime.version().to_owned(),
             cpu: Machine::read().cpu_summary(),
         };
+        let engine_build_seconds = runners[0].engine_build_seconds();
         let sessions = runners.into_iter().map(|runner| runner.boxed(encoder.adapter)).collect::<Result<_, _>>()?;
-        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin, selection })
+        Ok(OpenedEncoder { tokenizer: Box::new(tokenizer), sessions, origin, selection, engine_build_seconds })
     }
 
     /// What runs batches at a place among so many.

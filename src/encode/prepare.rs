@@ -241,7 +241,7 @@ impl<'a> Preparer<'a> {
         let mut machinery = None;
         if self.tokenizer.is_none() {
             let started = Instant::now();
-            let OpenedEncoder { tokenizer, sessions, origin, selection } = self.job.encoder.open()?;
+            let OpenedEncoder { tokenizer, sessions, origin, selection, .. } = self.job.encoder.open()?;
             if let Some(provider) = &selection.provider {
                 self.shared.budget.on(provider.choice);
                 self.shared.turns.on(provider.choice);

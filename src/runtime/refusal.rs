@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::placement::PlacedNode;
 use super::provider::ProviderChoice;
-use super::shared_library::Product;
+use super::shared_library::{Product, tensorrt_package};
 use super::tensorrt;
 use crate::causes::on_one_line;
 
@@ -31,6 +31,14 @@ pub enum Refusal {
         provider: ProviderChoice,
         /// Where its library has to be.
         file: PathBuf,
+    },
+    /// A provider whose library has no host beside it.
+    #[error("`{}` cannot be used: there is no `{}`, through which ONNX Runtime loads it", provider.resolve(), host.display())]
+    NoHost {
+        /// The provider.
+        provider: ProviderChoice,
+        /// Where the host has to be: beside the provider's library.
+        host: PathBuf,
     },
     /// A provider whose library needs another one that is not found.
     #[error("`{}` cannot be used: `{}` needs `{missing}`{}, which is not found", provider.resolve(), file.display(), of(missing))]
@@ -120,6 +128,8 @@ pub enum Refusal {
     NoneUsable {
         /// What was asked for.
         asked: String,
+        /// Whether the CPU provider would refuse the bundle as well, for want of kernels for fp16.
+        half: bool,
         /// Each of them with its reason, as a chain of causes.
         #[source]
         passed_over: PassedOverChain,
@@ -141,12 +151,19 @@ impl Refusal {
     /// The way out, where one is known to apply.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotBuiltIn { provider, .. } => Some(where_it_is(*provider).to_owned()),
+            Self::NotBuiltIn { provider, .. } => Some(where_it_is(*provider)),
             Self::NoLibrary { provider, .. } => {
                 Some(format!("install ONNX Runtime again: {}", where_it_is(*provider)))
             }
+            // For pip a package with a file that is gone is installed.
+            Self::NoHost { provider, .. } => package(*provider).map(|package| {
+                format!(
+                    "`pip install --force-reinstall --no-deps {package}` in the environment of that ONNX Runtime, or copy the \
+                     file from where its library is from"
+                )
+            }),
             Self::SharedLibraryMissing { missing, .. } => Product::of(missing).map(|product| product.way()),
-            Self::HalfOnCpu { .. } => Some(
+            Self::HalfOnCpu { .. } | Self::NoneUsable { half: true, .. } => Some(
                 "export it with `--precision fp32` for this machine, which does not round and takes no more memory, or \
                  run it all the same with `--fallback warn`"
                     .to_owned(),
@@ -162,7 +179,7 @@ impl Refusal {
                 Some("`nvidia-smi` lists the cards that the driver sees, and their memory".to_owned())
             }
             Self::Engines(error) => error.hint(),
-            Self::NoneUsable { .. } => Some("`--provider cpu` is always there".to_owned()),
+            Self::NoneUsable { half: false, .. } => Some("`--provider cpu` is always there".to_owned()),
             Self::Unloadable { .. } | Self::NotStarted { .. } | Self::NotOpened { .. } => None,
         }
     }
@@ -189,16 +206,26 @@ fn of_cuda(message: &str) -> Option<&str> {
     Some(said.split(" ; ").next().unwrap_or(said).trim())
 }
 
-/// Where a provider is to be had.
-fn where_it_is(provider: ProviderChoice) -> &'static str {
+/// pip's package of ONNX Runtime with a provider whose library lies beside its own; none for the other providers.
+fn package(provider: ProviderChoice) -> Option<&'static str> {
     match provider {
-        ProviderChoice::Cpu => "every ONNX Runtime has it: `pip install onnxruntime`",
-        ProviderChoice::Cuda | ProviderChoice::TensorRt => {
-            "`pip install 'onnxruntime-gpu[cuda,cudnn]'`, then name its library with `--ort-lib`"
-        }
-        ProviderChoice::OpenVino => "`pip install onnxruntime-openvino`, then name its library with `--ort-lib`",
-        ProviderChoice::CoreMl => "it is on macOS alone: `pip install onnxruntime` there",
-        ProviderChoice::DirectMl => "it is on Windows alone: `pip install onnxruntime-directml` there",
+        ProviderChoice::Cuda | ProviderChoice::TensorRt => Some("onnxruntime-gpu"),
+        ProviderChoice::OpenVino => Some("onnxruntime-openvino"),
+        ProviderChoice::Cpu | ProviderChoice::CoreMl | ProviderChoice::DirectMl => None,
+    }
+}
+
+/// Where a provider is to be had.
+fn where_it_is(provider: ProviderChoice) -> String {
+    const GPU: &str = "'onnxruntime-gpu[cuda,cudnn]'";
+    let by_name = |packages: &str| format!("`pip install {packages}`, then name its library with `--ort-lib`");
+    match provider {
+        ProviderChoice::Cpu => "every ONNX Runtime has it: `pip install onnxruntime`".to_owned(),
+        ProviderChoice::Cuda => by_name(GPU),
+        ProviderChoice::TensorRt => by_name(&format!("{GPU} {}", tensorrt_package(tensorrt::TENSORRT_MAJOR))),
+        ProviderChoice::OpenVino => by_name("onnxruntime-openvino"),
+        ProviderChoice::CoreMl => "it is on macOS alone: `pip install onnxruntime` there".to_owned(),
+        ProviderChoice::DirectMl => "it is on Windows alone: `pip install onnxruntime-directml` there".to_owned(),
     }
 }
 
@@ -279,6 +306,10 @@ mod tests {
                 ProviderChoice::Cuda,
                 "`pip install 'onnxruntime-gpu[cuda,cudnn]'`, then name its library with `--ort-lib`",
             ),
+            (
+                ProviderChoice::TensorRt,
+                "`pip install 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13-libs==10.*'`, then name its library with `--ort-lib`",
+            ),
             (ProviderChoice::OpenVino, "`pip install onnxruntime-openvino`, then name its library with `--ort-lib`"),
             (ProviderChoice::CoreMl, "it is on macOS alone: `pip install onnxruntime` there"),
             (ProviderChoice::DirectMl, "it is on Windows alone: `pip install onnxruntime-directml` there"),
@@ -311,7 +342,7 @@ mod tests {
         let passed =
             |provider: &str, reason: &str| PassedOver { provider: provider.to_owned(), reason: reason.to_owned() };
         let chain = PassedOverChain::of(vec![passed("tensorrt", "no engine"), passed("cuda:1", "no card")]).unwrap();
-        let refusal = Refusal::NoneUsable { asked: "tensorrt,cuda:1".to_owned(), passed_over: chain };
+        let refusal = Refusal::NoneUsable { asked: "tensorrt,cuda:1".to_owned(), half: false, passed_over: chain };
         assert_eq!(refusal.to_string(), "none of the providers that `--provider tensorrt,cuda:1` may take can be used");
         let causes = std::iter::successors(std::error::Error::source(&refusal), |source| source.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();

@@ -62,7 +62,7 @@ pub fn refuse_unopened(wanted: Wanted<'_>) -> Result<(), Error> {
     if named.is_empty() || refusals.len() < named.len() || may_fall_back {
         return Ok(());
     }
-    Err(none_usable(wanted.providers, refusals))
+    Err(none_usable(wanted, refusals))
 }
 
 /// Opens a graph on the first provider that can run it; `built_in` are ONNX Runtime's names of those that the library has.
@@ -104,7 +104,7 @@ pub fn first_usable<T>(
             Err(error) => return Err(error),
         }
     }
-    Err(none_usable(providers, refusals))
+    Err(none_usable(wanted, refusals))
 }
 
 /// What `auto` tries.
@@ -130,14 +130,16 @@ fn why(taken: ProviderChoice, passed_over: &[PassedOver], precision: Precision) 
 }
 
 /// The error of a search that found none.
-fn none_usable(providers: &ProviderList, mut refusals: Vec<(String, Refusal)>) -> Error {
+fn none_usable(wanted: Wanted<'_>, mut refusals: Vec<(String, Refusal)>) -> Error {
     if refusals.len() == 1
         && let Some((_, refusal)) = refusals.pop()
     {
         return refusal.into();
     }
     let passed_over = PassedOverChain::of(in_words(refusals)).expect("a list of providers has one or more");
-    Refusal::NoneUsable { asked: providers.to_string(), passed_over }.into()
+    // The CPU provider is the way out of every list, also of one that it is not in, unless it would refuse the bundle.
+    let half = matches!(check_precision(ProviderChoice::Cpu, wanted), Err(Refusal::HalfOnCpu { .. }));
+    Refusal::NoneUsable { asked: wanted.providers.to_string(), half, passed_over }.into()
 }
 
 fn in_words(refusals: Vec<(String, Refusal)>) -> Vec<PassedOver> {

@@ -130,6 +130,14 @@ fn fp16_is_refused_on_the_cpu_provider_also_where_auto_chose_it() {
     let hint = error.hint().unwrap();
     assert!(hint.starts_with("export it with `--precision fp32` for this machine"), "{hint}");
     assert!(hint.contains("`--fallback warn`"), "{hint}");
+    for words in ["cuda,cpu", "cuda,openvino"] {
+        let error = can(words, None, &["cuda", "openvino"]).unwrap_err();
+        let expected = format!("none of the providers that `--provider {words}` may take can be used");
+        assert_eq!((error.to_string(), error.hint().as_ref()), (expected, Some(&hint)));
+        assert_eq!(can(words, Some(Fallback::Warn), &["cuda", "openvino"]).unwrap().0, "cpu", "the hint holds");
+    }
+    let fp32 = search("cuda,openvino", PLAIN, &["cuda", "openvino"]).0.unwrap_err();
+    assert_eq!(fp32.hint().unwrap(), "`--provider cpu` is always there");
 }
 
 #[test]

@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 use super::provider::ProviderChoice;
 use super::refusal::Refusal;
 
+/// The library through which ONNX Runtime loads all others: theirs ask it for their host.
+#[cfg(target_os = "linux")]
+const HOST: &str = "libonnxruntime_providers_shared.so";
+
 /// What a shared library belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Product {
@@ -58,15 +62,17 @@ impl Product {
                 )
             }
             Self::TensorRt(version) => {
-                format!(
-                    "{}, or {self} from NVIDIA where the system's loader finds it",
-                    pip(&format!("'tensorrt-cu13-libs=={version}.*'"))
-                )
+                format!("{}, or {self} from NVIDIA where the system's loader finds it", pip(&tensorrt_package(version)))
             }
             Self::Driver => "it comes with NVIDIA's driver; without a card of NVIDIA's: `--provider cpu`".to_owned(),
             Self::OpenVino => pip("onnxruntime-openvino"),
         }
     }
+}
+
+/// What `pip` is asked for to get the libraries of that version of TensorRT.
+pub(super) fn tensorrt_package(version: u32) -> String {
+    format!("'tensorrt-cu13-libs=={version}.*'")
 }
 
 impl fmt::Display for Product {
@@ -100,7 +106,7 @@ fn file_name(provider: ProviderChoice) -> Option<&'static str> {
 /// Call it only after ONNX Runtime has tried: a provider's library asks for its host while it is loaded.
 ///
 /// # Errors
-/// The library is not there, needs one that is not found, or can't be loaded.
+/// The library or that of its host is not there, needs one that is not found, or can't be loaded.
 #[cfg(target_os = "linux")]
 pub(super) fn complete(provider: ProviderChoice, runtime: &Path) -> Result<Vec<PathBuf>, Refusal> {
     let Some(name) = file_name(provider) else { return Ok(Vec::new()) };
@@ -109,6 +115,11 @@ pub(super) fn complete(provider: ProviderChoice, runtime: &Path) -> Result<Vec<P
     let Some(file) = beside(runtime).or_else(|| beside(&resolved)) else {
         return Err(Refusal::NoLibrary { provider, file: runtime.with_file_name(name) });
     };
+    // Without it the library lacks a symbol, which names neither the file nor a way out.
+    let host = file.with_file_name(HOST);
+    if !host.is_file() {
+        return Err(Refusal::NoHost { provider, host });
+    }
     let mut loader =
         Loader { provider, folders: folders_of(runtime, &resolved), asked: HashSet::new(), loaded: Vec::new() };
     loader.load(&file)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::runtime::tensorrt::{TENSORRT_LIBRARY, TENSORRT_MAJOR};
 
 /// A Python environment with an ONNX Runtime in it.
 struct Environment(tempfile::TempDir);
@@ -21,9 +22,11 @@ impl Environment {
         self.0.path().join(name)
     }
 
+    /// ONNX Runtime's library, with the host of its providers beside it.
     fn runtime(&self) -> PathBuf {
         let file = self.path("onnxruntime/capi/libonnxruntime.so.1.31.1");
         fs::write(&file, "").unwrap();
+        fs::write(file.with_file_name(HOST), "").unwrap();
         file
     }
 
@@ -109,6 +112,31 @@ fn a_provider_without_its_library_and_one_that_is_none_are_told_apart() {
 }
 
 #[test]
+fn a_host_that_is_missing_is_named_and_not_the_symbol_that_it_would_have() {
+    let env = Environment::new();
+    for (provider, package) in
+        [(ProviderChoice::OpenVino, "onnxruntime-openvino"), (ProviderChoice::Cuda, "onnxruntime-gpu")]
+    {
+        let runtime = env.runtime();
+        env.library(&format!("onnxruntime/capi/{}", file_name(provider).unwrap()), &[]);
+        let host = runtime.with_file_name("libonnxruntime_providers_shared.so");
+        fs::remove_file(&host).unwrap();
+        let refusal = complete(provider, &runtime).unwrap_err();
+        let expected = format!(
+            "`{}` cannot be used: there is no `{}`, through which ONNX Runtime loads it",
+            provider.resolve(),
+            host.display()
+        );
+        assert_eq!((refusal.to_string(), refusal.reason()), (expected.clone(), expected));
+        let expected = format!(
+            "`pip install --force-reinstall --no-deps {package}` in the environment of that ONNX Runtime, or copy the file \
+             from where its library is from"
+        );
+        assert_eq!(refusal.hint().unwrap(), expected);
+    }
+}
+
+#[test]
 fn the_environment_in_which_the_library_was_named_counts_though_it_is_a_link() {
     let (named, real) = (Environment::new(), Environment::new());
     real.library("nowhere/libofftestlinked.so.13", &[]);
@@ -117,6 +145,7 @@ fn the_environment_in_which_the_library_was_named_counts_though_it_is_a_link() {
     let runtime = named.path("onnxruntime/capi/libonnxruntime.so.1.31.1");
     std::os::unix::fs::symlink(real.runtime(), &runtime).unwrap();
     std::os::unix::fs::symlink(provider, named.path(CUDA)).unwrap();
+    std::os::unix::fs::symlink(real.runtime().with_file_name(HOST), runtime.with_file_name(HOST)).unwrap();
     let loaded = complete(ProviderChoice::Cuda, &runtime).unwrap();
     assert_eq!(loaded, [named.path("nvidia/cu13/lib/libofftestlinked.so.13")]);
 }
@@ -129,6 +158,7 @@ fn nothing_is_loaded_from_beside_a_library_that_is_in_no_python_environment() {
     env.library("lib/libonnxruntime_providers_cuda.so", &["nvidia/cu13/lib/libofftestoutside.so.13"]);
     let runtime = env.path("lib/libonnxruntime.so");
     fs::write(&runtime, "").unwrap();
+    fs::write(runtime.with_file_name(HOST), "").unwrap();
     let refusal = complete(ProviderChoice::Cuda, &runtime).unwrap_err();
     assert!(refusal.to_string().ends_with("needs `libofftestoutside.so.13`, which is not found"), "{refusal}");
     assert_eq!(refusal.hint(), None);
@@ -155,5 +185,6 @@ fn names_of_libraries_tell_what_they_belong_to() {
     for name in ["libm.so.6", "cuda", "libcuda", "libcudnn.so"] {
         assert_eq!(Product::of(name), None, "{name}");
     }
+    assert_eq!(Product::of(TENSORRT_LIBRARY), Some(Product::TensorRt(TENSORRT_MAJOR)));
     assert!(Product::TensorRt(10).way().starts_with("`pip install 'tensorrt-cu13-libs==10.*'`"));
 }

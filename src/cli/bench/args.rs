@@ -13,6 +13,7 @@ use offprint::runtime::{Provider, ProviderList, default_threads, provider_words}
 use super::super::corpus_args::CorpusArgs;
 use super::super::hub::HubArgs;
 use super::super::{places, user_error};
+use super::plan::without_folders;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Grid")]
@@ -107,16 +108,22 @@ pub(super) struct Libraries {
 }
 
 impl Libraries {
-    /// Reads `openvino=libonnxruntime.so` and plain paths.
+    /// Reads `openvino=libonnxruntime.so` and plain paths. What stands before an equals sign and is neither a provider nor
+    /// may be a part of a path is a mistyped provider: taken as a path it would be the library of all of them.
     pub(super) fn parse(named: &[String]) -> Result<Self> {
         let mut libraries = Self::default();
         for text in named {
-            let known = text.split_once('=').and_then(|(provider, path)| Some((name_of(provider).ok()?, path)));
-            let (what, taken) = match known {
-                Some((provider, path)) => {
+            let named = text.split_once('=').map(|(provider, path)| (provider, name_of(provider), path));
+            let (what, taken) = match named {
+                Some((_, Ok(provider), path)) => {
                     (format!("`--ort-lib {provider}=...`"), libraries.by_provider.insert(provider, path.into()))
                 }
-                None => ("`--ort-lib` without a provider".to_owned(), libraries.other.replace(text.into())),
+                Some((before, Err(unknown), _))
+                    if !before.contains(std::path::is_separator) && !Path::new(text).exists() =>
+                {
+                    return Err(unknown.context(format!("`--ort-lib {text}` names neither a provider nor a file")));
+                }
+                _ => ("`--ort-lib` without a provider".to_owned(), libraries.other.replace(text.into())),
             };
             if taken.is_some() {
                 return Err(user_error(format!("{what} is given twice"), "name one library for it"));
@@ -161,12 +168,13 @@ impl GridArgs {
         // Cut at every comma, devices of one provider among them.
         let words = provider_words(&self.providers.join(","));
         let providers: Vec<String> = words.iter().map(|provider| name_of(provider)).collect::<Result<_>>()?;
-        self.check_options(&providers)?;
+        let provider_options = self.options_of(&providers)?;
         let tokens = self.max_batch_tokens.iter().map(|&tokens| Batching::Tokens(tokens as usize));
         let wide = |numbers: &[u16]| numbers.iter().copied().map(usize::from).collect::<Vec<_>>();
         Ok(Grid {
             models: bundles.bundles.iter().zip(&bundles.names).map(model).collect(),
             providers,
+            provider_options,
             batches: tokens.chain(self.fixed_shape.iter().copied().map(Batching::Fixed)).collect(),
             sessions: wide(&self.sessions),
             threads: if self.threads.is_empty() { vec![default_threads()] } else { wide(&self.threads) },
@@ -175,21 +183,28 @@ impl GridArgs {
 }
 
 impl GridArgs {
-    /// An error unless every option is one that some provider of the grid takes.
-    fn check_options(&self, providers: &[String]) -> Result<()> {
+    /// What each provider is told, as a record states it; an error unless every option is one that some of them takes.
+    fn options_of(&self, providers: &[String]) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut taken = vec![false; self.provider_option.len()];
         for provider in providers {
+            let options = told.entry(provider.clone()).or_default();
             for (option, taken) in self.provider_option.iter().zip(&mut taken) {
                 let list = provider_with(provider, std::slice::from_ref(option))?;
-                *taken |= list.named().iter().any(|provider| !provider.options.is_empty());
+                let takes = list.named().iter().flat_map(|provider| &provider.options);
+                let before = options.len();
+                options.extend(takes.map(|(key, value)| without_folders(&format!("{key}={value}"))));
+                *taken |= options.len() > before;
             }
+            // Of one key the last value holds, in whatever order the others stand.
+            options.sort_by(|a, b| a.split('=').next().cmp(&b.split('=').next()));
         }
         match self.provider_option.iter().zip(taken).find(|(_, taken)| !taken) {
             Some((option, _)) => Err(user_error(
                 format!("`--provider-option {option}` is for none of the providers ({})", providers.join(", ")),
                 "name its provider with `--providers`, or leave it out",
             )),
-            None => Ok(()),
+            None => Ok(told),
         }
     }
 }
@@ -241,6 +256,15 @@ mod tests {
         assert_eq!(libraries.of("openvino"), Some("/a/x.so".into()));
         assert_eq!(libraries.of("cpu"), Some("/b/y=z.so".into()), "a path may have an equals sign");
         assert_eq!(Libraries::default().of("cpu"), None);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("openvin=1.so");
+        std::fs::write(&file, "").unwrap();
+        let named = parse(&[file.to_str().unwrap()]).unwrap();
+        assert_eq!(named.of("cpu"), Some(file), "and so may its last part");
+        let error = parse(&["openvin=/a/x.so"]).unwrap_err();
+        assert_eq!(error.to_string(), "`--ort-lib openvin=/a/x.so` names neither a provider nor a file");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.starts_with("execution provider `openvin` is not known, known are: "), "{cause}");
         let error = parse(&["cpu=/a", "CPUExecutionProvider=/b"]).unwrap_err().to_string();
         assert_eq!(error, "`--ort-lib cpu=...` is given twice");
         assert_eq!(parse(&["/a", "/b"]).unwrap_err().to_string(), "`--ort-lib` without a provider is given twice");

@@ -47,7 +47,10 @@ pub(super) fn run(args: &CompareArgs) -> Result<Status> {
     let compared = compare(&first, &second);
     if compared.cells.is_empty() {
         let what = format!("`{}` and `{}` have no setting in common", args.first.display(), args.second.display());
-        return Err(user_error(what, "measure with the same names of bundles, batches, sessions and threads"));
+        return Err(user_error(
+            what,
+            "measure with the same names of bundles, providers and their options, batches, sessions and threads",
+        ));
     }
     if args.json {
         say(&serde_json::to_string_pretty(&compared)?)?;

@@ -81,7 +81,7 @@ fn by_tokens(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
         let setting = &cell.setting;
         let sessions = if setting.sessions == 1 { String::new() } else { format!(" in {} sessions", setting.sessions) };
         let threads = counted(setting.threads as u64, "thread");
-        format!("{} {}, {}, {threads}{sessions}", setting.model, setting.precision, setting.provider)
+        format!("{} {}, {}, {threads}{sessions}", setting.model, setting.precision, setting.provider_in_words())
     };
     let axes = [Axis::logarithmic("padded tokens of a batch"), Axis::linear("papers a second")];
     scaling("Papers a second by provider and batch", axes, (run, &tokens, &name))
@@ -93,7 +93,8 @@ fn by_threads(run: &[(&CellRecord, &Figures)]) -> Option<Section> {
     let name = |cell: &CellRecord| {
         let setting = &cell.setting;
         let sessions = counted(setting.sessions as u64, "session");
-        format!("{} {}, {}, {}, {sessions}", setting.model, setting.precision, setting.provider, setting.batches)
+        let provider = setting.provider_in_words();
+        format!("{} {}, {provider}, {}, {sessions}", setting.model, setting.precision, setting.batches)
     };
     let axes = [Axis::linear("threads"), Axis::linear("papers a second")];
     scaling("Papers a second by threads", axes, (run, &threads, &name))
@@ -177,7 +178,7 @@ fn speed(run: &[(&CellRecord, &Figures)]) -> Section {
 }
 
 fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
-    let columns = [
+    let mut columns = vec![
         "setting",
         "p50 ms",
         "p90 ms",
@@ -191,8 +192,10 @@ fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
         "tokens/s",
         "tokens/s by core",
     ];
+    let has_engines = run.iter().any(|(_, figures)| figures.engine_build_seconds.is_some());
+    columns.extend(has_engines.then_some("engines built before, s"));
     let row = |(cell, figures): &(&CellRecord, &Figures)| {
-        vec![
+        let mut row = vec![
             Cell::from(cell.setting.to_string()),
             figures.latency_p50.median.into(),
             figures.latency_p90.median.into(),
@@ -205,7 +208,9 @@ fn cost(run: &[(&CellRecord, &Figures)]) -> Section {
             figures.tokenize_papers_per_second.map(|papers| papers.median).into(),
             figures.tokenize_tokens_per_second.map(|tokens| tokens.median).into(),
             figures.tokenize_tokens_per_core.map(|tokens| tokens.median).into(),
-        ]
+        ];
+        row.extend(has_engines.then(|| Cell::from(figures.engine_build_seconds)));
+        row
     };
     Section::table("Latency, start and memory", &columns, run.iter().map(row).collect())
 }
@@ -269,4 +274,43 @@ fn how(record: &Record) -> Vec<(String, Cell)> {
 fn versions(run: &[(&CellRecord, &Figures)]) -> BTreeMap<String, String> {
     let rounds = run.iter().flat_map(|(cell, _)| &cell.rounds);
     rounds.map(|round| (round.provider.clone(), round.runtime_version.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use offprint::bench::Setting;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_engines_took_is_a_column_only_where_there_are_engines() {
+        let setting: Setting = serde_json::from_value(json!({
+            "model": "m", "precision": "fp16", "provider": "tensorrt", "batches": {"tokens": 64}, "sessions": 1, "threads": 1
+        }))
+        .unwrap();
+        let cell = CellRecord::new(setting);
+        let one = json!({"median": 1.0, "low": 1.0, "high": 1.0, "confidence": 0.0});
+        let mut figures: Value = json!({"padding_share": 0.0, "first_open_seconds": 1.0, "unsettled": 0});
+        for name in [
+            "papers_per_second",
+            "tokens_per_second",
+            "useful_tokens_per_second",
+            "latency_p50",
+            "latency_p90",
+            "latency_p99",
+            "open_seconds",
+            "first_batch_seconds",
+            "busy_cores",
+        ] {
+            figures[name] = one.clone();
+        }
+        let without: Figures = serde_json::from_value(figures.clone()).unwrap();
+        figures["engine_build_seconds"] = 93.5.into();
+        let with: Figures = serde_json::from_value(figures).unwrap();
+        let table = |run: &[(&CellRecord, &Figures)]| serde_json::to_value(cost(run)).unwrap().to_string();
+        let told = table(&[(&cell, &without), (&cell, &with)]);
+        assert!(told.contains("engines built before, s") && told.contains("93.5"), "{told}");
+        assert!(!table(&[(&cell, &without)]).contains("engines"), "no provider but TensorRT has some");
+    }
 }

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use chrono::Utc;
 use indicatif::HumanBytes;
-use offprint::bench::{BENCH_FORMAT, CellPlan, CellRecord, Record, ReferenceJob, RunPlan, TextsRecord, write_texts};
+use offprint::bench::{
+    BENCH_FORMAT, Batching, CellPlan, CellRecord, Record, ReferenceJob, RunPlan, Setting, Shape, TextsRecord,
+    write_texts,
+};
 use offprint::encode::{RowAdapters, sample_texts};
 use offprint::graph::foreign::OnnxFile;
 use offprint::graph::{CostLaw, InspectOptions, inspect};
@@ -37,9 +40,9 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Prepared> {
     let scratch = tempfile::tempdir().context("could not make a folder for what goes between processes")?;
     let texts = Texts::write(args, &bundles, scratch.path())?;
     let laws: Vec<Option<CostLaw>> = bundles.iter().map(law).collect::<Result<_>>()?;
-    let references = References::of(&bundles, &texts, (&libraries, scratch.path()));
+    let references = References::of((&bundles, &settings), &texts, (&libraries, scratch.path()));
     let cache_dir = places::cache_dir(args.cache_dir.as_deref()).ok();
-    let cell = |(place, setting): &(usize, offprint::bench::Setting)| CellPlan {
+    let cell = |((place, setting), reference): (&(usize, Setting), &Option<usize>)| CellPlan {
         bundle: bundles[*place].dir.clone(),
         cache_dir: cache_dir.clone(),
         max_length: bundles[*place].manifest.max_length,
@@ -47,10 +50,10 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Prepared> {
         provider_options: args.grid.provider_option.clone(),
         texts: texts.files[texts.of_bundle[*place]].clone(),
         law: laws[*place].clone(),
-        reference: references.of_bundle[*place],
+        reference: *reference,
     };
     let plan = RunPlan {
-        cells: settings.iter().map(cell).collect(),
+        cells: settings.iter().zip(&references.of_cell).map(cell).collect(),
         references: references.jobs,
         scratch: scratch.path().to_owned(),
         profile: args.profile,
@@ -120,39 +123,52 @@ impl Texts {
     }
 }
 
-/// The fp32 bundles whose vectors others are compared with.
+/// The vectors of fp32 bundles that others are compared with.
 struct References {
     jobs: Vec<ReferenceJob>,
-    /// Which of them each bundle is compared with.
-    of_bundle: Vec<Option<usize>>,
+    /// Which of them each setting is compared with.
+    of_cell: Vec<Option<usize>>,
 }
 
 impl References {
-    /// For each bundle the first fp32 one that computes the same function of the same texts.
-    fn of(bundles: &[Bundle], texts: &Texts, (libraries, scratch): (&Libraries, &Path)) -> Self {
-        let mut chosen: Vec<usize> = Vec::new();
-        let mut of_bundle = Vec::new();
-        for (place, bundle) in bundles.iter().enumerate() {
-            let serves = |other: &usize| {
-                bundles[*other].manifest.precision == Precision::Fp32
-                    && texts.of_bundle[*other] == texts.of_bundle[place]
-                    && bundles[*other].identity() == bundle.identity()
+    /// For each setting that can be run those of the first fp32 bundle that computes the same function of the same texts,
+    /// for batches of one shape of that shape.
+    fn of(
+        (bundles, settings): (&[Bundle], &[(usize, Setting)]),
+        texts: &Texts,
+        (libraries, scratch): (&Libraries, &Path),
+    ) -> Self {
+        let serving = |place: usize| {
+            (0..bundles.len()).find(|&other| {
+                bundles[other].manifest.precision == Precision::Fp32
+                    && texts.of_bundle[other] == texts.of_bundle[place]
+                    && bundles[other].identity() == bundles[place].identity()
+            })
+        };
+        let of_bundle: Vec<Option<usize>> = (0..bundles.len()).map(serving).collect();
+        let mut chosen: Vec<(usize, Option<Shape>)> = Vec::new();
+        let mut of_cell = |(place, setting): &(usize, Setting)| {
+            let runs = setting.refusal(bundles[*place].manifest.max_length).is_none();
+            let shape = match setting.batches {
+                Batching::Tokens(_) => None,
+                Batching::Fixed(shape) => Some(shape),
             };
-            of_bundle.push((0..bundles.len()).find(serves).map(|other| {
-                chosen.iter().position(|&known| known == other).unwrap_or_else(|| {
-                    chosen.push(other);
-                    chosen.len() - 1
-                })
-            }));
-        }
-        let job = |&place: &usize| ReferenceJob {
+            let reference = (of_bundle[*place].filter(|_| runs)?, shape);
+            Some(chosen.iter().position(|known| *known == reference).unwrap_or_else(|| {
+                chosen.push(reference);
+                chosen.len() - 1
+            }))
+        };
+        let of_cell = settings.iter().map(&mut of_cell).collect();
+        let job = |(number, &(place, shape)): (usize, &(usize, Option<Shape>))| ReferenceJob {
             bundle: bundles[place].dir.clone(),
             ort_lib: libraries.of("cpu"),
             texts: texts.files[texts.of_bundle[place]].clone(),
+            shape,
             threads: default_threads(),
-            vectors: scratch.join(format!("reference-{place}")),
+            vectors: scratch.join(format!("reference-{number}")),
         };
-        Self { jobs: chosen.iter().map(job).collect(), of_bundle }
+        Self { jobs: chosen.iter().enumerate().map(job).collect(), of_cell }
     }
 }
 
@@ -182,7 +198,8 @@ fn command() -> String {
     std::iter::once("offprint".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn without_folders(word: &str) -> String {
+/// A word of the command line, or an option, with the last part of each path.
+pub(super) fn without_folders(word: &str) -> String {
     let part = |part: &str| part.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
     let after_equals = |item: &str| item.split('=').map(part).collect::<Vec<_>>().join("=");
     word.split(',').map(after_equals).collect::<Vec<_>>().join(",")

@@ -7,7 +7,10 @@ use std::ffi::{CStr, OsStr, c_char, c_int};
 use libloading::Library;
 use serde::{Deserialize, Serialize};
 
-/// TensorRT's own library, of the major version that ONNX Runtime's TensorRT provider is linked with.
+/// The major version that ONNX Runtime's TensorRT provider is linked with.
+pub const TENSORRT_MAJOR: u32 = 10;
+
+/// TensorRT's own library, of that version.
 pub const TENSORRT_LIBRARY: &str = if cfg!(windows) { "nvinfer_10.dll" } else { "libnvinfer.so.10" };
 
 /// The driver's library.

@@ -23,7 +23,7 @@ mod shape;
 mod store;
 
 pub use build::{BuildStep, build_engines};
-pub use device::{Gpu, TENSORRT_LIBRARY, tensorrt_version};
+pub use device::{Gpu, TENSORRT_LIBRARY, TENSORRT_MAJOR, tensorrt_version};
 pub use error::Error;
 pub use guard::{ProfiledSessions, ShapeGuard};
 pub use histogram::ShapeHistogram;

@@ -51,6 +51,11 @@ impl EngineRecord {
         }
     }
 
+    /// Seconds that building the engines took which are there.
+    pub fn build_seconds(&self) -> f64 {
+        self.built.iter().map(|profile| profile.seconds).sum()
+    }
+
     /// Whether every profile has its engine.
     pub fn is_complete(&self) -> bool {
         self.built.len() == self.setting.plan.profiles.len()

@@ -40,6 +40,16 @@ fn build(store: &EngineStore, setting: &EngineSetting, (most, bytes): (usize, us
     }
 }
 
+#[test]
+fn a_record_says_what_all_its_engines_took() {
+    let (_cache, store) = store();
+    let setting = setting("aaaa", 4_096);
+    assert_eq!(begin(&store, &setting).record().build_seconds(), 0.0);
+    build(&store, &setting, (usize::MAX, 9));
+    let used = store.find("aaaa", &target(), &setting.plan.limits).unwrap();
+    assert_eq!(used.record().build_seconds(), 2.0 * setting.plan.profiles.len() as f64);
+}
+
 /// As if the engines had been used last so many days ago.
 fn age(store: &EngineStore, name: &str, days: u64) {
     let time = SystemTime::now() - Duration::from_secs(days * 86_400);
