@@ -3,7 +3,7 @@
 //! The rooms, in the order of their dependencies (each uses only those before it):
 //! [`paper`] reads corpora, [`model`] knows bundles and checkpoints, [`graph`] writes ONNX, [`runtime`] runs it,
 //! [`cache`] keeps embeddings, [`encode`] turns papers into embeddings, [`heads`] trains and applies light heads,
-//! [`evaluate`] measures answers, [`bench`] measures speed, [`output`] writes results and [`report`] writes pages. The
+//! [`evaluate`] measures answers, [`mod@bench`] measures speed, [`output`] writes results and [`report`] writes pages. The
 //! program in `src/cli` only parses arguments, makes one library call and prints.
 
 pub mod bench;

@@ -106,7 +106,7 @@ impl EmbeddingCache {
     /// Copies the row of `key`, if there is one.
     ///
     /// # Panics
-    /// If `into` has another length than [`Space::dim`].
+    /// If `into` has another length than `Space::dim`.
     pub fn copy_row(&self, key: &Key, into: &mut [f32]) -> Option<RowMeta> {
         self.read().with_row(key, |row| {
             into.copy_from_slice(row.embedding);
@@ -125,7 +125,7 @@ impl EmbeddingCache {
     /// Works on all threads.
     ///
     /// # Panics
-    /// If a place has another length than [`Space::dim`].
+    /// If a place has another length than `Space::dim`.
     pub fn copy_rows<'a>(&self, rows: impl IntoIterator<Item = (Key, &'a mut [f32])>) -> Vec<Option<RowMeta>> {
         let rows: Vec<(Key, &mut [f32])> = rows.into_iter().collect();
         let mut metas = vec![None; rows.len()];

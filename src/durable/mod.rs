@@ -2,7 +2,7 @@
 //! and the folder synced, so that neither a crash nor a reader ever meets half a file under a real name.
 //!
 //! Invariant: a temporary file is locked for as long as its owner lives, so that whoever can lock one knows that the
-//! owner is gone and may remove it; no process id, no clock. Every single change of the disk is a step of [`disk`].
+//! owner is gone and may remove it; no process id, no clock. Every single change of the disk is a step of `disk`.
 
 pub(crate) mod aside;
 pub(crate) mod disk;

@@ -11,7 +11,7 @@ use super::onnx::{AttributeProto, Dimension, ElementType, ValueInfoProto};
 use super::{encoder, export};
 
 /// Writes the graph of a checkpoint with a masked-LM head: `input_ids` and `attention_mask`, [batch, sequence], and
-/// `mask_places`, int64 [masks], counted through all rows; gives `logits`, float32 [masks, vocabulary]. Weights that would
+/// `mask_places`, int64 `[masks]`, counted through all rows; gives `logits`, float32 `[masks, vocabulary]`. Weights that would
 /// make the file larger than `largest_graph` bytes lie beside it, in a file with `.data` behind its name.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ pub struct MaskedLmHead {
     pub norm: String,
     /// Weights of the linear layer to the vocabulary, [vocabulary, width]: its own tensor, or the word embeddings.
     pub decoder: String,
-    /// Its bias, [vocabulary], where the config leaves it one.
+    /// Its bias, `[vocabulary]`, where the config leaves it one.
     pub bias: Option<String>,
 }
 

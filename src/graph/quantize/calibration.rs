@@ -23,7 +23,7 @@ pub struct Matrix {
     pub inputs: usize,
     /// Columns.
     pub outputs: usize,
-    /// The output with the lowest number of each channel, f32 [inputs], over all rows of the run, also those of padding.
+    /// The output with the lowest number of each channel, f32 `[inputs]`, over all rows of the run, also those of padding.
     pub lowest: String,
     /// The output with the highest.
     pub highest: String,

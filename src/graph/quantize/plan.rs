@@ -19,12 +19,12 @@ pub struct QuantizePlan {
 pub struct MatrixPlan {
     /// How the rows of its input become integers.
     pub rows: RowScale,
-    /// What is subtracted from each channel of the input first, [inputs]; empty: nothing. The product is what it was: the
+    /// What is subtracted from each channel of the input first, `[inputs]`; empty: nothing. The product is what it was: the
     /// bias takes up the difference.
     pub shift: Vec<f32>,
-    /// What each channel is divided by then, [inputs], all above 0; empty: by nothing. The matrix takes up the difference.
+    /// What each channel is divided by then, `[inputs]`, all above 0; empty: by nothing. The matrix takes up the difference.
     pub scale: Vec<f32>,
-    /// The mean of each channel, [inputs]; empty: not known. With it, the bias takes up what rounding the weights adds to the
+    /// The mean of each channel, `[inputs]`; empty: not known. With it, the bias takes up what rounding the weights adds to the
     /// mean of each output.
     pub mean: Vec<f32>,
 }
@@ -62,11 +62,11 @@ pub enum WeightReach {
 /// What was seen of one matrix's input, [rows, inputs], over the texts of a calibration.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct InputStatistics {
-    /// The lowest number of each channel, [inputs].
+    /// The lowest number of each channel, `[inputs]`.
     pub lowest: Vec<f32>,
-    /// The highest number of each channel, [inputs].
+    /// The highest number of each channel, `[inputs]`.
     pub highest: Vec<f32>,
-    /// The mean of each channel over all rows, [inputs]; empty where it wasn't taken.
+    /// The mean of each channel over all rows, `[inputs]`; empty where it wasn't taken.
     pub mean: Vec<f32>,
 }
 

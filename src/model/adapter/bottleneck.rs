@@ -129,9 +129,9 @@ struct Names {
 pub struct Block<'a> {
     /// Width of the bottleneck.
     pub size: usize,
-    /// Weight [size, hidden] and bias [size] of the first linear layer.
+    /// Weight `[size, hidden]` and bias `[size]` of the first linear layer.
     pub down: [Tensor<'a>; 2],
-    /// Weight [hidden, size] and bias [hidden] of the second.
+    /// Weight `[hidden, size]` and bias `[hidden]` of the second.
     pub up: [Tensor<'a>; 2],
     /// Weight and bias of the normalization before the first.
     pub norm_before: Option<[Tensor<'a>; 2]>,
@@ -139,7 +139,7 @@ pub struct Block<'a> {
     pub norm_after: Option<[Tensor<'a>; 2]>,
     /// What the second layer's result is multiplied with.
     pub factor: f32,
-    /// What each number of it is multiplied with: [hidden].
+    /// What each number of it is multiplied with: `[hidden]`.
     pub factors: Option<Tensor<'a>>,
 }
 
