@@ -240,7 +240,7 @@ fn a_path_gives_what_single_fits_give() {
                     targets: set.targets.select(&fold.train),
                     weights: set.weights.as_ref().map(|weights| fold.train.iter().map(|&row| weights[row]).collect()),
                 };
-                let fitted = train.fit(c, 1e-5).unwrap();
+                let fitted = train.fit(c, 1e-6).unwrap();
                 let (coefficients, intercepts) = parts(&fitted);
                 let rows = set.rows.select(Axis(0), &fold.validation).mapv(f64::from);
                 let want = rows.dot(&coefficients.t()) + ndarray::ArrayView1::from(intercepts);
