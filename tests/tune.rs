@@ -192,7 +192,7 @@ fn sessions_stay_on_their_nodes_and_give_the_same_bits() {
         return;
     }
     let bundle = offprint::model::Bundle::open(tiny_bundle().as_ref()).unwrap();
-    let on = |nodes| BundleEncoder { sessions: 2, nodes, ..BundleEncoder::on_cpu(bundle.clone(), 4) };
+    let on = |nodes| BundleEncoder { sessions: 2.into(), nodes, ..BundleEncoder::on_cpu(bundle.clone(), 4) };
     let batch = assemble(&[&Encoding { ids: vec![1, 5, 6, 7, 2], n_dropped: 0, title_cut: false }], 0);
     let expected = on(Vec::new()).open().unwrap().sessions[0].run(&batch).unwrap();
     let opened = on(vec![vec![0], vec![1]]).open().unwrap();
@@ -250,7 +250,11 @@ mod memory {
         let words: Vec<&str> = what.split(' ').collect();
         let [encoders, sessions, rows] = [0, 1, 2].map(|place| words[place].parse::<usize>().unwrap());
         let memory: MemoryPreset = words[3].parse().unwrap();
-        let open = |_| BundleEncoder { sessions, memory, ..BundleEncoder::on_cpu(bundle.clone(), 2) }.open().unwrap();
+        let open = |_| {
+            BundleEncoder { sessions: sessions.into(), memory, ..BundleEncoder::on_cpu(bundle.clone(), 2) }
+                .open()
+                .unwrap()
+        };
         let mut opened: Vec<OpenedEncoder> = (0..encoders).map(open).collect();
         for (rows, columns) in [(rows, 256), (rows, 200), (rows * 4, 64)] {
             let ids = (0..columns).map(|id| 1_000 + id).collect();

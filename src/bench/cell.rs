@@ -150,7 +150,7 @@ fn encoder(bundle: Bundle, job: &CellJob) -> Result<BundleEncoder, Error> {
         ort_lib: job.ort_lib.clone(),
         provider,
         fallback: on_cpu.then_some(Fallback::Allow),
-        sessions: job.setting.sessions,
+        sessions: job.setting.sessions.into(),
         engines: engines(job, bundle.manifest.max_length),
         adapter: one_adapter(&bundle),
         ..BundleEncoder::on_cpu(bundle, job.setting.threads)

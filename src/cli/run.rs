@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         let mut options = EncodeOptions { template, sep, budget, window: WINDOW, adapters: adapters.of_rows() };
         let stop = Stop::on_signals()?;
         let settled = Unsettled { args, corpus, encoder: &encoder, options: &options, stop: &stop }.settle()?;
-        (encoder.sessions, encoder.tuned) = (settled.sessions, settled.tuned);
+        encoder.sessions = settled.sessions;
         options.budget = settled.budget;
         Ok(Self { args, encoder, adapters, caches: Vec::new(), options, settled, rejects, stop })
     }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use offprint::encode::{
-    Account, BundleEncoder, EncodeOptions, Race, Setting, TokenBudget, TuneJob, TuneKey, TuneStep, Tuned, first_texts,
-    keep_tuned, kept_tuned, tune, tuned_before,
+    Account, BundleEncoder, EncodeOptions, Race, SessionCount, Setting, TokenBudget, TuneJob, TuneKey, TuneStep, Tuned,
+    first_texts, keep_tuned, kept_tuned, tune, tuned_before,
 };
 use offprint::paper::Corpus;
 use offprint::runtime::tensorrt::Gpu;
@@ -41,8 +41,8 @@ pub(crate) struct SpeedArgs {
     pub memory: MemoryPreset,
 
     /// Measure which number of sessions and which budget of a batch are fastest here, on the first rows of the corpus,
-    /// for about so many seconds [25 without a number; a slow model takes longer, which is said], and use that in this and every later run with the same bundle,
-    /// processor, threads and ONNX Runtime
+    /// for about so many seconds [25 without a number; a slow model takes longer, which is said], and use that in this and
+    /// every later run with the same bundle, processor, threads and ONNX Runtime
     #[arg(
         long,
         value_name = "SECONDS",
@@ -58,10 +58,8 @@ pub(crate) struct SpeedArgs {
 /// How a run is going to compute.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
-    pub sessions: usize,
+    pub sessions: SessionCount,
     pub budget: TokenBudget,
-    /// Sessions in the place of those on the provider that was measured; the budget knows it, too.
-    pub tuned: Option<(ProviderChoice, usize)>,
     threads: usize,
     memory: MemoryPreset,
 }
@@ -70,17 +68,18 @@ impl Settled {
     /// How a run with this account computed: the budget may be that of the provider which ran.
     pub(crate) fn of(&self, account: &Account) -> Settings {
         let ran = account.selection.provider.as_ref();
-        let budget = ran.map_or(self.budget, |provider| self.budget.on(provider.choice));
+        let tuned_on = self.sessions.tuned_on();
+        // Where nothing had to be computed: as it would have been.
+        let choice = ran.map_or(tuned_on.unwrap_or_default(), |provider| provider.choice);
         // Where several devices were named each has a session, and that one a thread.
         let least = ran.map_or(1, Provider::least_sessions);
-        let tuned = self.tuned.filter(|(tuned, _)| ran.is_none_or(|provider| provider.choice == *tuned));
-        let sessions = tuned.map_or(self.sessions, |(_, sessions)| sessions);
-        let setting = Setting { sessions: sessions.max(least), batch_tokens: budget.tokens() };
+        let sessions = self.sessions.on(choice).max(least);
+        let setting = Setting { sessions, batch_tokens: self.budget.on(choice).tokens() };
         let threads = self.threads.max(least);
         // The preset is for the CPU provider: any other runs without it.
         let on_cpu = ran.is_none_or(|provider| provider.choice == ProviderChoice::Cpu);
         let memory = if on_cpu { self.memory } else { MemoryPreset::default() };
-        Settings { setting, threads, memory: memory.to_string(), tuned: tuned.is_some() }
+        Settings { setting, threads, memory: memory.to_string(), tuned: tuned_on == Some(choice) }
     }
 }
 
@@ -146,12 +145,14 @@ impl Unsettled<'_> {
             None
         };
         let (memory, untuned) = (flags.memory, self.options.budget);
-        let budget = tuned.as_ref().map_or(untuned, |Tuned { provider, race }| {
-            // Any other provider has its own default.
-            untuned.tuned(race.setting.batch_tokens, *provider)
-        });
-        let tuned = tuned.map(|Tuned { provider, race }| (provider, race.setting.sessions));
-        Ok(Settled { sessions, budget, tuned, threads, memory })
+        let (sessions, budget) = match tuned {
+            Some(Tuned { provider, race: Race { setting, .. } }) => (
+                SessionCount::from(sessions).tuned(setting.sessions, provider),
+                untuned.tuned(setting.batch_tokens, provider),
+            ),
+            None => (sessions.into(), untuned),
+        };
+        Ok(Settled { sessions, budget, threads, memory })
     }
 
     /// Measures and keeps what was found; `None` if a signal stopped it.
@@ -170,7 +171,6 @@ impl Unsettled<'_> {
             sessions,
             budget: self.options.budget,
             threads,
-            max_length: self.encoder.bundle.manifest.max_length,
             seconds: seconds.into(),
             stop: self.stop.flag(),
         };

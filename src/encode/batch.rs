@@ -103,6 +103,11 @@ impl TokenBudget {
         PlanLimits { max_length: self.max_length, batch_tokens: self.tokens, batch_rows, step, profiles }
     }
 
+    /// The longest text that it is for, in tokens.
+    pub(super) fn max_length(self) -> usize {
+        self.max_length
+    }
+
     /// The budget in padded tokens.
     pub fn tokens(self) -> usize {
         self.tokens

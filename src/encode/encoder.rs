@@ -63,6 +63,38 @@ fn answers_dim(heads: &[GraphHead]) -> usize {
     heads.iter().map(|head| head.labels.len()).sum()
 }
 
+/// A number of sessions, which may be another one on the provider that it was measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionCount {
+    usual: usize,
+    tuned: Option<(ProviderChoice, usize)>,
+}
+
+impl SessionCount {
+    /// The same, but so many on that provider, where these were found to be fastest.
+    #[must_use]
+    pub fn tuned(self, sessions: usize, provider: ProviderChoice) -> Self {
+        Self { tuned: Some((provider, sessions)), ..self }
+    }
+
+    /// The provider on which it was measured, if it was.
+    pub fn tuned_on(self) -> Option<ProviderChoice> {
+        self.tuned.map(|(provider, _)| provider)
+    }
+
+    /// Sessions on that provider.
+    pub fn on(self, provider: ProviderChoice) -> usize {
+        self.tuned.filter(|(tuned, _)| *tuned == provider).map_or(self.usual, |(_, sessions)| sessions)
+    }
+}
+
+impl From<usize> for SessionCount {
+    /// As many on all providers.
+    fn from(usual: usize) -> Self {
+        Self { usual, tuned: None }
+    }
+}
+
 /// A bundle, with what is needed to open it.
 #[derive(Debug)]
 pub struct BundleEncoder {
@@ -78,9 +110,7 @@ pub struct BundleEncoder {
     /// Threads of all sessions together.
     pub threads: usize,
     /// Sessions that run batches side by side, among which `threads` are divided; at least 1, at most `threads`.
-    pub sessions: usize,
-    /// As many in their place on this provider, where that was measured to be faster.
-    pub tuned: Option<(ProviderChoice, usize)>,
+    pub sessions: SessionCount,
     /// The cores of each NUMA node, among which the sessions are spread if there are as many; empty: they run anywhere.
     pub nodes: Vec<Vec<usize>>,
     /// What a session on the CPU provider keeps between two batches.
@@ -100,8 +130,7 @@ impl BundleEncoder {
             provider: ProviderChoice::Cpu.into(),
             fallback: None,
             threads,
-            sessions: 1,
-            tuned: None,
+            sessions: 1.into(),
             nodes: Vec::new(),
             memory: MemoryPreset::default(),
             adapter: AdapterChoice::default(),
@@ -133,11 +162,6 @@ impl BundleEncoder {
     /// [`Manifest::fingerprint`]: crate::model::Manifest::fingerprint
     pub fn fingerprint(&self) -> Fingerprint {
         self.bundle.manifest.fingerprint_of(self.place()).with_numerics(self.provider.numerics())
-    }
-
-    /// Sessions that it runs on that provider.
-    pub(super) fn sessions_on(&self, provider: ProviderChoice) -> usize {
-        self.tuned.filter(|(tuned, _)| *tuned == provider).map_or(self.sessions, |(_, sessions)| sessions)
     }
 
     /// The place of the one adapter that all texts go through.

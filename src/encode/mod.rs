@@ -38,7 +38,7 @@ pub use batch::{BatchPlan, TokenBudget, assemble, assemble_within, plan};
 pub use check::{EncoderCheck, check_encoder, measure_encoder, run_alone_and_together};
 pub use composition::Composition;
 pub use encoder::{
-    BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, StubEncoder, Tokenize,
+    BundleClassifier, BundleEncoder, BundleWithHeads, OpenEncoder, OpenedEncoder, SessionCount, StubEncoder, Tokenize,
 };
 pub use engines::EngineUse;
 pub use error::{Error, SinkError};

@@ -36,8 +36,8 @@ impl BundleEncoder {
     /// # Errors
     /// As [`BundleEncoder::open_outputs`].
     pub fn open_graph(&self, graph: &Path, outputs: &[(&str, usize)]) -> Result<OpenedEncoder, Error> {
-        let counts = [self.sessions_on(ProviderChoice::Cpu)];
-        self.opening(graph, outputs, &counts)?.open(&|provider| self.sessions_on(provider))
+        let counts = [self.sessions.on(ProviderChoice::Cpu)];
+        self.opening(graph, outputs, &counts)?.open(&|provider| self.sessions.on(provider))
     }
 
     /// Opens the bundle for its vectors, once for each of these numbers of sessions in the place of its own; all of them
@@ -59,7 +59,7 @@ impl BundleEncoder {
     pub fn open_profiled(&self, provider: &Provider, path: &Path) -> Result<EncoderSession, Error> {
         refuse_unopened(self.wanted())?;
         let runtime = OnnxRuntime::load(self.ort_lib.as_deref())?;
-        let sessions = self.sessions_on(provider.choice);
+        let sessions = self.sessions.on(provider.choice);
         let Share { provider, threads } = shares(provider, sessions, self.threads)?.swap_remove(0);
         let options = SessionOptions { graph: self.bundle.graph_path(), provider, threads };
         let cpu = CpuSettings { memory: self.memory, profile: Some(path.to_owned()), ..CpuSettings::default() };

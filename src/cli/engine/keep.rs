@@ -89,14 +89,13 @@ fn describe_list(root: &Path, engines: &[StoredEngine]) -> String {
 
 fn describe_record(record: &EngineRecord, size: &str) -> [String; 2] {
     let (plan, built) = (&record.setting.plan, record.built.len());
-    let seconds: f64 = record.built.iter().map(|engine| engine.seconds).sum();
     let state = if record.is_complete() {
         counted(built as u64, "engine")
     } else {
         format!("unfinished: {built} of {}", counted(plan.profiles.len() as u64, "engine"))
     };
     let on = record.gpu.as_ref().map_or(String::new(), |gpu| format!(" on {}", gpu.name));
-    let time = HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+    let time = HumanDuration(Duration::from_secs_f64(record.build_seconds().clamp(0.0, 1e9)));
     [
         format!(
             "    {}, {}, up to {} tokens, {} padded tokens a batch",

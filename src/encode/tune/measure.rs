@@ -40,8 +40,6 @@ pub struct TuneJob<'a> {
     pub budget: TokenBudget,
     /// Threads of all sessions together.
     pub threads: usize,
-    /// The longest input in tokens.
-    pub max_length: usize,
     /// Seconds to measure for, about. Where all settings would take longer those nearest to the default are tried, and three
     /// rounds of three settings whatever they take. Opening sessions is not counted.
     pub seconds: f64,
@@ -122,7 +120,7 @@ pub fn tune(job: &TuneJob<'_>, watch: &mut dyn FnMut(TuneStep)) -> Result<Option
     let default = Setting { sessions: job.sessions, batch_tokens: job.budget.on(provider).tokens() };
     // Its engines are those for the default.
     let most = if provider == ProviderChoice::TensorRt { default.batch_tokens } else { usize::MAX };
-    let settings = candidates(default, &counts, job.max_length..=most);
+    let settings = candidates(default, &counts, job.budget.max_length()..=most);
     let Some(Course { settings, seconds, duel, .. }) = bench.prepare(job, settings)? else { return Ok(None) };
     watch(TuneStep::Begins { settings: settings.len(), seconds });
     let started = Instant::now();
@@ -203,7 +201,7 @@ impl Bench {
     /// Lays out as much work as fits the time and warms the sessions up; `None` if it was stopped.
     fn prepare(&mut self, job: &TuneJob<'_>, settings: Vec<Setting>) -> Result<Option<Course>, Error> {
         let default = settings[0];
-        self.lay(LEAST_BATCHES * default.batch_tokens, default.batch_tokens, job.max_length)?;
+        self.lay(LEAST_BATCHES * default.batch_tokens, job.budget.tuned(default.batch_tokens, self.provider));
         // The first pass is slower: memory is touched and kernels are chosen.
         let mut speed = 0.0;
         for _ in 0..2 {
@@ -213,15 +211,15 @@ impl Bench {
         let course = Course::of(settings, speed, job.seconds);
         self.work.clear();
         for setting in &course.settings {
-            self.lay(course.tokens, setting.batch_tokens, job.max_length)?;
+            self.lay(course.tokens, job.budget.tuned(setting.batch_tokens, self.provider));
         }
         Ok(self.warm_up(&course.settings, job.stop)?.then_some(course))
     }
 
-    /// Lays out texts, from the first on and around, until they have so many tokens.
-    fn lay(&mut self, tokens: usize, budget: usize, max_length: usize) -> Result<(), Error> {
-        if self.work.contains_key(&budget) {
-            return Ok(());
+    /// Lays out texts, from the first on and around, until they have so many tokens, in batches within the budget.
+    fn lay(&mut self, tokens: usize, budget: TokenBudget) {
+        if self.work.contains_key(&budget.tokens()) {
+            return;
         }
         let mut places = Vec::new();
         let mut sum = 0;
@@ -233,7 +231,7 @@ impl Bench {
             sum += self.encodings[place].ids.len().max(1);
         }
         let lengths: Vec<usize> = places.iter().map(|&place| self.encodings[place].ids.len()).collect();
-        let limit = TokenBudget::new(budget, max_length)?.on(self.provider);
+        let limit = budget.on(self.provider);
         let planned = plan(&lengths, limit);
         let assembled = planned.batches.iter().map(|batch| {
             let rows: Vec<&Encoding> = batch.iter().map(|&row| &self.encodings[places[row]]).collect();
@@ -243,8 +241,7 @@ impl Bench {
             }
             (input, rows.iter().map(|row| row.ids.len() as u64).sum())
         });
-        self.work.insert(budget, assembled.collect());
-        Ok(())
+        self.work.insert(budget.tokens(), assembled.collect());
     }
 
     /// Lets each session run its largest batch, which sets the size of what it keeps. Whether it came to the end.

@@ -29,15 +29,19 @@ fn texts(count: usize) -> TextSample {
     TextSample { texts, adapters: Vec::new(), rows: count as u64, rejected: 0 }
 }
 
+fn of_default() -> TokenBudget {
+    TokenBudget::new(DEFAULT.batch_tokens, MAX_LENGTH).unwrap()
+}
+
 /// Tunes sessions of this cost; what won, and what was run.
 fn tuned(cost: fn(usize) -> Duration, threads: usize, stop: bool) -> (Option<Race>, Vec<Batch>) {
-    let (found, seen) = tuned_on(ProviderChoice::Cpu, cost, (threads, stop));
+    let (found, seen) = tuned_on((ProviderChoice::Cpu, of_default()), cost, (threads, stop));
     (found.map(|found| found.race), seen)
 }
 
-/// The same on a provider.
+/// The same on a provider with a budget.
 fn tuned_on(
-    provider: ProviderChoice,
+    (provider, budget): (ProviderChoice, TokenBudget),
     cost: fn(usize) -> Duration,
     (threads, stop): (usize, bool),
 ) -> (Option<Tuned>, Vec<Batch>) {
@@ -60,9 +64,8 @@ fn tuned_on(
         open: &open,
         texts: &texts(60),
         sessions: DEFAULT.sessions,
-        budget: TokenBudget::new(DEFAULT.batch_tokens, MAX_LENGTH).unwrap(),
+        budget,
         threads,
-        max_length: MAX_LENGTH,
         seconds: 0.4,
         stop: &AtomicBool::new(stop),
     };
@@ -111,7 +114,7 @@ fn every_setting_runs_the_same_texts_and_no_batch_above_its_budget() {
 fn the_provider_that_runs_is_noted_and_engines_get_no_larger_batch_than_they_are_built_for() {
     let quick = |tokens| Duration::from_micros(5 * tokens as u64);
     for (provider, most) in [(ProviderChoice::TensorRt, 64), (ProviderChoice::Cuda, 256)] {
-        let (found, seen) = tuned_on(provider, quick, (1, false));
+        let (found, seen) = tuned_on((provider, of_default()), quick, (1, false));
         let found = found.unwrap();
         let largest = found.race.measured.iter().map(|one| one.setting.batch_tokens).max();
         assert_eq!((found.provider, largest), (provider, Some(most)), "{found:?}");
@@ -121,27 +124,9 @@ fn the_provider_that_runs_is_noted_and_engines_get_no_larger_batch_than_they_are
 
 #[test]
 fn the_default_is_the_budget_of_the_provider_that_runs() {
-    let stub = StubEncoder { dim: 4, max_length: MAX_LENGTH };
     for provider in [ProviderChoice::Cpu, ProviderChoice::Cuda] {
-        let open = |counts: &[usize]| {
-            let opened = counts.iter().map(|_| {
-                let mut opened = stub.open()?;
-                opened.selection.provider = Some(provider.into());
-                Ok(opened)
-            });
-            opened.collect()
-        };
-        let job = TuneJob {
-            open: &open,
-            texts: &texts(60),
-            sessions: 1,
-            budget: TokenBudget::of_provider(MAX_LENGTH),
-            threads: 1,
-            max_length: MAX_LENGTH,
-            seconds: 0.01,
-            stop: &AtomicBool::new(false),
-        };
-        let found = tune(&job, &mut |_| {}).unwrap().unwrap();
+        let (found, _) = tuned_on((provider, TokenBudget::of_provider(MAX_LENGTH)), |_| Duration::ZERO, (1, false));
+        let found = found.unwrap();
         assert_eq!((found.provider, found.race.default.batch_tokens), (provider, provider.batch_tokens()));
     }
 }

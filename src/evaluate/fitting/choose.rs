@@ -48,17 +48,17 @@ impl Bench {
         let wanted = wanted || plan.folds.is_some() || set.folds.is_some() || set.groups_in(&train) >= FOLDS;
         let by_dev = plan.folds.is_none() && set.folds.is_none();
         let mut dev: Vec<usize> = set.rows_of(DEV).into_iter().filter(|&row| by_dev && set.is_known(row)).collect();
-        let (all, in_dev) = (labels_of(&set.learnt(&train)), labels_of(&set.learnt(&dev)));
-        let lacking = all.difference(&in_dev).count();
-        let too_few = !dev.is_empty() && lacking > 0 && plan.answers.needs_every_label();
-        if too_few {
+        let targets = set.learnt(&train);
+        let counts = !dev.is_empty() && plan.answers.needs_every_label();
+        let lacking = if counts { lacking(&targets, &set.learnt(&dev)) } else { None };
+        if lacking.is_some() {
             dev.clear();
         }
         let some = |names: &Option<Vec<Option<String>>>| {
             names.as_ref().map(|names| train.iter().map(|&row| names[row].clone()).collect::<Vec<_>>())
         };
         let mut bench = Self {
-            targets: set.learnt(&train),
+            targets,
             weights: weights_of(set, &train, plan.balanced)?,
             own: own_weights(set, &train),
             folds: Vec::new(),
@@ -74,9 +74,7 @@ impl Bench {
         }
         if dev.is_empty() {
             (bench.folds, bench.on) = bench.parted(plan.seed)?;
-            if too_few {
-                bench.on.push_str(&format!(" ({DEV} lacks {lacking} of {} labels)", all.len()));
-            }
+            bench.on.extend(lacking);
         } else {
             let count = bench.numbers.len();
             bench.numbers.extend(&dev);
@@ -231,6 +229,13 @@ fn is_of_too_few_rows(error: &Error) -> bool {
 
 fn is_neighbour_count(error: &heads::Error) -> bool {
     matches!(error, heads::Error::Fit(FitError::NeighbourCount { .. }))
+}
+
+/// That `dev` has no row of some labels of `train`, in words.
+fn lacking(train: &Targets, dev: &Targets) -> Option<String> {
+    let all = labels_of(train);
+    let lacking = all.difference(&labels_of(dev)).count();
+    (lacking > 0).then(|| format!(" ({DEV} lacks {lacking} of {} labels)", all.len()))
 }
 
 /// The classes or labels that any row has.

@@ -40,16 +40,21 @@ impl<T: Trainer, A> TrainerValidParams<T, A> {
         dataset: &DatasetBase<ArrayBase<D, Ix2>, Y>,
         targets: &Targets,
     ) -> Result<Fitted, Error> {
-        let records = dataset.records.as_standard_layout();
-        let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
-        let weights = weights_of(dataset);
-        self.trainer.fit(&LabelledRows { rows: &rows, targets, weights: weights.as_deref() }, self.strength)
+        fit_rows_of(dataset, targets, |data| self.trainer.fit(data, self.strength))
     }
 }
 
-/// How much each row of a data set counts, if it says so.
-pub(super) fn weights_of<D: Data<Elem = f32>, Y>(dataset: &DatasetBase<ArrayBase<D, Ix2>, Y>) -> Option<Vec<f64>> {
-    dataset.weights().map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect())
+/// Fits the rows of a data set, with their weights if it has any, to these targets.
+pub(super) fn fit_rows_of<D: Data<Elem = f32>, Y, R>(
+    dataset: &DatasetBase<ArrayBase<D, Ix2>, Y>,
+    targets: &Targets,
+    fit: impl FnOnce(&LabelledRows<'_>) -> R,
+) -> R {
+    let records = dataset.records.as_standard_layout();
+    let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
+    let weights: Option<Vec<f64>> =
+        dataset.weights().map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect());
+    fit(&LabelledRows { rows: &rows, targets, weights: weights.as_deref() })
 }
 
 impl<D, T, R> Fit<ArrayBase<D, Ix2>, T, Error> for TrainerValidParams<R, ForClasses>

@@ -2,8 +2,8 @@
 //!
 //! Knows rows, no labels. The Hessian of a column is taken as h·G + penalty, with h the mean p·(1 - p) of the column and
 //! G the Gram matrix of a sample of the rows in the problem's frame. Where passes are cheap, G is taken as m·mᵀ + v·I, with m
-//! the mean row; else G = Q·T·Qᵀ with T tridiagonal, so that every h and penalty costs one tridiagonal system. Invariant: [`Curvature::solve`] is linear, symmetric and positive definite, up to
-//! rounding.
+//! the mean row; else G = Q·T·Qᵀ with T tridiagonal, so that every h and penalty costs one tridiagonal system. Invariant:
+//! [`Curvature::solve`] is linear, symmetric and positive definite, up to rounding.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};

@@ -122,14 +122,7 @@ fn plain(
         let mean = intercepts.iter().sum::<f64>() / columns as f64;
         intercepts.iter_mut().for_each(|intercept| *intercept -= mean);
     }
-    LogisticFit {
-        coefficients,
-        intercepts,
-        c: options.c,
-        convergence,
-        tolerance: options.tolerance,
-        solver: options.solver,
-    }
+    LogisticFit::of((coefficients, intercepts), convergence, options)
 }
 
 /// The objective as scikit-learn writes it, C·Σ weight·loss + |W|²/2, out of the means that a fit measured.

@@ -58,14 +58,7 @@ pub(super) fn fit(data: &LabelledRows<'_>, options: &LogisticOptions) -> Result<
     // A shift of all intercepts changes nothing but how they read: their mean is 0, as in scikit-learn.
     let shift = if columns == 1 { 0.0 } else { parameters.row(dim).sum() / columns as f64 };
     let intercepts = parameters.row(dim).iter().map(|intercept| intercept - shift).collect();
-    Ok(LogisticFit {
-        coefficients,
-        intercepts,
-        c: options.c,
-        convergence,
-        tolerance: options.tolerance,
-        solver: options.solver,
-    })
+    Ok(LogisticFit::of((coefficients, intercepts), convergence, options))
 }
 
 fn copy(rows: &dyn Rows) -> Array2<f32> {

@@ -7,9 +7,8 @@ use linfa::{DatasetBase, ParamGuard};
 use ndarray::{Array1, Array2};
 
 use super::super::error::Error;
-use super::super::linfa_traits::weights_of;
-use super::super::rows::Matrix;
-use super::super::trainer::{LabelledRows, Targets};
+use super::super::linfa_traits::fit_rows_of;
+use super::super::trainer::Targets;
 use super::fit::fit;
 use super::{LogisticFit, LogisticOptions, LogisticSolver, check_options};
 
@@ -76,10 +75,7 @@ impl Fit<Array2<f32>, Array1<usize>, Error> for LogisticValidParams {
     fn fit(&self, dataset: &DatasetBase<Array2<f32>, Array1<usize>>) -> Result<LogisticFit, Error> {
         let of = dataset.targets.to_vec();
         let classes = of.iter().max().map_or(0, |largest| largest + 1);
-        let records = dataset.records.as_standard_layout();
-        let rows = Matrix::of(records.view()).expect("a matrix in standard layout");
-        let (targets, weights) = (Targets::Classes { of, classes }, weights_of(dataset));
-        fit(&LabelledRows { rows: &rows, targets: &targets, weights: weights.as_deref() }, &self.0)
+        fit_rows_of(dataset, &Targets::Classes { of, classes }, |data| fit(data, &self.0))
     }
 }
 

@@ -116,6 +116,15 @@ pub struct LogisticFit {
 }
 
 impl LogisticFit {
+    fn of(
+        (coefficients, intercepts): (Array2<f64>, Vec<f64>),
+        convergence: Convergence,
+        options: &LogisticOptions,
+    ) -> Self {
+        let &LogisticOptions { c, tolerance, solver, .. } = options;
+        Self { coefficients, intercepts, c, convergence, tolerance, solver }
+    }
+
     /// The most probable class of each row.
     pub fn predict(&self, rows: ArrayView2<'_, f32>) -> Vec<usize> {
         classes(decide((&self.coefficients, &self.intercepts), rows).view())

@@ -66,7 +66,7 @@ impl PlanLimits {
 
     /// The width of a batch whose longest text has so many tokens.
     fn width(&self, length: usize) -> usize {
-        length.next_multiple_of(self.step.max(1)).min(self.max_length)
+        length.next_multiple_of(self.step).min(self.max_length)
     }
 
     /// Memory of a range, in padded tokens.
